@@ -1,0 +1,47 @@
+# `make demo` and `make test` are the two commands: each sets up what it needs and says so.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := .stamps
+SOURCES := $(wildcard bindings/*.pyx bindings/*.pxd bindings/*.h)
+TORCH ?= torch==2.13.0
+
+.PHONY: demo test lint typecheck check clean setup
+
+demo: setup
+	@$(BIN)/python -m dvla.benchmarks.demo
+
+test: setup
+	@$(BIN)/python -m pytest
+
+lint: setup
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+typecheck: setup
+	@$(BIN)/mypy
+
+check: lint typecheck test
+
+setup: $(STAMPS)/built
+
+$(STAMPS)/venv:
+	@scripts/setup-venv "$(PYTHON)" "$(VENV)"
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/torch: $(STAMPS)/venv
+	@echo "setup: installing $(TORCH) (PyTorch; the export needs it, the runtime does not)"
+	@$(BIN)/pip install --quiet "$(TORCH)"
+	@touch $@
+
+$(STAMPS)/packages: $(STAMPS)/torch pyproject.toml setup.py
+	@echo "setup: installing dvla[export,sim,dev] into $(VENV)"
+	@$(BIN)/pip install --quiet --editable ".[export,sim,dev]"
+	@touch $@
+
+$(STAMPS)/built: $(STAMPS)/packages $(SOURCES)
+	@echo "setup: compiling the Cython extensions"
+	@$(BIN)/python setup.py --quiet build_ext --inplace
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(STAMPS) build dist *.egg-info bindings/*.so

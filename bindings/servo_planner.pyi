@@ -1,0 +1,43 @@
+import enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.bindings.action_stream import ActionStream
+from dvla.bindings.shaper import PoseShaper
+
+class PlanStatus(enum.IntEnum):
+    """What the tick's setpoint came from."""
+
+    IDLE = 0  # at rest, nothing to follow
+    FOLLOWING = 1  # an action is in force
+    STOPPING = 2  # underrun or hold: running the jerk-limited stop
+
+class ServoPlanner:
+    """One servo tick without the GIL: refresh, sample, shape, and roll the future forward.
+
+    The first setpoint of the plan is the shaper's next state; the rest is what it would emit over
+    the known future of the stream, its stop included.
+    """
+
+    def __init__(self, stream: ActionStream, shaper: PoseShaper, horizon: int) -> None: ...
+    def reset(self, setpoint: NDArray[np.float64]) -> None: ...  # (8,), at rest
+    def plan(
+        self,
+        now_ns: int,  # time the first setpoint is due
+        setpoints_out: NDArray[np.float64],  # (horizon, 8)
+    ) -> PlanStatus: ...
+    @property
+    def t_obs_ns(self) -> int: ...  # capture time behind the setpoint; 0 when idle
+    @property
+    def chunk_id(self) -> int: ...  # -1 when idle
+    @property
+    def saturation(self) -> int: ...  # bits, last plan
+    @property
+    def saturated_ticks(self) -> int: ...
+    @property
+    def underruns(self) -> int: ...  # transitions from FOLLOWING into underrun
+    @property
+    def timeline_sequence(self) -> int: ...
+    @property
+    def generation(self) -> int: ...

@@ -1,0 +1,1 @@
+"""Engines: one tensor graph on one backend, and the bundle that holds the graphs."""

@@ -1,0 +1,1 @@
+"""What runs beside the robot: observation, policy, scheduler, servo, safety, wire, robots."""

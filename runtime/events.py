@@ -1,0 +1,131 @@
+"""Events: everything a run reports, as typed records that become JSON lines.
+
+Times are ``_ns`` on the host's monotonic clock. Events are made off the servo's control path; a
+full sink drops and counts, it never blocks.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
+    """Root of all events; ``t_ns`` is when it happened."""
+
+    t_ns: int
+
+
+class InferenceStarted(Event, frozen=True, tag="inference_started"):
+    """An inference began on the observation captured at ``t_obs_ns``."""
+
+    sequence: int
+    generation: int
+    t_obs_ns: int
+
+
+class ChunkMerged(Event, frozen=True, tag="chunk_merged"):
+    """A chunk entered the timeline.
+
+    ``tau_ns`` is its time base; actions ``first_action`` to H - 1 can still come into force, those
+    before are stale. ``seam_m`` and ``seam_rad`` are the step across the seam, ``in_chunk_m`` and
+    ``in_chunk_rad`` the largest step inside the chunk, for comparison.
+    """
+
+    sequence: int
+    generation: int
+    t_obs_ns: int
+    tau_ns: int
+    first_action: int
+    actions: int
+    inference_s: float
+    seam_m: float
+    seam_rad: float
+    in_chunk_m: float
+    in_chunk_rad: float
+
+
+class ChunkDiscarded(Event, frozen=True, tag="chunk_discarded"):
+    """A chunk replaced nothing; ``reason`` is late, duplicate, generation, stale or superseded."""
+
+    sequence: int
+    generation: int
+    t_obs_ns: int
+    reason: str
+
+
+class ActionInForce(Event, frozen=True, tag="action_in_force"):
+    """Action ``index`` of chunk ``sequence`` came into force."""
+
+    sequence: int
+    generation: int
+    index: int
+    t_obs_ns: int
+
+
+class SchedulerStateChanged(Event, frozen=True, tag="scheduler_state"):
+    """The scheduler changed state; ``detail`` says why, in words for people."""
+
+    state: str
+    detail: str = ""
+
+
+class ArmModeChanged(Event, frozen=True, tag="arm_mode"):
+    """The arm controller changed mode, for a reason."""
+
+    mode: str
+    reason: str = ""
+
+
+class CommandRejected(Event, frozen=True, tag="command_rejected"):
+    """The arm controller rejected a command; nothing of it reached the driver."""
+
+    session: int
+    sequence: int
+    reason: str
+    detail: str = ""
+
+
+class EpisodeStarted(Event, frozen=True, tag="episode_started"):
+    """The twin put a new object on the table; ``seed`` makes it again."""
+
+    episode: int
+    seed: int
+    text: str = ""
+
+
+class EpisodeEnded(Event, frozen=True, tag="episode_ended"):
+    """The twin's episode ended: success, dropped, out_of_reach or timeout."""
+
+    episode: int
+    outcome: str
+    duration_s: float
+
+
+class Note(Event, frozen=True, tag="note"):
+    """Something a person may want to read: a process and a sentence."""
+
+    source: str
+    text: str
+
+
+AnyEvent = (
+    InferenceStarted
+    | ChunkMerged
+    | ChunkDiscarded
+    | ActionInForce
+    | SchedulerStateChanged
+    | ArmModeChanged
+    | CommandRejected
+    | EpisodeStarted
+    | EpisodeEnded
+    | Note
+)
+
+
+class EventSink(Protocol):
+    """Where events go."""
+
+    def emit(self, event: Event) -> None:
+        """Take an event; never block and never raise."""

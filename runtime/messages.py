@@ -1,0 +1,123 @@
+"""The messages of the wire: single-frame msgpack structs, versioned, ordered, never trusted.
+
+Setpoints and state travel PUB/SUB with CONFLATE; lease, hold and the rest travel DEALER/ROUTER with
+an acknowledgement. Order is (session, sequence): a restart is a new session. Decoding checks types;
+finiteness and sizes are checked by ``Command.setpoints_array``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.runtime.pose import SETPOINT_WIDTH
+
+SCHEMA = 1
+MAX_SETPOINTS = 256
+
+ArmMode = Literal["idle", "hold", "follow", "stopping", "fault", "shutdown"]
+"""idle: at rest, no commander; hold: at rest, commander known; stopping: running the stop."""
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True):
+    """Root of all messages; ``session`` names a sender's life, ``sequence`` orders it."""
+
+    session: int
+    sequence: int
+    schema: int = SCHEMA
+
+
+class Command(Message, frozen=True, tag="command"):
+    """100 ms of future setpoints, played by due time.
+
+    Attributes:
+        generation: episode generation of the actions behind it.
+        t_obs_ns: capture time of the observation behind the first setpoint.
+        t_due_ns: when the first setpoint is due; the rest follow every ``period_ns``.
+        valid_until_ns: the command is not accepted after this time.
+        arm_epoch: the arm's epoch that it was planned from; the arm starts a new one at every stop.
+        setpoints: (n, 8) float64, little endian, C order.
+    """
+
+    generation: int
+    t_obs_ns: int
+    t_due_ns: int
+    valid_until_ns: int
+    arm_epoch: int
+    period_ns: int
+    setpoints: bytes
+
+    def setpoints_array(self) -> NDArray[np.float64] | None:
+        """Return the setpoints (n, 8), or None when their size is not one."""
+        rows, rest = divmod(len(self.setpoints), SETPOINT_WIDTH * 8)
+        if rest or not 1 <= rows <= MAX_SETPOINTS:
+            return None
+        return np.frombuffer(self.setpoints, "<f8").reshape(rows, SETPOINT_WIDTH)
+
+
+class ArmState(Message, frozen=True, tag="arm_state"):
+    """What the arm controller reports, at its own rate.
+
+    Attributes:
+        t_ns: when the reading was taken.
+        mode: what the controller is doing; ``reason`` says why it is not following.
+        arm_epoch: rises at every stop; commands planned from an older epoch are refused.
+        lease_session: the commander's session, 0 when there is none.
+        command_sequence: newest command accepted from the commander, -1 when none.
+        measured: (8,) setpoint layout; twist: (6,); q: (n,).
+        commanded: (8,), what was last sent to the driver.
+        tracking_m / tracking_rad: distance from commanded to measured.
+        accepted / rejected: commands, counted; rejected by reason.
+    """
+
+    t_ns: int
+    mode: ArmMode
+    reason: str
+    arm_epoch: int
+    lease_session: int
+    command_sequence: int
+    measured: tuple[float, ...]
+    twist: tuple[float, ...]
+    q: tuple[float, ...]
+    commanded: tuple[float, ...]
+    tracking_m: float
+    tracking_rad: float
+    accepted: int
+    rejected: dict[str, int]
+
+
+class LeaseRequest(Message, frozen=True, tag="lease"):
+    """Ask to be the arm's one commander; ``holder`` is for people."""
+
+    holder: str
+
+
+class LeaseRelease(Message, frozen=True, tag="release"):
+    """Give the lease back; the arm stops and holds."""
+
+
+class HoldRequest(Message, frozen=True, tag="hold"):
+    """Stop and hold; anyone may send it."""
+
+    reason: str
+
+
+class FollowRequest(Message, frozen=True, tag="follow"):
+    """The commander asks to be followed again after a hold or a stop."""
+
+
+class ShutdownRequest(Message, frozen=True, tag="shutdown"):
+    """Stop, hold, let go of the arm and end the controller process."""
+
+
+class Reply(Message, frozen=True, tag="reply"):
+    """Acknowledgement of the request with this session and sequence."""
+
+    ok: bool
+    text: str = ""
+
+
+Request = LeaseRequest | LeaseRelease | HoldRequest | FollowRequest | ShutdownRequest

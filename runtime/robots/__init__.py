@@ -1,0 +1,1 @@
+"""Robots: limits, geometry and drivers, by name."""

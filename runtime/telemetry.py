@@ -1,0 +1,26 @@
+"""The servo's tick record: fixed bytes in a shared ring that the recorder reads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+SERVO_TICK = np.dtype(
+    [
+        ("t_ns", "<i8"),  # when the first setpoint of the command is due
+        ("lateness_ns", "<i8"),  # waking minus deadline
+        ("busy_ns", "<i8"),  # waking to command sent
+        ("t_obs_ns", "<i8"),  # capture time behind the setpoint, 0 when idle
+        ("chunk_id", "<i8"),  # sequence of the chunk behind it, -1 when idle
+        ("timeline", "<i8"),  # sequence of the published timeline
+        ("underruns", "<i8"),  # running counts
+        ("overruns", "<i8"),
+        ("saturated", "<i8"),
+        ("sent", "<i8"),
+        ("status", "<i4"),  # dvla.bindings.PlanStatus
+        ("saturation", "<i4"),  # bits of this tick
+        ("setpoint", "<f8", (8,)),  # dispatched, due at t_ns
+    ]
+)
+"""One row per servo tick; rings hold ``SERVO_RING_SLOTS`` of them."""
+
+SERVO_RING_SLOTS = 2048

@@ -1,0 +1,1 @@
+"""Cameras: frames with a capture time on the host's monotonic clock, shared between processes."""

@@ -1,0 +1,235 @@
+"""The servo's core: at every tick, one command with the next 100 ms of setpoints.
+
+It takes ``now_ns``: the pacer, the sockets and the ring are the servo process's. Commands are
+planned a little ahead of time (``lead_s``) and repeat the last few setpoints before the newest,
+because the arm already uses knots up to two periods ahead of what it plays: so a late or lost
+command costs nothing, as long as the next one arrives within ``lead_s`` less two periods. Stamps
+say when each setpoint is due; the lead is no lag of the motion.
+
+A start is a handshake. While the arm does not follow its newest epoch, the servo offers commands
+that stand still at the pose the arm commands; the plan starts from rest there once the arm's state
+says that it follows. So the first command that moves continues exactly what the arm is playing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.runtime.config import ServoConfig
+from dvla.runtime.limits import ArmLimits, CartesianLimits
+from dvla.runtime.messages import ArmState, Command
+from dvla.runtime.pose import SETPOINT_WIDTH
+from dvla.runtime.telemetry import SERVO_TICK
+
+if TYPE_CHECKING:
+    from dvla.bindings import ActionStream
+
+DEFAULT_LEAD_S = 0.02
+MIN_LEAD_STEPS = 3
+"""The arm's spline uses knots up to two periods ahead."""
+MAX_STATE_AGE_S = 0.2
+"""Without an arm state younger than this the servo falls silent, and the arm stops by itself."""
+STATUS_IDLE = 0
+
+
+class Planner(Protocol):
+    """What the core needs of ``dvla.bindings.ServoPlanner``."""
+
+    t_obs_ns: int
+    chunk_id: int
+    saturation: int
+    saturated_ticks: int
+    underruns: int
+    timeline_sequence: int
+    generation: int
+
+    def reset(self, setpoint: NDArray[np.float64]) -> None:
+        """Start again from rest at a setpoint (8,)."""
+
+    def plan(self, now_ns: int, setpoints_out: NDArray[np.float64]) -> int:
+        """Write the plan (horizon, 8) whose first row is due at ``now_ns``; return its status."""
+
+
+class ServoCore:
+    """Plans, stamps and records one command per tick.
+
+    Args:
+        planner: plans setpoints from the action stream.
+        config: rate and horizon.
+        limits: the arm's, for the age bounds.
+        session: of the commander; it must hold the arm's lease.
+        lead_s: how far ahead of time setpoints are planned [s].
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        config: ServoConfig,
+        limits: ArmLimits,
+        *,
+        session: int,
+        lead_s: float = DEFAULT_LEAD_S,
+    ) -> None:
+        self._planner = planner
+        self._session = session
+        self._period_ns = config.period_ns
+        self._horizon = config.horizon_steps
+        lead_steps = max(MIN_LEAD_STEPS, round(lead_s * 1e9 / config.period_ns))
+        self._lead_ns = lead_steps * config.period_ns
+        self._history = lead_steps - 2
+        self._validity_ns = int(limits.max_command_age_s * 1e9)
+        self._max_observation_ns = int(limits.max_observation_age_s * 1e9)
+        # Rows: the newest setpoints of earlier plans, then this plan.
+        self._rows = np.empty((self._history + self._horizon, SETPOINT_WIDTH))
+        self._plan = self._rows[self._history :]
+        self._row = np.zeros(1, SERVO_TICK)
+        self._epoch = 0
+        self._planning = False
+        self._grid_ns = 0
+        self._sequence = 0
+        self._still = 0
+        self._t_obs_ns = 0
+        self._status = STATUS_IDLE
+
+    @property
+    def telemetry(self) -> NDArray[np.void]:
+        """The (1,) ``SERVO_TICK`` row of the last tick; the loop adds its own times and counts."""
+        return self._row
+
+    @property
+    def synchronised(self) -> bool:
+        """Whether the arm follows, and the plan moves it."""
+        return self._planning
+
+    @property
+    def status(self) -> int:
+        """``dvla.bindings.PlanStatus`` of the last plan."""
+        return self._status
+
+    def tick(self, now_ns: int, arm_state: ArmState | None) -> Command | None:
+        """Plan the command of this tick; None when there is nothing that the arm could accept.
+
+        Args:
+            now_ns: the tick's deadline.
+            arm_state: the newest one, or None before the first.
+        """
+        command = None
+        if arm_state is None or now_ns - arm_state.t_ns > MAX_STATE_AGE_S * 1e9:
+            self._planning = False
+        elif arm_state.mode in ("hold", "follow") and arm_state.lease_session == self._session:
+            command = self._tick(now_ns, arm_state)
+        else:
+            self._planning = False
+        self._record(now_ns, command)
+        return command
+
+    def _tick(self, now_ns: int, state: ArmState) -> Command | None:
+        if not (self._planning and state.arm_epoch == self._epoch):
+            self._synchronise(now_ns, state)
+        elif not self._advance(now_ns):
+            return None
+        return self._command()
+
+    def _synchronise(self, now_ns: int, state: ArmState) -> None:
+        """Offer to stand still; start the plan when the arm follows this epoch."""
+        if state.arm_epoch != self._epoch or self._grid_ns == 0:
+            self._epoch = state.arm_epoch
+            self._grid_ns = now_ns
+        else:
+            self._grid_ns += max(0, now_ns - self._grid_ns) // self._period_ns * self._period_ns
+        pose = np.asarray(state.commanded, np.float64)
+        self._rows[:] = pose
+        self._t_obs_ns = 0
+        self._still = self._history
+        self._status = STATUS_IDLE
+        if state.mode == "follow":
+            self._planner.reset(pose)
+            self._planning = True
+
+    def _advance(self, now_ns: int) -> bool:
+        """Plan every period since the last tick; the plan's own steps must not skip any."""
+        # A quarter of a period absorbs the jitter of a waking time given instead of a deadline.
+        steps = (now_ns - self._grid_ns + self._period_ns // 4) // self._period_ns
+        if steps <= 0:
+            return False
+        for _ in range(min(steps, self._horizon)):
+            self._grid_ns += self._period_ns
+            # The oldest row of the history falls out, the last plan's first row joins it.
+            self._rows[: self._history] = self._rows[1 : self._history + 1]
+            self._status = int(self._planner.plan(self._grid_ns + self._lead_ns, self._plan))
+            self._observe()
+        # After a longer gap the arm has stopped by itself and this plan is void.
+        self._grid_ns += max(0, steps - self._horizon) * self._period_ns
+        return True
+
+    def _observe(self) -> None:
+        """Track the observation behind what moves, until the last of it has left the history."""
+        if self._planner.t_obs_ns:
+            self._t_obs_ns = self._planner.t_obs_ns
+        if self._status == STATUS_IDLE:
+            self._still += 1
+            if self._still > self._history:
+                self._t_obs_ns = 0
+        else:
+            self._still = 0
+
+    def _command(self) -> Command:
+        self._sequence += 1
+        t_due_ns = self._grid_ns + self._lead_ns - self._history * self._period_ns
+        return Command(
+            session=self._session,
+            sequence=self._sequence,
+            generation=self._planner.generation,
+            t_obs_ns=self._t_obs_ns,
+            t_due_ns=t_due_ns,
+            valid_until_ns=t_due_ns + self._validity_ns,
+            arm_epoch=self._epoch,
+            period_ns=self._period_ns,
+            setpoints=self._rows.tobytes(),
+        )
+
+    def _record(self, now_ns: int, command: Command | None) -> None:
+        row, planner = self._row[0], self._planner
+        row["t_ns"] = now_ns if command is None else self._grid_ns + self._lead_ns
+        row["t_obs_ns"] = self._t_obs_ns
+        row["chunk_id"] = planner.chunk_id if self._planning else -1
+        row["timeline"] = planner.timeline_sequence
+        row["underruns"] = planner.underruns
+        row["saturated"] = planner.saturated_ticks
+        row["saturation"] = planner.saturation if self._planning else 0
+        row["sent"] = self._sequence
+        row["status"] = self._status
+        if command is not None:
+            row["setpoint"] = self._plan[0]
+
+
+def make_servo_core(
+    stream: ActionStream,
+    config: ServoConfig,
+    limits: ArmLimits,
+    *,
+    session: int,
+    lead_s: float = DEFAULT_LEAD_S,
+) -> ServoCore:
+    """Build the core with the compiled planner and shaper on an action stream."""
+    from dvla.bindings import PoseShaper, ServoPlanner
+
+    shaper = PoseShaper(_shaper_limits(limits.shaper), config.period_ns * 1e-9)
+    planner = ServoPlanner(stream, shaper, config.horizon_steps)
+    return ServoCore(planner, config, limits, session=session, lead_s=lead_s)
+
+
+def _shaper_limits(limits: CartesianLimits) -> object:
+    from dvla.bindings import ShaperLimits
+
+    return ShaperLimits(
+        linear_velocity=limits.linear_velocity,
+        linear_acceleration=limits.linear_acceleration,
+        linear_jerk=limits.linear_jerk,
+        angular_velocity=limits.angular_velocity,
+        angular_acceleration=limits.angular_acceleration,
+        angular_jerk=limits.angular_jerk,
+    )

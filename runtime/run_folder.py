@@ -1,0 +1,159 @@
+"""The run folder: where everything that a run was lies, readable after any kind of end.
+
+config.json     the configuration, as given
+manifest.json   versions, machine, command line, process ids
+events.jsonl    one event per line
+servo.npy       one SERVO_TICK row per servo tick
+arm.npy         one ARM_SAMPLE row per arm state
+counts.jsonl    the arm's command counters, whenever they change by reason
+video.mp4       the cameras side by side
+summary.json    the numbers, computed from the files above
+report.html     the same for people
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dvla.engines.errors import DvlaError
+from dvla.runtime.machine import Machine
+
+SCHEMA = 1
+
+
+class RunFolderError(DvlaError):
+    """A run folder cannot be made, or what lies there is not one."""
+
+
+class RunManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a run was: enough to read its files without the program that wrote them.
+
+    Attributes:
+        started_utc: wall-clock time of the start, ISO 8601; the only one in a run folder.
+        started_ns: the same moment on the host's monotonic clock, which stamps everything else.
+        policy: what decided the actions: a bundle's name, or ``oracle``.
+        pids: process name -> process id.
+    """
+
+    robot: str
+    sim: bool
+    policy: str
+    task: str
+    started_utc: str
+    started_ns: int
+    control_period_s: float
+    chunk_size: int
+    servo_rate_hz: float
+    version: str
+    machine: Machine
+    command: tuple[str, ...] = ()
+    pids: dict[str, int] = {}
+    schema: int = SCHEMA
+
+
+class RunFolder:
+    """Paths of one run and its two JSON records.
+
+    Args:
+        path: the folder; ``create`` makes a new one.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.json"
+        self.manifest = self.path / "manifest.json"
+        self.events = self.path / "events.jsonl"
+        self.servo = self.path / "servo.npy"
+        self.arm = self.path / "arm.npy"
+        self.counts = self.path / "counts.jsonl"
+        self.video = self.path / "video.mp4"
+        self.summary = self.path / "summary.json"
+        self.report = self.path / "report.html"
+
+    @classmethod
+    def create(
+        cls, root: Path | str, robot: str, *, sim: bool, started: datetime | None = None
+    ) -> RunFolder:
+        """Make a new folder ``<UTC time>-<robot>[-sim]`` under ``root``; never reuse one.
+
+        Raises:
+            RunFolderError: the folder cannot be made; a run may go on without a recording.
+        """
+        moment = (started or datetime.now(timezone.utc)).astimezone(timezone.utc)
+        slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", robot) + ("-sim" if sim else "")
+        stem = f"{moment:%Y%m%dT%H%M%SZ}-{slug}"
+        try:
+            Path(root).mkdir(parents=True, exist_ok=True)
+            for attempt in range(1, 1000):
+                path = Path(root) / (stem if attempt == 1 else f"{stem}-{attempt}")
+                try:
+                    path.mkdir()
+                except FileExistsError:
+                    continue
+                return cls(path)
+        except OSError as error:
+            raise RunFolderError(
+                f"No run folder can be made under {root}",
+                got=error.strerror,
+                expected="a folder that may be written to",
+                next_command="choose another one with --out",
+            ) from error
+        raise RunFolderError(f"A thousand runs began within one second under {root}")
+
+    def write_config(self, config: Any) -> None:
+        """Record the configuration: a struct, a mapping, anything that msgspec encodes."""
+        write_atomically(self.config, _pretty(config))
+
+    def write_manifest(self, manifest: RunManifest) -> None:
+        """Record the manifest; writing again (with the process ids, say) replaces it whole."""
+        write_atomically(self.manifest, _pretty(manifest))
+
+    def read_manifest(self) -> RunManifest:
+        """Return the manifest.
+
+        Raises:
+            RunFolderError: there is none, or it is damaged or of another version.
+        """
+        try:
+            return msgspec.json.decode(self.manifest.read_bytes(), type=RunManifest)
+        except OSError as error:
+            raise RunFolderError(
+                f"{self.path} is not a run folder",
+                got=f"{self.manifest.name}: {error.strerror}",
+                expected="a folder written by dvla-run, such as runs/20260102T030405Z-franka-sim",
+            ) from error
+        except msgspec.MsgspecError as error:
+            raise RunFolderError(
+                f"{self.manifest} is damaged or of another version",
+                got=str(error),
+                expected=f"a manifest of schema {SCHEMA}",
+            ) from error
+
+    def read_config(self) -> dict[str, Any]:
+        """Return the configuration as plain values; empty when there is none to read."""
+        try:
+            config = msgspec.json.decode(self.config.read_bytes())
+        except (OSError, msgspec.MsgspecError):
+            return {}
+        return config if isinstance(config, dict) else {}
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a small file so that a reader sees the old or the new one, never half of either."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _pretty(value: Any) -> bytes:
+    """Return indented JSON; values that JSON lacks, such as paths, become text."""
+    return msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2) + b"\n"

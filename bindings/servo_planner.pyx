@@ -1,0 +1,178 @@
+"""One servo tick without the GIL: refresh, sample, shape, and roll the future forward."""
+
+import enum
+
+from libc.stdint cimport int64_t
+
+from dvla.bindings.action_stream cimport (
+    STATUS_ACTIVE,
+    STATUS_UNDERRUN,
+    ActionStream,
+    Status,
+)
+from dvla.bindings.interpolation cimport Knot
+from dvla.bindings.shaper cimport PoseShaper, ShaperState
+
+cdef int64_t NEVER = -(1 << 62)
+
+
+class PlanStatus(enum.IntEnum):
+    """What the tick's setpoint came from."""
+
+    IDLE = PLAN_IDLE
+    FOLLOWING = PLAN_FOLLOWING
+    STOPPING = PLAN_STOPPING
+
+
+cdef tuple STATUSES = tuple(PlanStatus)
+
+
+cdef class ServoPlanner:
+    """One servo tick without the GIL: refresh, sample, shape, and roll the future forward.
+
+    Args:
+        stream: the reader's end.
+        shaper: the state that moves; the planner alone steps it from here on.
+        horizon: setpoints per plan, one shaper period apart.
+    """
+
+    def __init__(self, ActionStream stream not None, PoseShaper shaper not None, int horizon):
+        if not 1 <= horizon <= 1000:
+            raise ValueError(f"horizon: got {horizon}, expected 1 to 1000")
+        self._stream = stream
+        self._shaper = shaper
+        self.horizon = horizon
+        self._period_ns = round(shaper.period_s * 1e9)
+        self._forget()
+
+    def _forget(self):
+        self._last_ns = NEVER
+        self._status = PLAN_IDLE
+        self._t_obs_ns = 0
+        self._chunk_id = -1
+        self._saturation = 0
+
+    def reset(self, setpoint):
+        """Rest at a setpoint (8,); counters stay."""
+        self._shaper.reset(setpoint)
+        self._forget()
+
+    cdef Status _step(self, ShaperState *state, int64_t t_ns, bint *at_rest) noexcept nogil:
+        """Advance a state to ``t_ns``: follow what is in force then, else stop."""
+        cdef double target[8]
+        cdef double twist[6]
+        cdef Status status = self._stream.sample_nogil(t_ns, target, twist)
+        if status == STATUS_ACTIVE:
+            at_rest[0] = False
+            self._saturation = self._shaper.step_nogil(state, target, twist)
+        else:
+            self._saturation = 0
+            at_rest[0] = self._shaper.stop_nogil(state)
+        return status
+
+    cdef Plan _tick(self, int64_t now_ns) noexcept nogil:
+        """Advance the real state to ``now_ns`` and keep the books."""
+        cdef const Knot *knot
+        cdef bint at_rest = False
+        cdef Status status = self._step(&self._shaper.state, now_ns, &at_rest)
+        self._saturated_ticks += self._saturation != 0
+        if status == STATUS_ACTIVE:
+            knot = self._stream.knot_in_force(now_ns)
+            self._chunk_id = knot.chunk_id
+            self._t_obs_ns = knot.t_obs_ns
+            self._status = PLAN_FOLLOWING
+            return self._status
+        if status == STATUS_UNDERRUN and self._status == PLAN_FOLLOWING:
+            self._underruns += 1
+        self._status = PLAN_IDLE if at_rest else PLAN_STOPPING
+        if at_rest:
+            self._chunk_id = -1
+            self._t_obs_ns = 0
+        return self._status
+
+    cdef Plan plan_nogil(self, int64_t now_ns, double *rows) noexcept nogil:
+        """Plan ``horizon`` rows of 8; see ``plan``."""
+        cdef ShaperState ghost
+        cdef bint at_rest = False
+        cdef Plan status
+        cdef int saturation
+        cdef int64_t missed = 0
+        cdef Py_ssize_t row, k
+        self._stream.refresh_nogil()
+        if self._last_ns != NEVER:
+            missed = (now_ns - self._last_ns + self._period_ns // 2) // self._period_ns - 1
+        # Ticks that the loop skipped were played from the last plan: the state went through them.
+        # After a longer silence the arm has stopped; then one step is all that may be assumed.
+        if 0 < missed < self.horizon:
+            while missed > 0:
+                self._tick(now_ns - missed * self._period_ns)
+                missed -= 1
+        status = self._tick(now_ns)
+        self._last_ns = now_ns
+        ghost = self._shaper.state
+        saturation = self._saturation
+        for row in range(self.horizon):
+            if row:
+                self._step(&ghost, now_ns + row * self._period_ns, &at_rest)
+            for k in range(8):
+                rows[8 * row + k] = ghost.setpoint[k]
+        self._saturation = saturation
+        return status
+
+    def plan(self, int64_t now_ns, double[:, ::1] setpoints_out not None):
+        """Advance to ``now_ns`` and write what is due then and after.
+
+        Args:
+            now_ns: time the first setpoint is due; ticks are one shaper period apart, skipped ones
+                are made up for as the arm played them from the previous plan.
+            setpoints_out: (horizon, 8) is written. Where the stream runs dry within the horizon,
+                the rest of the plan is the jerk-limited stop.
+
+        Returns:
+            FOLLOWING while an action is in force, STOPPING until at rest, then IDLE.
+        """
+        cdef Plan status
+        if setpoints_out.shape[0] != self.horizon or setpoints_out.shape[1] != 8:
+            raise ValueError(
+                f"setpoints_out: got shape ({setpoints_out.shape[0]}, {setpoints_out.shape[1]}), "
+                f"expected ({self.horizon}, 8)"
+            )
+        self._stream._require_open()
+        with nogil:
+            status = self.plan_nogil(now_ns, &setpoints_out[0, 0])
+        return STATUSES[<int> status]
+
+    @property
+    def t_obs_ns(self):
+        """Capture time behind the setpoint [ns]; 0 when idle."""
+        return self._t_obs_ns
+
+    @property
+    def chunk_id(self):
+        """Sequence of the chunk behind the setpoint; -1 when idle."""
+        return self._chunk_id
+
+    @property
+    def saturation(self):
+        """SATURATED_* bits of the last plan's first setpoint."""
+        return self._saturation
+
+    @property
+    def saturated_ticks(self):
+        """Ticks whose first setpoint could not reach its target."""
+        return self._saturated_ticks
+
+    @property
+    def underruns(self):
+        """Transitions from FOLLOWING into underrun."""
+        return self._underruns
+
+    @property
+    def timeline_sequence(self):
+        """Sequence of the timeline that the reader holds; 0 before the first."""
+        return self._stream._good.sequence
+
+    @property
+    def generation(self):
+        """Generation of that timeline."""
+        return self._stream.generation

@@ -1,0 +1,88 @@
+"""Frames, tokens, state and noise to actions, through the prefix and the denoise engine.
+
+Arrays only: names of features, units of states and instructions belong to the runtime's policy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.engines.base import Engine, EngineOptions
+from dvla.engines.bundle import Bundle
+
+PREFIX = "prefix"
+DENOISE = "denoise"
+STEP = "step"
+
+
+class ActionPipeline:
+    """The two engines of a policy, run one after the other.
+
+    Args:
+        prefix: frames, tokens and state to the K/V cache.
+        denoise: K/V cache and noise to actions; all Euler steps are inside.
+    """
+
+    def __init__(self, prefix: Engine, denoise: Engine) -> None:
+        self.prefix = prefix
+        self.denoise = denoise
+
+    @classmethod
+    def of_bundle(
+        cls, bundle: Bundle, engine: type[Engine], options: EngineOptions | None = None
+    ) -> ActionPipeline:
+        """Make, without loading, the pipeline of a bundle on a backend."""
+        return cls(
+            engine(bundle.graph(PREFIX), bundle.onnx_path(PREFIX), options),
+            engine(bundle.graph(DENOISE), bundle.onnx_path(DENOISE), options),
+        )
+
+    def load(self) -> None:
+        """Load both engines; when one fails, neither stays loaded."""
+        try:
+            self.prefix.load()
+            self.denoise.load()
+        except BaseException:
+            self.close()
+            raise
+
+    def warm_up(self) -> None:
+        """Run both engines once on zeros."""
+        self.prefix.warm_up()
+        self.denoise.warm_up()
+
+    def close(self) -> None:
+        """Free both engines."""
+        self.prefix.close()
+        self.denoise.close()
+
+    def run(
+        self,
+        frames: NDArray[np.uint8],
+        token_ids: NDArray[np.int64],
+        token_mask: NDArray[np.bool_],
+        state: NDArray[np.float32],
+        noise: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """Run one inference.
+
+        Args:
+            frames: (cameras, n_obs, h, w, 3) uint8 RGB, history oldest first.
+            token_ids: (max_length,) int64, padded on the right.
+            token_mask: (max_length,) bool, true where a token is.
+            state: (S,) float32, the newest, physical units.
+            noise: (H, max_action_dim) float32; it is read only.
+
+        Returns:
+            (H, A) float32, physical units; offsets where the policy predicts offsets.
+        """
+        cache: dict[str, NDArray[Any]] = self.prefix.run(
+            {"frames": frames, "token_ids": token_ids, "token_mask": token_mask, "state": state}
+        )
+        actions: NDArray[np.float32] = self.denoise.run(
+            {**cache, "token_mask": token_mask, "noise": noise}
+        )["actions"]
+        return actions

@@ -1,0 +1,52 @@
+"""The backends by name, each imported when it is asked for and not before."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import msgspec
+
+from dvla.engines.base import Engine
+from dvla.engines.errors import MissingDependency, UsageError
+
+
+class Backend(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a backend's engine class lives, and the pip requirement that brings its library."""
+
+    module: str
+    engine: str
+    requirement: str
+
+
+BACKENDS: dict[str, Backend] = {
+    "onnxruntime": Backend(
+        module="dvla.engines.onnxruntime_", engine="OnnxRuntimeEngine", requirement="onnxruntime"
+    ),
+}
+
+
+def check_backend_name(name: str) -> None:
+    """Raise a UsageError that lists the backends, unless ``name`` is one of them."""
+    if name not in BACKENDS:
+        raise UsageError("Unknown backend", got=repr(name), choices=sorted(BACKENDS))
+
+
+def engine_class(name: str) -> type[Engine]:
+    """Import and return the engine class of a backend.
+
+    Raises:
+        UsageError: the name is unknown.
+        MissingDependency: the backend's library is not installed.
+    """
+    check_backend_name(name)
+    backend = BACKENDS[name]
+    try:
+        module = import_module(backend.module)
+    except ImportError as error:
+        raise MissingDependency(
+            f"Backend {name} cannot be imported",
+            got=str(error),
+            next_command=f"pip install '{backend.requirement}'",
+        ) from error
+    found: type[Engine] = getattr(module, backend.engine)
+    return found

@@ -1,0 +1,69 @@
+"""The checks between an observation and a policy: names, shapes, dtypes and finite numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.engines.errors import UsageError
+from dvla.engines.manifest import PolicyFacts
+from dvla.runtime.observation import Observation
+
+
+def checked_frames(
+    facts: PolicyFacts, observation: Observation, out: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Check the images of an observation and copy them, in camera order, into ``out``.
+
+    Args:
+        facts: what the policy takes.
+        observation: its images are (n_obs, h, w, 3) uint8 RGB each.
+        out: (cameras, n_obs, h, w, 3) uint8, overwritten.
+
+    Returns:
+        ``out``.
+    """
+    if set(observation.images) != set(facts.cameras):
+        raise UsageError(
+            "The observation does not have the policy's cameras",
+            got=sorted(observation.images),
+            choices=facts.cameras,
+        )
+    for index, name in enumerate(facts.cameras):
+        image = observation.images[name]
+        if image.shape != out.shape[1:] or image.dtype != np.uint8:
+            raise UsageError(
+                f"{name} does not have the shape and dtype that the bundle was exported for",
+                got=f"{image.dtype}{list(image.shape)}",
+                expected=f"uint8{list(out.shape[1:])} (history, height, width, RGB)",
+                next_command="export again with --camera-size WIDTHxHEIGHT, or resize the camera",
+            )
+        out[index] = image
+    return out
+
+
+def newest_state(facts: PolicyFacts, observation: Observation) -> NDArray[np.float32]:
+    """Check the state of an observation and return its newest row, (S,) float32 [m, rad]."""
+    state = np.asarray(observation.state)
+    wanted = (len(facts.history_steps), facts.state_width)
+    if state.shape != wanted or not np.issubdtype(state.dtype, np.floating):
+        raise UsageError(
+            "The observation's state does not have the policy's shape and dtype",
+            got=f"{state.dtype}{list(state.shape)}",
+            expected=f"float32{list(wanted)} (history, state)",
+        )
+    if not np.isfinite(state).all():
+        raise UsageError("The observation's state is not finite", got=state.tolist())
+    return np.ascontiguousarray(state[-1], np.float32)
+
+
+def check_noise(noise: NDArray[np.float32], shape: tuple[int, int]) -> None:
+    """Raise a UsageError unless the noise is finite float32 of the policy's shape."""
+    if noise.shape != shape or noise.dtype != np.float32:
+        raise UsageError(
+            "The noise does not have the policy's shape and dtype",
+            got=f"{noise.dtype}{list(noise.shape)}",
+            expected=f"float32{list(shape)} (chunk_size, max_action_dim)",
+        )
+    if not np.isfinite(noise).all():
+        raise UsageError("The noise is not finite")

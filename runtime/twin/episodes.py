@@ -1,0 +1,65 @@
+"""What ends an episode of the twin, and how."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.runtime.clock import NS_PER_S
+from dvla.runtime.twin.objects import EpisodeSpec
+
+Outcome = Literal["success", "dropped", "out_of_reach", "timeout"]
+
+GOAL_M = (0.30, 0.0, 0.30)
+SUCCESS_DISTANCE_M = 0.07
+EPISODE_S = 10.0
+_LIFTED_M = 0.05
+_LOST_DISTANCE_M = 0.12
+_REACH_X_M = (0.15, 0.80)
+_REACH_Y_M = 0.60
+
+
+class EpisodeJudge:
+    """Watches one episode.
+
+    Args:
+        spec: the episode.
+        start_ns: when it began.
+    """
+
+    def __init__(self, spec: EpisodeSpec, start_ns: int) -> None:
+        self.start_ns = start_ns
+        self._rest_z = spec.radius_m
+        self._lifted = False
+
+    def look(
+        self, object_at: NDArray[np.float64], tcp_at: NDArray[np.float64], now_ns: int
+    ) -> Outcome | None:
+        """Say how the episode ended, or None while it goes on.
+
+        Success: the object is within 7 cm of the TCP and the TCP within 7 cm of the goal, with the
+        object off the table. Dropped: it was lifted and got away. Out of reach: it left the part
+        of the table that the arm can serve.
+
+        Args:
+            object_at: (3,) centre of the object [m].
+            tcp_at: (3,) [m].
+            now_ns: when.
+        """
+        apart_m = float(np.linalg.norm(object_at - tcp_at))
+        height_m = float(object_at[2]) - self._rest_z
+        at_goal = float(np.linalg.norm(tcp_at - np.array(GOAL_M))) < SUCCESS_DISTANCE_M
+        if at_goal and apart_m < SUCCESS_DISTANCE_M and height_m > _LIFTED_M:
+            return "success"
+        if apart_m < SUCCESS_DISTANCE_M and height_m > _LIFTED_M:
+            self._lifted = True
+        elif self._lifted and apart_m > _LOST_DISTANCE_M:
+            return "dropped"
+        in_x = _REACH_X_M[0] < object_at[0] < _REACH_X_M[1]
+        if not in_x or abs(object_at[1]) > _REACH_Y_M:
+            return "out_of_reach"
+        if now_ns - self.start_ns >= EPISODE_S * NS_PER_S:
+            return "timeout"
+        return None

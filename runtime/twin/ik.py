@@ -1,0 +1,86 @@
+"""Differential inverse kinematics of the arm: one warm step per setpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.runtime.twin.arm_model import ARM_JOINTS, DQ_LIMIT, HOME_Q, TCP_SITE, arm_spec
+from dvla.runtime.twin.dependencies import import_mink, import_mujoco
+
+_ORIENTATION_COST = 0.3
+_POSTURE_COST = 1e-3
+_DAMPING = 1e-6
+
+
+class DifferentialIk:
+    """Follows TCP setpoints with joint positions, within joint position and velocity limits.
+
+    Each call is one Gauss-Newton step from the previous solution, a QP of seven unknowns (daqp);
+    setpoints that come at servo rate are millimetres apart, so that one step is enough. A weak
+    posture task keeps the elbow where home has it.
+
+    Args:
+        period_s: time between setpoints; with the joint velocity limits it bounds a step.
+        arm_model: MJCF file that replaces the arm's look.
+    """
+
+    def __init__(self, period_s: float, arm_model: Path | None = None) -> None:
+        mink, mujoco = import_mink(), import_mujoco()
+        self._mink, self._mujoco = mink, mujoco
+        self._period_s = period_s
+        model = arm_spec(arm_model).compile()
+        self._at = np.array([model.joint(name).qposadr[0] for name in ARM_JOINTS])
+        self._configuration = mink.Configuration(model)
+        self._tcp = mink.FrameTask(
+            frame_name=TCP_SITE,
+            frame_type="site",
+            position_cost=1.0,
+            orientation_cost=_ORIENTATION_COST,
+        )
+        self._posture = mink.PostureTask(model, cost=_POSTURE_COST)
+        self._limits = [
+            mink.ConfigurationLimit(model, gain=0.9),
+            mink.VelocityLimit(model, dict(zip(ARM_JOINTS, DQ_LIMIT, strict=True))),
+        ]
+        self.reset(np.array(HOME_Q))
+        self._posture.set_target_from_configuration(self._configuration)
+
+    def reset(self, q: NDArray[np.float64]) -> None:
+        """Start from joint positions (7,) [rad]."""
+        full = np.array(self._configuration.q)
+        full[self._at] = q
+        self._configuration.update(full)
+
+    @property
+    def q(self) -> NDArray[np.float64]:
+        """The solution so far (7,) [rad], a copy."""
+        return np.array(self._configuration.q[self._at])
+
+    def step(self, setpoint: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+        """Move the solution one step towards a setpoint.
+
+        Args:
+            setpoint: (8,); the gripper is ignored.
+
+        Returns:
+            Joint positions (7,) [rad] and the distance that is left to the setpoint [m].
+
+        Raises:
+            mink.NoSolutionFound: when the QP has none, which the limits alone cannot cause.
+        """
+        target = self._mink.SE3(np.concatenate([setpoint[3:7], setpoint[:3]]))
+        self._tcp.set_target(target)
+        velocity = self._mink.solve_ik(
+            self._configuration,
+            [self._tcp, self._posture],
+            self._period_s,
+            solver="daqp",
+            damping=_DAMPING,
+            limits=self._limits,
+        )
+        self._configuration.integrate_inplace(velocity, self._period_s)
+        at = self._configuration.data.site(TCP_SITE).xpos
+        return self.q, float(np.linalg.norm(at - setpoint[:3]))

@@ -1,0 +1,210 @@
+"""The scene around the arm: table, object, light, cameras, and what ends an episode."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.runtime.twin.arm_model import arm_spec
+from dvla.runtime.twin.dependencies import import_mujoco
+from dvla.runtime.twin.objects import DECELERATION, MASS_KG, RGB, EpisodeSpec
+
+if TYPE_CHECKING:
+    import mujoco
+
+CAMERAS = ("opst_cam", "wrist_cam")
+IMAGE_HEIGHT, IMAGE_WIDTH = 360, 480
+PHYSICS_STEP_S = 0.002
+OBJECT_JOINT = "object"
+OBJECT_GEOM = "object"
+
+TABLE_X = (-0.25, 0.90)
+TABLE_HALF_Y = 0.65
+OPPOSITE_CAMERA_AT = (1.0, 0.0, 0.6)
+OPPOSITE_CAMERA_LOOKS_AT = (0.34, 0.0, 0.20)
+_GRAVITY = 9.81
+
+
+def build_model(arm_model: Path | None = None) -> mujoco.MjModel:
+    """Compile arm, table, object, lights and cameras into one model.
+
+    The object's shape, size, colour and friction are placeholders until ``dress_object``.
+
+    Args:
+        arm_model: an MJCF file that replaces the arm's look.
+
+    Raises:
+        ConfigError: when the file cannot be used.
+    """
+    mujoco = import_mujoco()
+    spec = arm_spec(arm_model)
+    spec.modelname = "dvla twin"
+    spec.option.timestep = PHYSICS_STEP_S
+    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+    spec.option.impratio = 10.0
+    spec.visual.global_.offwidth, spec.visual.global_.offheight = IMAGE_WIDTH, IMAGE_HEIGHT
+    spec.visual.quality.offsamples = 0
+    spec.visual.quality.shadowsize = 0
+    spec.visual.headlight.ambient = [0.42, 0.42, 0.42]
+    spec.visual.headlight.diffuse = [0.30, 0.30, 0.30]
+    spec.visual.headlight.specular = [0.0, 0.0, 0.0]
+    spec.visual.map.znear = 0.01
+    _add_room(spec)
+    _add_object(spec)
+    return spec.compile()
+
+
+def _add_room(spec: mujoco.MjSpec) -> None:
+    """Add table, floor, sky, goal marker, light and the opposite camera."""
+    mujoco = import_mujoco()
+    geom, world = mujoco.mjtGeom, spec.worldbody
+    spec.add_texture(
+        name="sky",
+        type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
+        rgb1=[0.80, 0.87, 0.93],
+        rgb2=[0.55, 0.64, 0.74],
+        width=64,
+        height=384,
+    )
+    middle_x, half_x = sum(TABLE_X) / 2, (TABLE_X[1] - TABLE_X[0]) / 2
+    world.add_geom(
+        name="table",
+        type=geom.mjGEOM_BOX,
+        pos=[middle_x, 0, -0.02],
+        size=[half_x, TABLE_HALF_Y, 0.02],
+        rgba=[0.74, 0.63, 0.50, 1],
+        friction=[0.0, 0.0, 0.0],
+        contype=2,
+        conaffinity=1,
+    )
+    world.add_geom(
+        type=geom.mjGEOM_PLANE,
+        pos=[0, 0, -0.75],
+        size=[6, 6, 1],
+        rgba=[0.50, 0.53, 0.56, 1],
+        contype=0,
+        conaffinity=0,
+    )
+    world.add_light(
+        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+        pos=[0.6, 0.4, 2.0],
+        dir=[-0.25, -0.30, -1.0],
+        diffuse=[0.55, 0.55, 0.52],
+        specular=[0.15, 0.15, 0.15],
+        castshadow=False,
+    )
+    world.add_camera(
+        name="opst_cam",
+        pos=OPPOSITE_CAMERA_AT,
+        quat=_look_at(OPPOSITE_CAMERA_AT, OPPOSITE_CAMERA_LOOKS_AT),
+        fovy=62.0,
+    )
+
+
+def _add_object(spec: mujoco.MjSpec) -> None:
+    """Add the one object, a body with a free joint; ``dress_object`` gives it its shape."""
+    mujoco = import_mujoco()
+    body = spec.worldbody.add_body(name=OBJECT_GEOM, pos=[0.5, 0.0, 0.5])
+    body.add_freejoint(name=OBJECT_JOINT)
+    body.add_geom(
+        name=OBJECT_GEOM,
+        type=mujoco.mjtGeom.mjGEOM_SPHERE,
+        size=[0.025, 0.025, 0.025],
+        mass=MASS_KG,
+        condim=6,
+        contype=1,
+        conaffinity=2,
+    )
+
+
+def dress_object(model: mujoco.MjModel, data: mujoco.MjData, spec: EpisodeSpec) -> None:
+    """Give the object the shape, size, colour and material of an episode, in place.
+
+    Primitive shapes need no new model: physics goes on and a renderer keeps its context.
+    """
+    mujoco = import_mujoco()
+    shape = {
+        "ball": mujoco.mjtGeom.mjGEOM_SPHERE,
+        "can": mujoco.mjtGeom.mjGEOM_CYLINDER,
+        "box": mujoco.mjtGeom.mjGEOM_BOX,
+    }[spec.kind]
+    r, half = spec.radius_m, spec.half_length_m
+    size = {"ball": (r, 0.0, 0.0), "can": (r, half, 0.0), "box": (r, r, r)}[spec.kind]
+    extent = {"ball": (r, r, r), "can": (r, r, half), "box": (r, r, r)}[spec.kind]
+    geom, body = model.geom(OBJECT_GEOM), model.body(OBJECT_GEOM)
+    model.geom_type[geom.id] = int(shape)
+    model.geom_size[geom.id] = size
+    model.geom_rgba[geom.id] = (*RGB[spec.colour], 1.0)
+    model.geom_rbound[geom.id] = r if spec.kind == "ball" else math.hypot(*extent)
+    model.geom_aabb[geom.id] = (0.0, 0.0, 0.0, *extent)
+    model.geom_friction[geom.id] = _friction(spec)
+    model.body_inertia[body.id] = _inertia(spec)
+    mujoco.mj_setConst(model, data)
+
+
+def _friction(spec: EpisodeSpec) -> tuple[float, float, float]:
+    """Return the object's friction against the table: sliding [-], spinning, rolling [m].
+
+    Rolling friction takes ``mu_roll g / r`` off a rolling body's spin; with its inertia that is
+    the deceleration which the episode promises.
+    """
+    deceleration = DECELERATION[spec.kind]
+    if spec.kind == "box":
+        return deceleration / _GRAVITY, 0.001, 0.0001
+    inertia_ratio = {"ball": 0.4, "can": 0.5}[spec.kind]
+    rolling = deceleration * (1 + inertia_ratio) * spec.radius_m / _GRAVITY
+    return 0.5, 0.001, rolling
+
+
+def _inertia(spec: EpisodeSpec) -> tuple[float, float, float]:
+    """Return the principal inertia of the object [kg m2]."""
+    m, r, length = MASS_KG, spec.radius_m, 2 * spec.half_length_m
+    if spec.kind == "ball":
+        return (0.4 * m * r**2,) * 3
+    if spec.kind == "box":
+        return (m * (2 * r) ** 2 / 6,) * 3
+    across = m * (3 * r**2 + length**2) / 12
+    return across, across, 0.5 * m * r**2
+
+
+def object_start(spec: EpisodeSpec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return where and how the object of an episode starts.
+
+    A can lies across its heading and rolls; a ball rolls; a box slides with a face ahead.
+
+    Returns:
+        qpos (7,) position [m] and quaternion, qvel (6,) [m/s, rad/s in the body frame].
+    """
+    vx, vy = spec.velocity
+    heading = np.array([math.cos(spec.heading_rad), math.sin(spec.heading_rad), 0.0])
+    across = np.array([-heading[1], heading[0], 0.0])
+    # Columns: body x, y, z in the world. Bodies roll about ``across``; a can's axis is its z.
+    up = np.array([0.0, 0.0, 1.0])
+    axes = [heading, -up, across] if spec.kind == "can" else [heading, across, up]
+    rotation = np.stack(axes, axis=1)
+    quaternion = np.empty(4)
+    import_mujoco().mju_mat2Quat(quaternion, rotation.ravel())
+    spin = 0.0 if spec.kind == "box" else spec.speed / spec.radius_m
+    qpos = np.array([*spec.position, spec.radius_m, *quaternion])
+    qvel = np.array([vx, vy, 0.0, *(rotation.T @ (across * spin))])
+    return qpos, qvel
+
+
+def _look_at(
+    eye: tuple[float, float, float], target: tuple[float, float, float]
+) -> NDArray[np.float64]:
+    """Return the quaternion of a camera that looks from ``eye`` at ``target``, z up."""
+    back = np.subtract(eye, target)
+    back /= np.linalg.norm(back)
+    right = np.cross([0.0, 0.0, 1.0], back)
+    right /= np.linalg.norm(right)
+    quaternion = np.empty(4)
+    rotation = np.stack([right, np.cross(back, right), back], axis=1)
+    import_mujoco().mju_mat2Quat(quaternion, rotation.ravel())
+    return quaternion

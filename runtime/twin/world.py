@@ -1,0 +1,233 @@
+"""The world of the twin: physics that keeps a given time, and episodes one after another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.runtime.clock import NS_PER_S
+from dvla.runtime.events import EpisodeEnded, EpisodeStarted, EventSink
+from dvla.runtime.twin.arm_model import (
+    ARM_JOINTS,
+    FINGER_JOINTS,
+    FINGER_TRAVEL_M,
+    HOME_Q,
+    TCP_SITE,
+)
+from dvla.runtime.twin.dependencies import import_mujoco
+from dvla.runtime.twin.episodes import EpisodeJudge, Outcome
+from dvla.runtime.twin.objects import EpisodeSpec, Task, draw_episode, task_code
+from dvla.runtime.twin.scene import OBJECT_JOINT, PHYSICS_STEP_S, build_model, dress_object
+from dvla.runtime.twin.scene import object_start as start_of
+from dvla.runtime.twin.snapshot import TwinSnapshot, pack_snapshot
+
+STEP_NS = round(PHYSICS_STEP_S * NS_PER_S)
+MAX_CATCH_UP_S = 0.1
+"""Physics behind by more than this skips the rest, counted: a stalled host must not spiral."""
+FINGER_SPEED = 0.05
+"""Travel speed of each finger, from the maker's data sheet of the hand [m/s]."""
+_JUDGE_EVERY_STEPS = 5
+
+
+class WorldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the world of the twin is made of.
+
+    Attributes:
+        arm_model: MJCF file that replaces the arm's look.
+        task: what objects to draw; any by default.
+        auto_restart: begin the next episode (next seed) ``pause_s`` after one ends; the arm stays
+            where it is. Otherwise the world goes on with nothing judged.
+        pause_s: time between an end and the next start [s].
+    """
+
+    arm_model: Path | None = None
+    task: Task = Task()
+    auto_restart: bool = False
+    pause_s: float = 1.0
+
+
+class TwinWorld:
+    """Arm, table and object; time moves only in ``advance``.
+
+    Args:
+        config: what it is made of.
+        sink: takes EpisodeStarted and EpisodeEnded.
+    """
+
+    def __init__(self, config: WorldConfig | None = None, sink: EventSink | None = None) -> None:
+        self._mujoco = import_mujoco()
+        self._config = config or WorldConfig()
+        self._sink = sink
+        self.model = build_model(self._config.arm_model)
+        self.data = self._mujoco.MjData(self.model)
+        names = (*ARM_JOINTS, *FINGER_JOINTS)
+        self._qpos_at = np.array([self.model.joint(name).qposadr[0] for name in names])
+        self._qvel_at = np.array([self.model.joint(name).dofadr[0] for name in names])
+        self._ctrl_at = np.array([self.model.actuator(name).id for name in names])
+        free = self.model.joint(OBJECT_JOINT)
+        self._object_qpos = slice(free.qposadr[0], free.qposadr[0] + 7)
+        self._object_qvel = slice(free.dofadr[0], free.dofadr[0] + 6)
+        self._site = self.model.site(TCP_SITE).id
+        self._jacobian = np.zeros((6, self.model.nv))
+        self._commanded = np.zeros(8)
+        self._finger_goal_m = FINGER_TRAVEL_M
+        self._t_ns = 0
+        self._next_start_ns: int | None = None
+        self.steps = 0
+        self.lost_ns = 0
+        self.episode = -1
+        self.outcome: Outcome | None = None
+        self.reset(0, 0)
+
+    def reset(self, seed: int, now_ns: int, *, keep_arm: bool = False) -> EpisodeSpec:
+        """Begin an episode: its object on the table, the arm at home unless it is kept.
+
+        Args:
+            seed: names the episode.
+            now_ns: the time that physics has from here on.
+            keep_arm: leave the arm as it is and replace only the object.
+        """
+        self.spec = draw_episode(seed, self._config.task)
+        dress_object(self.model, self.data, self.spec)
+        self._t_ns = now_ns
+        self._next_start_ns = None
+        self.episode += 1
+        self.outcome = None
+        self._judge = EpisodeJudge(self.spec, now_ns)
+        if not keep_arm:
+            self._mujoco.mj_resetData(self.model, self.data)
+            home = np.array([*HOME_Q, FINGER_TRAVEL_M, FINGER_TRAVEL_M])
+            self.data.qpos[self._qpos_at] = home
+            self.data.ctrl[self._ctrl_at] = home
+            self._finger_goal_m = FINGER_TRAVEL_M
+        qpos, qvel = start_of(self.spec)
+        self.data.qpos[self._object_qpos] = qpos
+        self.data.qvel[self._object_qvel] = qvel
+        self._mujoco.mj_forward(self.model, self.data)
+        if not keep_arm:
+            self._commanded = self.measured()
+        self._emit_started(now_ns)
+        return self.spec
+
+    def advance(self, now_ns: int) -> int:
+        """Step physics up to ``now_ns``; return how many steps that took."""
+        behind_ns = now_ns - self._t_ns
+        if behind_ns > MAX_CATCH_UP_S * NS_PER_S:
+            lost_ns = behind_ns - round(MAX_CATCH_UP_S * NS_PER_S)
+            self.lost_ns += lost_ns
+            self._t_ns += lost_ns
+        steps = max(0, (now_ns - self._t_ns) // STEP_NS)
+        for _ in range(steps):
+            self._step()
+        return int(steps)
+
+    def _step(self) -> None:
+        """Step once: fingers move at their own speed, the judge looks now and then."""
+        fingers = self._ctrl_at[7:]
+        reach = FINGER_SPEED * PHYSICS_STEP_S
+        target = self.data.ctrl[fingers]
+        self.data.ctrl[fingers] = target + np.clip(self._finger_goal_m - target, -reach, reach)
+        self._mujoco.mj_step(self.model, self.data)
+        self.steps += 1
+        self._t_ns += STEP_NS
+        if self._next_start_ns is not None and self._t_ns >= self._next_start_ns:
+            self.reset(self.spec.seed + 1, self._t_ns, keep_arm=True)
+        elif self.outcome is None and self.steps % _JUDGE_EVERY_STEPS == 0:
+            self._look()
+
+    def _look(self) -> None:
+        """Let the judge look, and end the episode when it says so."""
+        outcome = self._judge.look(
+            self.data.qpos[self._object_qpos][:3], self.data.site_xpos[self._site], self._t_ns
+        )
+        if outcome is None:
+            return
+        self.outcome = outcome
+        if self._config.auto_restart:
+            self._next_start_ns = self._t_ns + round(self._config.pause_s * NS_PER_S)
+        if self._sink is not None:
+            self._sink.emit(
+                EpisodeEnded(
+                    t_ns=self._t_ns,
+                    episode=self.episode,
+                    outcome=outcome,
+                    duration_s=(self._t_ns - self._judge.start_ns) / NS_PER_S,
+                )
+            )
+
+    def _emit_started(self, now_ns: int) -> None:
+        if self._sink is not None:
+            self._sink.emit(
+                EpisodeStarted(
+                    t_ns=now_ns,
+                    episode=self.episode,
+                    seed=self.spec.seed,
+                    text=self.spec.instruction,
+                )
+            )
+
+    def drive(self, q: NDArray[np.float64], finger_m: float, setpoint: NDArray[np.float64]) -> None:
+        """Give the servos their targets.
+
+        Args:
+            q: (7,) [rad].
+            finger_m: travel of each finger [m].
+            setpoint: (8,) that they stand for; kept for snapshots.
+        """
+        self.data.ctrl[self._ctrl_at[:7]] = q
+        self._finger_goal_m = finger_m
+        self._commanded = setpoint.copy()
+
+    @property
+    def t_ns(self) -> int:
+        """Time of physics [ns]."""
+        return self._t_ns
+
+    @property
+    def q(self) -> NDArray[np.float64]:
+        """Arm joint positions (7,) [rad], a copy."""
+        return np.array(self.data.qpos[self._qpos_at[:7]])
+
+    @property
+    def dq(self) -> NDArray[np.float64]:
+        """Arm joint velocities (7,) [rad/s], a copy."""
+        return np.array(self.data.qvel[self._qvel_at[:7]])
+
+    def measured(self) -> NDArray[np.float64]:
+        """Return the measured TCP pose and gripper opening as a setpoint (8,)."""
+        setpoint = np.empty(8)
+        setpoint[:3] = self.data.site_xpos[self._site]
+        self._mujoco.mju_mat2Quat(setpoint[3:7], self.data.site_xmat[self._site])
+        width = float(self.data.qpos[self._qpos_at[7:]].sum())
+        setpoint[7] = np.clip(width / FINGER_TRAVEL_M - 1.0, -1.0, 1.0)
+        return setpoint
+
+    def twist(self) -> NDArray[np.float64]:
+        """Return the measured TCP velocity (6,) [m/s, rad/s] in the base frame."""
+        linear, angular = self._jacobian[:3], self._jacobian[3:]
+        self._mujoco.mj_jacSite(self.model, self.data, linear, angular, self._site)
+        return np.asarray(self._jacobian @ self.data.qvel)
+
+    def snapshot(self) -> TwinSnapshot:
+        """Return the whole state now."""
+        kind, colour = task_code(self._config.task)
+        qpos, qvel = self.data.qpos, self.data.qvel
+        return TwinSnapshot(
+            episode=self.episode,
+            seed=self.spec.seed,
+            kind=kind,
+            colour=colour,
+            t_ns=self._t_ns,
+            qpos=np.concatenate([qpos[self._qpos_at], qpos[self._object_qpos]]),
+            qvel=np.concatenate([qvel[self._qvel_at], qvel[self._object_qvel]]),
+            measured=self.measured(),
+            twist=self.twist(),
+            commanded=self._commanded.copy(),
+        )
+
+    def snapshot_bytes(self) -> bytes:
+        """Return the whole state now as ``SNAPSHOT_BYTES`` bytes, for a shared ring."""
+        return pack_snapshot(self.snapshot())

@@ -362,4 +362,3 @@ class ArmController:
     def close(self) -> None:
         """Let go of the arm; it holds, enabled."""
         self._driver.close()
-

@@ -63,6 +63,4 @@ def _check_workspace(workspace: Workspace) -> None:
 def _require(name: str, value: float, low: float, high: float, unit: str) -> None:
     # Written so that NaN fails as well.
     if not low <= value <= high:
-        raise ConfigError(
-            f"{name} is out of bounds", got=value, expected=f"{low} to {high} {unit}"
-        )
+        raise ConfigError(f"{name} is out of bounds", got=value, expected=f"{low} to {high} {unit}")

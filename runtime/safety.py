@@ -117,9 +117,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     refused_mode: RefusedMode = ""
 
 
-def check_header(
-    command: Command, standing: Standing, now_ns: int, limits: ArmLimits
-) -> Verdict:
+def check_header(command: Command, standing: Standing, now_ns: int, limits: ArmLimits) -> Verdict:
     """Check who sent a command, in which order, for which epoch, and when it is due."""
     if command.schema != SCHEMA:
         return Verdict("schema", f"{command.schema}, this arm speaks {SCHEMA}")
@@ -260,9 +258,7 @@ def _check_stops(
     peak = stop_peak_speed(velocity, acceleration, duration).max(axis=0)
     for part in (0, 1):
         if peak[part] > bounds[0, part] * (1.0 + RELATIVE_TOLERANCE):
-            return Verdict(
-                "stop_speed", f"a stop would reach {peak[part]:.3g} {_UNITS[0][part]}"
-            )
+            return Verdict("stop_speed", f"a stop would reach {peak[part]:.3g} {_UNITS[0][part]}")
     linear_s = duration[:, :1] * STOP_PATH_MARGIN
     coasting = velocity[:, 0] * linear_s * PATH_C1_END
     pushing = acceleration[:, 0] * linear_s**2 * PATH_C2_END

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +23,6 @@ from dvla.runtime.config import ServoConfig
 from dvla.runtime.limits import ArmLimits, CartesianLimits
 from dvla.runtime.messages import ArmState, Command
 from dvla.runtime.pose import SETPOINT_WIDTH
-from dvla.runtime.telemetry import SERVO_TICK
 
 if TYPE_CHECKING:
     from dvla.bindings import ActionStream
@@ -57,23 +57,25 @@ class ServoCore:
     """Plans, stamps and records one command per tick.
 
     Args:
-        planner: plans setpoints from the action stream.
+        stream: what the plan follows.
+        limits: the arm's; their shaper bounds what is planned, their ages what is sent.
         config: rate and horizon.
-        limits: the arm's, for the age bounds.
         session: of the commander; it must hold the arm's lease.
         lead_s: how far ahead of time setpoints are planned [s].
+        planner: plans in place of the compiled planner on ``stream``.
     """
 
     def __init__(
         self,
-        planner: Planner,
-        config: ServoConfig,
+        stream: ActionStream,
         limits: ArmLimits,
+        config: ServoConfig,
         *,
         session: int,
         lead_s: float = DEFAULT_LEAD_S,
+        planner: Planner | None = None,
     ) -> None:
-        self._planner = planner
+        self._planner = planner or _compiled_planner(stream, limits.shaper, config)
         self._session = session
         self._period_ns = config.period_ns
         self._horizon = config.horizon_steps
@@ -81,11 +83,10 @@ class ServoCore:
         self._lead_ns = lead_steps * config.period_ns
         self._history = lead_steps - 2
         self._validity_ns = int(limits.max_command_age_s * 1e9)
-        self._max_observation_ns = int(limits.max_observation_age_s * 1e9)
         # Rows: the newest setpoints of earlier plans, then this plan.
-        self._rows = np.empty((self._history + self._horizon, SETPOINT_WIDTH))
+        self._rows = np.zeros((self._history + self._horizon, SETPOINT_WIDTH))
         self._plan = self._rows[self._history :]
-        self._row = np.zeros(1, SERVO_TICK)
+        self._due_ns = 0
         self._epoch = 0
         self._planning = False
         self._grid_ns = 0
@@ -93,11 +94,6 @@ class ServoCore:
         self._still = 0
         self._t_obs_ns = 0
         self._status = STATUS_IDLE
-
-    @property
-    def telemetry(self) -> NDArray[np.void]:
-        """The (1,) ``SERVO_TICK`` row of the last tick; the loop adds its own times and counts."""
-        return self._row
 
     @property
     def synchronised(self) -> bool:
@@ -123,7 +119,7 @@ class ServoCore:
             command = self._tick(now_ns, arm_state)
         else:
             self._planning = False
-        self._record(now_ns, command)
+        self._due_ns = now_ns if command is None else self._grid_ns + self._lead_ns
         return command
 
     def _tick(self, now_ns: int, state: ArmState) -> Command | None:
@@ -191,9 +187,10 @@ class ServoCore:
             setpoints=self._rows.tobytes(),
         )
 
-    def _record(self, now_ns: int, command: Command | None) -> None:
-        row, planner = self._row[0], self._planner
-        row["t_ns"] = now_ns if command is None else self._grid_ns + self._lead_ns
+    def fill(self, row: np.void) -> None:
+        """Fill the core's part of a ``SERVO_TICK`` row; the loop adds its own times and counts."""
+        planner = self._planner
+        row["t_ns"] = self._due_ns
         row["t_obs_ns"] = self._t_obs_ns
         row["chunk_id"] = planner.chunk_id if self._planning else -1
         row["timeline"] = planner.timeline_sequence
@@ -202,34 +199,14 @@ class ServoCore:
         row["saturation"] = planner.saturation if self._planning else 0
         row["sent"] = self._sequence
         row["status"] = self._status
-        if command is not None:
-            row["setpoint"] = self._plan[0]
+        row["setpoint"] = self._plan[0]
 
 
-def make_servo_core(
-    stream: ActionStream,
-    config: ServoConfig,
-    limits: ArmLimits,
-    *,
-    session: int,
-    lead_s: float = DEFAULT_LEAD_S,
-) -> ServoCore:
-    """Build the core with the compiled planner and shaper on an action stream."""
-    from dvla.bindings import PoseShaper, ServoPlanner
+def _compiled_planner(
+    stream: ActionStream, limits: CartesianLimits, config: ServoConfig
+) -> Planner:
+    from dvla.bindings import PoseShaper, ServoPlanner, ShaperLimits
 
-    shaper = PoseShaper(_shaper_limits(limits.shaper), config.period_ns * 1e-9)
-    planner = ServoPlanner(stream, shaper, config.horizon_steps)
-    return ServoCore(planner, config, limits, session=session, lead_s=lead_s)
-
-
-def _shaper_limits(limits: CartesianLimits) -> object:
-    from dvla.bindings import ShaperLimits
-
-    return ShaperLimits(
-        linear_velocity=limits.linear_velocity,
-        linear_acceleration=limits.linear_acceleration,
-        linear_jerk=limits.linear_jerk,
-        angular_velocity=limits.angular_velocity,
-        angular_acceleration=limits.angular_acceleration,
-        angular_jerk=limits.angular_jerk,
-    )
+    bounds = ShaperLimits(**msgspec.structs.asdict(limits))
+    shaper = PoseShaper(bounds, config.period_ns * 1e-9)
+    return ServoPlanner(stream, shaper, config.horizon_steps)

@@ -1,0 +1,1 @@
+"""The commands of the runtime; rich and tyro are used here and nowhere below."""

@@ -1,0 +1,136 @@
+"""The summary for people: rows of label and value, as a table or as plain lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from dvla.runtime.percentiles import Percentiles
+from dvla.runtime.summary import RunSummary
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Section = tuple[str, list[tuple[str, str]]]
+
+
+def spread(value: Percentiles | None, factor: float, unit: str, digits: int = 1) -> str:
+    """Return "p50 1.0 · p95 2.0 · p99 3.0 · max 4.0 ms", or a dash."""
+    if value is None:
+        return "–"
+    parts = {"p50": value.p50, "p95": value.p95, "p99": value.p99, "max": value.max}
+    told = (f"{name} {factor * sample:.{digits}f}" for name, sample in parts.items())
+    return f"{' · '.join(told)} {unit}"
+
+
+def share(value: float | None, digits: int = 1) -> str:
+    """Return a share as a percentage, or a dash."""
+    return "–" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def by_reason(counts: Mapping[str, int], none: str = "none") -> str:
+    """Return "late 3, stale 1"."""
+    return ", ".join(f"{reason} {count}" for reason, count in counts.items()) or none
+
+
+def verdict(summary: RunSummary) -> str:
+    """Say in one sentence how the run went."""
+    if summary.attempts:
+        what = f"Caught {summary.caught} of {summary.attempts} objects"
+    elif summary.actions_executed:
+        what = f"Executed {summary.actions_executed} actions"
+    else:
+        what = "The arm was never moved by the policy"
+    accepted = summary.acceptance_share
+    tail = "" if accepted is None else f"; the arm accepted {share(accepted)} of the commands"
+    return f"{what} in {summary.duration_s:.1f} s{tail}."
+
+
+def sections(summary: RunSummary) -> list[Section]:
+    """Return the summary's rows, grouped."""
+    s = summary
+    first = "–" if s.first_action_s is None else f"{s.first_action_s:.2f} s after the start"
+    return [
+        (
+            "Rates",
+            [
+                ("replan_hz", f"{s.replan_hz:.2f} chunks/s"),
+                ("action_hz", f"{s.action_hz:.1f} actions/s (H = {s.manifest.chunk_size})"),
+                ("dispatch_hz", f"{s.dispatch_hz:.1f} commands/s"),
+                ("first action", first),
+            ],
+        ),
+        (
+            "Time",
+            [
+                ("inference", spread(s.inference_s, 1e3, "ms")),
+                ("observation age at dispatch", spread(s.observation_age_s, 1e3, "ms", 0)),
+                ("servo lateness", spread(s.lateness_s, 1e3, "ms", 2)),
+                ("servo overruns", f"{s.overruns} of {s.servo_ticks} ticks"),
+            ],
+        ),
+        (
+            "Chunks and actions",
+            [
+                ("chunks merged", f"{s.merged} of {s.chunks}"),
+                ("chunks discarded", by_reason(s.discarded)),
+                ("actions executed", str(s.actions_executed)),
+                ("actions stale", str(s.actions_stale)),
+                ("actions overridden", str(s.actions_overridden)),
+                ("actions cleared · pending", f"{s.actions_cleared} · {s.actions_pending}"),
+                ("underruns", str(s.underruns)),
+                ("too slow · holds", f"{s.too_slow} · {s.holds}"),
+            ],
+        ),
+        (
+            "Motion",
+            [
+                ("seam jump", spread(s.seam_m, 1e3, "mm")),
+                ("step inside the chunks", spread(s.in_chunk_m, 1e3, "mm")),
+                ("seam alarms", str(s.seam_alarms)),
+                ("saturated ticks", share(s.saturated_share)),
+                ("tracking error", spread(s.tracking_m, 1e3, "mm")),
+                ("peak speed", "–" if s.peak_speed_m_s is None else f"{s.peak_speed_m_s:.2f} m/s"),
+            ],
+        ),
+        (
+            "Arm",
+            [
+                ("commands accepted", f"{s.accepted} ({share(s.acceptance_share)})"),
+                ("commands rejected", by_reason(s.rejected)),
+                ("stops", str(s.arm_stops)),
+                ("episodes", f"{s.caught} caught of {s.attempts} ({by_reason(s.outcomes, '–')})"),
+                ("processes", by_reason(s.pids, "–")),
+            ],
+        ),
+    ]
+
+
+def summary_text(summary: RunSummary) -> str:
+    """Return the summary as plain text."""
+    lines = [f"{summary.folder}: {verdict(summary)}"]
+    for title, rows in sections(summary):
+        lines.append(f"{title}:")
+        lines += [f"  {label:28}{value}" for label, value in rows]
+    lines += [f"note: {problem}" for problem in summary.problems]
+    return "\n".join(lines)
+
+
+def summary_table(summary: RunSummary) -> RenderableType:
+    """Return the summary for a terminal."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for title, rows in sections(summary):
+        table.add_row(Text(title, style="bold not dim cyan"), "")
+        for label, value in rows:
+            table.add_row(f"  {label}", Text(value))
+        table.add_section()
+    problems = [Text(f"! {problem}", style="yellow") for problem in summary.problems]
+    headline = Text.assemble((verdict(summary), "bold"), f"\n{summary.folder}")
+    return Group(headline, table, *problems)

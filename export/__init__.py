@@ -1,0 +1,1 @@
+"""From a checkpoint to a verified bundle: torch model, typed ONNX, engines, gate."""

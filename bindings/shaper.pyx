@@ -78,6 +78,7 @@ cdef struct Plan:
     double target_velocity[3]
     double target_acceleration[3]
     double worst_s
+    bint comfortable
 
 
 cdef void plan_axes(
@@ -85,16 +86,16 @@ cdef void plan_axes(
 ) noexcept nogil:
     """Plan every axis within its share; ``plan.share`` is given."""
     cdef AxisLimits limits
-    cdef double part, vt, at, excess
+    cdef double part, vt, at, excess, crowding
     cdef int i
     plan.worst_s = 0.0
+    plan.comfortable = True
     for i in range(3):
         part = plan.share[i]
         vt = max(min(goal.velocity[i], part * bounds.velocity), -part * bounds.velocity)
         excess = fabs(goal.velocity[i] - vt) / bounds.velocity
         at = goal.acceleration[i] if excess == 0.0 else 0.0
-        if fabs(at) > 0.9 * part * bounds.acceleration:
-            at = 0.0
+        at = max(min(at, 0.9 * part * bounds.acceleration), -0.9 * part * bounds.acceleration)
         limits.jerk = part * bounds.jerk
         limits.acceleration_up = part * bounds.acceleration - at
         limits.acceleration_down = part * bounds.acceleration + at
@@ -112,9 +113,38 @@ cdef void plan_axes(
                 &limits,
                 &plan.axis[i],
             )
-        # A target faster than the axis' part is never caught: shares must move.
+        # A target faster than the axis' part is never caught, and one that comes close to it leaves
+        # nothing to correct with: shares must move in time.
         plan.time_s[i] = plan.axis[i].duration_s + 10.0 * excess
+        crowding = needed_share(goal.velocity[i], goal.acceleration[i], bounds) / part - 0.9
+        if crowding > 0.0:
+            plan.time_s[i] += crowding * period_s
+            plan.comfortable = False
         plan.worst_s = max(plan.worst_s, plan.time_s[i])
+    if plan.worst_s > period_s:
+        plan.comfortable = False
+
+
+cdef void wanted_shares(
+    const Motion *motion, const Goal *goal, const Bounds *bounds, double patience_s, double *share
+) noexcept nogil:
+    """What the target's motion needs, and the rest along the way to it."""
+    cdef double way[3]
+    cdef double taken = 0.0
+    cdef double length
+    cdef double scale
+    cdef int i
+    for i in range(3):
+        share[i] = 1.1 * needed_share(goal.velocity[i], goal.acceleration[i], bounds)
+        share[i] *= share[i]
+        taken += share[i]
+        way[i] = motion.velocity[i]
+        if not goal.stop:
+            way[i] = goal.velocity[i] + goal.distance[i] / patience_s
+    length = norm3(way)
+    scale = max(1.0 - taken, 0.0) / (length * length) if length > 0.0 else 0.0
+    for i in range(3):
+        share[i] = sqrt(share[i] + scale * way[i] * way[i])
 
 
 cdef void choose_plan(
@@ -129,17 +159,14 @@ cdef void choose_plan(
         present.share[i] = motion.share[i]
     plan_axes(motion, goal, bounds, period_s, &present)
     best[0] = present
-    if present.worst_s <= period_s:
+    if present.comfortable:
         return
     patience_s = max(min(present.worst_s, 10.0), period_s)
     for attempt in range(2):
-        for i in range(3):
-            if attempt == 0:  # along the mean velocity that is needed
-                other.share[i] = fabs(
-                    motion.velocity[i] if goal.stop
-                    else goal.velocity[i] + goal.distance[i] / patience_s
-                )
-            else:  # towards the axes that take longest
+        if attempt == 0:
+            wanted_shares(motion, goal, bounds, patience_s, other.share)
+        else:  # towards the axes that take longest
+            for i in range(3):
                 other.share[i] = motion.share[i] * present.time_s[i]
         move_shares(motion, bounds, other.share)
         plan_axes(motion, goal, bounds, period_s, &other)

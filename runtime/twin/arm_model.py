@@ -44,7 +44,7 @@ Q_UPPER = (2.7437, 1.7837, 2.9007, -0.1518, 2.8065, 4.5169, 3.0159)
 DQ_LIMIT = (2.62, 2.62, 2.62, 2.62, 5.26, 4.18, 5.26)
 TORQUE_LIMIT_NM = (87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0)
 FINGER_TRAVEL_M = 0.04
-FINGER_FORCE_N = 20.0
+FINGER_FORCE_N = 15.0
 
 HOME_Q = (0.0, -0.39, 0.0, -2.6095, 0.0, 2.2194, 0.7854)
 """Fingers down, TCP at (0.40, 0, 0.28): where an episode starts."""
@@ -118,7 +118,7 @@ def arm_mjcf() -> str:
     <default class="finger">
       <joint type="slide" range="0 {FINGER_TRAVEL_M}" armature="0.05" damping="2"/>
       <geom type="box" contype="1" conaffinity="3" condim="4" priority="1"
-            friction="1.4 0.02 0.001" solref="0.01 1" rgba="{_DARK}"/>
+            friction="1.4 0.02 0.001" solref="0.004 1" solimp="0.97 0.995 0.0005" rgba="{_DARK}"/>
     </default>
   </default>
   <worldbody>

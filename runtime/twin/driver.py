@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from dvla.runtime.clock import NS_PER_S
 from dvla.runtime.robots.base import ArmReading
 from dvla.runtime.twin.arm_model import FINGER_TRAVEL_M
 from dvla.runtime.twin.ik import DifferentialIk
@@ -27,13 +28,14 @@ class TwinDriver:
     def __init__(self, world: TwinWorld, ik: DifferentialIk) -> None:
         self._world = world
         self._ik = ik
-        self._fault = ""
         self.reset()
 
     def reset(self) -> None:
         """Take the arm as it is now and clear the fault."""
         self._ik.reset(self._world.q)
         self._fault = ""
+        self._last = self._world.measured()
+        self._last_ns = self._world.t_ns
 
     def read(self, now_ns: int) -> ArmReading:
         """Advance physics to ``now_ns`` and return what the arm measures."""
@@ -59,7 +61,10 @@ class TwinDriver:
             self._fault = f"the joints cannot follow the setpoint: {1000 * error_m:.0f} mm away"
             return
         opening = float(np.clip(setpoint[7], -1.0, 1.0))
-        self._world.drive(q, FINGER_TRAVEL_M * (opening + 1.0) / 2.0, setpoint)
+        elapsed_s = max((now_ns - self._last_ns) / NS_PER_S, 1e-3)
+        velocity = (setpoint[:3] - self._last[:3]) / elapsed_s
+        self._last, self._last_ns = setpoint.copy(), now_ns
+        self._world.drive(q, FINGER_TRAVEL_M * (opening + 1.0) / 2.0, setpoint, velocity)
 
     def close(self) -> None:
         """Leave the arm in hold: its servos keep their last targets."""

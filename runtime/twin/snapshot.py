@@ -24,10 +24,11 @@ SNAPSHOT = np.dtype(
         ("measured", "<f8", (8,)),  # TCP setpoint as measured
         ("twist", "<f8", (6,)),  # TCP velocity [m/s, rad/s], base frame
         ("commanded", "<f8", (8,)),  # setpoint that the driver was last given
+        ("commanded_velocity", "<f8", (3,)),  # of its position [m/s]
     ]
 )
 _INTEGERS = ("episode", "seed", "kind", "colour", "t_ns")
-_ARRAYS = ("qpos", "qvel", "measured", "twist", "commanded")
+_ARRAYS = ("qpos", "qvel", "measured", "twist", "commanded", "commanded_velocity")
 SNAPSHOT_BYTES = SNAPSHOT.itemsize
 """Slot size of a ring of snapshots."""
 
@@ -45,6 +46,7 @@ class TwinSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     measured: NDArray[np.float64]
     twist: NDArray[np.float64]
     commanded: NDArray[np.float64]
+    commanded_velocity: NDArray[np.float64]
 
     @property
     def object_position(self) -> NDArray[np.float64]:

@@ -73,6 +73,7 @@ class TwinWorld:
         self._site = self.model.site(TCP_SITE).id
         self._jacobian = np.zeros((6, self.model.nv))
         self._commanded = np.zeros(8)
+        self._commanded_velocity = np.zeros(3)
         self._finger_goal_m = FINGER_TRAVEL_M
         self._t_ns = 0
         self._next_start_ns: int | None = None
@@ -109,6 +110,7 @@ class TwinWorld:
         self._mujoco.mj_forward(self.model, self.data)
         if not keep_arm:
             self._commanded = self.measured()
+            self._commanded_velocity = np.zeros(3)
         self._emit_started(now_ns)
         return self.spec
 
@@ -169,17 +171,25 @@ class TwinWorld:
                 )
             )
 
-    def drive(self, q: NDArray[np.float64], finger_m: float, setpoint: NDArray[np.float64]) -> None:
+    def drive(
+        self,
+        q: NDArray[np.float64],
+        finger_m: float,
+        setpoint: NDArray[np.float64],
+        velocity: NDArray[np.float64],
+    ) -> None:
         """Give the servos their targets.
 
         Args:
             q: (7,) [rad].
             finger_m: travel of each finger [m].
             setpoint: (8,) that they stand for; kept for snapshots.
+            velocity: (3,) of the setpoint's position [m/s]; kept for snapshots.
         """
         self.data.ctrl[self._ctrl_at[:7]] = q
         self._finger_goal_m = finger_m
         self._commanded = setpoint.copy()
+        self._commanded_velocity = velocity.copy()
 
     @property
     def t_ns(self) -> int:
@@ -226,6 +236,7 @@ class TwinWorld:
             measured=self.measured(),
             twist=self.twist(),
             commanded=self._commanded.copy(),
+            commanded_velocity=self._commanded_velocity.copy(),
         )
 
     def snapshot_bytes(self) -> bytes:

@@ -1,0 +1,189 @@
+"""The expert's decision at one instant, and its rollout over the steps of a chunk.
+
+The expert keeps nothing between calls: every phase is read off the state (hand over the object?
+low enough? fingers on it? holding?), so a dropped or late chunk does no harm.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.runtime.oracle.grasp import grasp_yaw, grasp_z_m, within_reach
+from dvla.runtime.oracle.motion import RollingMotion
+from dvla.runtime.pose import euler_from_quaternion
+from dvla.runtime.twin.episodes import GOAL_M
+from dvla.runtime.twin.objects import DECELERATION, EpisodeSpec
+from dvla.runtime.twin.snapshot import TwinSnapshot
+
+
+class ExpertConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the expert moves.
+
+    Attributes:
+        lead_s: how far commands run ahead of where the hand shall be: the lag of the arm behind
+            its command, and of the stream's interpolation and shaping before it.
+        arm_lag_s: first-order lag assumed when rolling the arm forward.
+        speed: largest speed of commands [m/s]; carry_speed: with an object in the hand.
+        acceleration: largest acceleration of commands [m/s2].
+        gain: pull of a command towards its target [1/s].
+        hover_m: height of the TCP over the grasp while the hand is not over the object.
+        over_m: distance in the plane within which the hand may go all the way down.
+        funnel_m: distance over which the hand rises from there to the hover height.
+        close_m: distance in the plane, and in height, within which the fingers close.
+        finger_speed: assumed closing speed of both fingers together [m/s].
+        dwell_s: time on the object before lifting.
+    """
+
+    lead_s: float = 0.12
+    arm_lag_s: float = 0.12
+    speed: float = 0.95
+    carry_speed: float = 0.6
+    acceleration: float = 5.0
+    gain: float = 8.0
+    hover_m: float = 0.075
+    over_m: float = 0.010
+    funnel_m: float = 0.025
+    close_m: float = 0.010
+    finger_speed: float = 0.1
+    dwell_s: float = 0.12
+    yaw_rate: float = 1.2
+
+
+_SUBSTEPS = 2
+_GRASP_SLACK_M = 0.006
+_OPEN_WIDTH_M = 0.079
+_GOAL = np.array(GOAL_M)
+
+
+class Rollout:
+    """The expert, the arm's lag, the fingers and the object, rolled forward from a snapshot.
+
+    Args:
+        config: how the expert moves.
+        spec: the episode.
+        snapshot: the true state at the observation's time.
+    """
+
+    def __init__(self, config: ExpertConfig, spec: EpisodeSpec, snapshot: TwinSnapshot) -> None:
+        self._config = config
+        self._spec = spec
+        self._free = RollingMotion(
+            snapshot.object_position, snapshot.object_velocity, DECELERATION[spec.kind]
+        )
+        self._object = np.array(snapshot.object_position)
+        self._object_velocity = np.array(snapshot.object_velocity)
+        self._hand = np.array(snapshot.measured[:3])
+        self._command = np.array(snapshot.commanded[:3])
+        self._velocity = np.array(snapshot.commanded_velocity)
+        self._yaw_target = grasp_yaw(spec, snapshot.object_quaternion)
+        self._yaw = float(euler_from_quaternion(snapshot.commanded[3:7])[2])
+        self._width = snapshot.finger_width_m
+        self._t_s = 0.0
+        self._gripper = 1.0 if snapshot.commanded[7] > 0.0 else -1.0
+        still = abs(float(snapshot.qvel[7] + snapshot.qvel[8])) < 0.02
+        self._on_object_s = config.dwell_s if self._touching() and still else 0.0
+        self._attached = self._on_object_s > 0.0
+
+    def run(self, steps: int, period_s: float) -> NDArray[np.float64]:
+        """Return absolute actions (steps, 7) [m, rad, -] on the grid of the control period.
+
+        Action i holds over [i T, (i + 1) T): it is the command at the middle of that interval.
+        """
+        actions = np.empty((steps, 7))
+        dt = period_s / _SUBSTEPS
+        for step in range(steps):
+            for substep in range(_SUBSTEPS):
+                self._advance(dt)
+                if substep == 0:
+                    actions[step] = (*self._command, math.pi, 0.0, self._yaw, self._gripper)
+        return actions
+
+    def _advance(self, dt: float) -> None:
+        """Decide, move the command, and let arm, fingers and object follow."""
+        config = self._config
+        target, feed_forward, speed = self._decide()
+        wanted = feed_forward + config.gain * (target - self._command)
+        norm = float(np.linalg.norm(wanted))
+        if norm > speed:
+            wanted *= speed / norm
+        change = wanted - self._velocity
+        norm = float(np.linalg.norm(change))
+        if norm > config.acceleration * dt:
+            change *= config.acceleration * dt / norm
+        self._velocity = self._velocity + change
+        self._command = self._command + self._velocity * dt
+        turn = self._yaw_target - self._yaw
+        self._yaw += max(-config.yaw_rate * dt, min(config.yaw_rate * dt, turn))
+        hand_velocity = (self._command - self._hand) / config.arm_lag_s
+        self._hand = self._hand + hand_velocity * (1 - math.exp(-dt / config.arm_lag_s)) * (
+            config.arm_lag_s
+        )
+        self._follow(hand_velocity, dt)
+
+    def _follow(self, hand_velocity: NDArray[np.float64], dt: float) -> None:
+        """Move fingers and object."""
+        config = self._config
+        self._t_s += dt
+        thickness = 2 * self._spec.radius_m
+        if self._gripper > 0:
+            self._width = min(0.08, self._width + config.finger_speed * dt)
+            self._attached, self._on_object_s = False, 0.0
+        else:
+            around = self._planar_distance() < 0.02
+            floor = thickness if around else 0.0
+            self._width = max(floor, self._width - config.finger_speed * dt)
+            if self._touching():
+                self._attached = True
+                self._on_object_s += dt
+        if self._attached:
+            self._object = self._object + hand_velocity * dt
+            self._object_velocity = hand_velocity
+        else:
+            self._object = self._free.position(self._t_s)
+            self._object_velocity = self._free.velocity(self._t_s)
+
+    def _decide(self) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """Return the command's target [m], its velocity [m/s] and the speed limit; set fingers."""
+        config = self._config
+        if self._attached and self._on_object_s >= config.dwell_s:
+            self._gripper = -1.0
+            return _GOAL, np.zeros(3), config.carry_speed
+        if self._closing():
+            self._gripper = -1.0
+            hover = 0.0
+        else:
+            self._gripper = 1.0
+            hover = config.hover_m * self._funnel()
+        target = self._object + self._object_velocity * config.lead_s
+        target[2] = grasp_z_m(self._spec) + hover
+        within = within_reach(target)
+        feed_forward = self._object_velocity * (1, 1, 0)
+        return within, feed_forward if within is target else np.zeros(3), config.speed
+
+    def _closing(self) -> bool:
+        """Return whether the fingers are, or should be, closing on the object."""
+        begun = self._gripper < 0
+        tolerance = self._config.close_m * (2.0 if begun else 1.0)
+        low = self._hand[2] - grasp_z_m(self._spec) < tolerance
+        closed_on_nothing = self._width < 2 * self._spec.radius_m - _GRASP_SLACK_M
+        return bool(low) and self._planar_distance() < tolerance and not closed_on_nothing
+
+    def _touching(self) -> bool:
+        """Return whether the fingers are on the object."""
+        excess = self._width - 2 * self._spec.radius_m
+        near = float(np.linalg.norm(self._hand - self._object)) < 0.02
+        return near and self._gripper < 0 and -_GRASP_SLACK_M < excess < 0.002
+
+    def _funnel(self) -> float:
+        """Return 0 where the hand may be all the way down, 1 where it must hover."""
+        if self._width < _OPEN_WIDTH_M - 0.01:
+            return 1.0
+        excess = self._planar_distance() - self._config.over_m
+        return max(0.0, min(1.0, excess / self._config.funnel_m))
+
+    def _planar_distance(self) -> float:
+        return math.hypot(*(self._hand - self._object)[:2])

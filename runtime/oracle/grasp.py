@@ -1,0 +1,61 @@
+"""Where and how to take an object: fingers down, closing across its axis or along its path."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.runtime.twin.objects import EpisodeSpec
+
+MIN_GRASP_Z_M = 0.018
+"""The finger tips reach 9 mm below the TCP."""
+REACH_X_M = (0.27, 0.66)
+REACH_Y_M = 0.48
+REACH_RADIUS_M = 0.70
+"""Where the hand, pointing down, still has joint range to spare."""
+
+
+def grasp_yaw(spec: EpisodeSpec, quaternion: NDArray[np.float64]) -> float:
+    """Return the yaw of a hand that points down and takes the object [rad], nearest to zero.
+
+    A ball is taken at a fixed yaw of zero; a can across its axis; a box by two of its faces.
+
+    Args:
+        spec: the episode, for the kind of object.
+        quaternion: (4,) attitude of the object, order w, x, y, z.
+    """
+    w, x, y, z = (float(part) for part in quaternion)
+    if spec.kind == "ball":
+        return 0.0
+    if spec.kind == "can":
+        # The can's axis is its body z; the hand's x axis, along which the pads are flat, follows.
+        axis = (2 * (x * z + w * y), 2 * (y * z - w * x))
+        return _nearest_zero(math.atan2(axis[1], axis[0]), math.pi)
+    forward = (1 - 2 * (y * y + z * z), 2 * (x * y + w * z))
+    return _nearest_zero(math.atan2(forward[1], forward[0]), math.pi / 2)
+
+
+def grasp_z_m(spec: EpisodeSpec) -> float:
+    """Return the height of the TCP at the grasp [m]."""
+    return max(MIN_GRASP_Z_M, spec.radius_m)
+
+
+def within_reach(target: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the target itself where a hand that points down can go, else the nearest such point.
+
+    Args:
+        target: (3,) [m].
+    """
+    x = min(max(float(target[0]), REACH_X_M[0]), REACH_X_M[1])
+    y = min(max(float(target[1]), -REACH_Y_M), REACH_Y_M)
+    shrink = min(1.0, REACH_RADIUS_M / math.hypot(x, y))
+    if (x, y, shrink) == (target[0], target[1], 1.0):
+        return target
+    return np.array([x * shrink, y * shrink, target[2]])
+
+
+def _nearest_zero(angle: float, symmetry: float) -> float:
+    """Shift an angle by multiples of its symmetry to within half of it around zero."""
+    return angle - symmetry * round(angle / symmetry)

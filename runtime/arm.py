@@ -168,7 +168,7 @@ class ArmController:
 
     def _refused_mode(self) -> RefusedMode:
         if self._mode in ("fault", "shutdown", "stopping"):
-            return self._mode  # type: ignore[return-value]
+            return self._mode
         return "hold" if self._hold_reason else ""
 
     def _refuse(self, command: Command, verdict: Verdict, now_ns: int) -> None:
@@ -199,7 +199,7 @@ class ArmController:
         if isinstance(request, LeaseRequest):
             problem = self._grant(request, now_ns)
         elif isinstance(request, HoldRequest):
-            self._hold_reason = request.reason or "hold requested"
+            self._hold_reason = f"hold: {request.reason or 'requested'}"
             self._halt(self._hold_reason, now_ns)
             if self._mode in ("idle", "hold"):
                 self._enter(self._mode, self._hold_reason, now_ns)

@@ -43,8 +43,9 @@ def rotate(rotation: Float64, quaternion: Float64) -> Float64:
     scale = 0.5 * np.sinc(angle / (2.0 * np.pi))
     w1, v1 = np.cos(angle / 2.0), rotation * scale
     w0, v0 = quaternion[0], quaternion[1:]
-    turned = np.concatenate([[w1 * w0 - v1 @ v0], w1 * v0 + w0 * v1 + _cross(v1, v0)])
-    return turned / np.sqrt(turned @ turned)
+    turned: Float64 = np.concatenate([[w1 * w0 - v1 @ v0], w1 * v0 + w0 * v1 + _cross(v1, v0)])
+    turned /= np.sqrt(turned @ turned)
+    return turned
 
 
 def _cross(a: Float64, b: Float64) -> Float64:

@@ -38,13 +38,33 @@ STATUS_IDLE = 0
 class Planner(Protocol):
     """What the core needs of ``dvla.bindings.ServoPlanner``."""
 
-    t_obs_ns: int
-    chunk_id: int
-    saturation: int
-    saturated_ticks: int
-    underruns: int
-    timeline_sequence: int
-    generation: int
+    @property
+    def t_obs_ns(self) -> int:
+        """Capture time behind the setpoint [ns]; 0 when idle."""
+
+    @property
+    def chunk_id(self) -> int:
+        """Chunk behind the setpoint; -1 when idle."""
+
+    @property
+    def saturation(self) -> int:
+        """Bits of what saturated in the last plan."""
+
+    @property
+    def saturated_ticks(self) -> int:
+        """Plans that saturated, counted."""
+
+    @property
+    def underruns(self) -> int:
+        """Times that the stream ran out, counted."""
+
+    @property
+    def timeline_sequence(self) -> int:
+        """Publication that the plan follows."""
+
+    @property
+    def generation(self) -> int:
+        """Episode generation of the plan."""
 
     def reset(self, setpoint: NDArray[np.float64]) -> None:
         """Start again from rest at a setpoint (8,)."""

@@ -57,7 +57,8 @@ def stop_duration(speed: Float64, acceleration: Float64, limits: Float64) -> Flo
     by_acceleration = 6.0 * speed / np.maximum(steepest, 1e-9)
     root = np.sqrt(16.0 * acceleration**2 + 24.0 * speed * jerk)
     by_jerk = (4.0 * acceleration + root) / (2.0 * jerk)
-    return np.maximum(by_acceleration, by_jerk)
+    duration: Float64 = np.maximum(by_acceleration, by_jerk)
+    return duration
 
 
 def stop_peak_speed(velocity: Float64, acceleration: Float64, duration: Float64) -> Float64:

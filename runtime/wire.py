@@ -112,9 +112,10 @@ class _Receiver(_Link, Generic[T]):
     def _frames(self) -> Frames | None:
         """Return the frames of the next message, or None when nothing waits."""
         try:
-            return self.socket.recv_multipart(zmq.NOBLOCK)
+            frames: Frames = self.socket.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
             return None
+        return frames
 
     def _decode(self, frame: bytes) -> T | None:
         if len(frame) <= self._max_bytes:

@@ -156,9 +156,7 @@ def chunk_rows(status: RunStatus) -> list[Row]:
 def arm_rows(status: RunStatus) -> list[Row]:
     """Return what the arm makes of the commands."""
     judged = status.accepted + sum(status.rejected.values())
-    accepted = f"{status.accepted}" + (
-        f" ({100 * status.accepted / judged:.1f} %)" if judged else ""
-    )
+    share = f" ({100 * status.accepted / judged:.1f} %)" if judged else ""
     rows = [
         ("commands accepted", Text(f"{status.accepted}{share}")),
         ("rejected", _reasons(status.rejected)),

@@ -1,0 +1,78 @@
+"""``dvla-report``: rebuild a run's report and print its summary."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import tyro
+
+from dvla.engines.cli_errors import run_main
+from dvla.runtime.panel import wants_plain
+from dvla.runtime.run_data import load_run
+from dvla.runtime.run_folder import write_atomically
+from dvla.runtime.summary import RunSummary, summarise_data
+from dvla.runtime.summary_text import summary_table, summary_text
+
+
+def report(
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")],
+    /,
+    json: bool = False,
+    plain: bool = False,
+    debug: bool = False,
+) -> None:
+    """Rebuild summary.json and report.html of run folders and print their summaries.
+
+    Args:
+        runs: Run folders, such as runs/20260102T030405Z-franka-sim.
+        json: Print the summaries as JSON, one per line.
+        plain: No colours and no tables.
+        debug: Show tracebacks.
+    """
+    del debug  # read from the command line where the errors are told
+    for run in runs:
+        summary = write_report(run)
+        show_summary(summary, json=json, plain=plain)
+        if not json:
+            print(f"report: {run / 'report.html'}")
+
+
+def write_report(run: Path) -> RunSummary:
+    """Write summary.json and report.html into a run folder; return the summary.
+
+    Raises:
+        RunFolderError: this is no run folder, or a file of it is damaged.
+        OSError: the folder cannot be written to.
+    """
+    from dvla.runtime.report import report_html
+
+    data = load_run(run)
+    summary = summarise_data(data)
+    pretty = msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n"
+    write_atomically(data.folder.summary, pretty)
+    write_atomically(data.folder.report, report_html(data, summary).encode())
+    return summary
+
+
+def show_summary(summary: RunSummary, *, json: bool = False, plain: bool = False) -> None:
+    """Print a summary the way that the user asked for."""
+    if json:
+        print(msgspec.json.encode(summary).decode())
+    elif wants_plain(plain):
+        print(summary_text(summary))
+    else:
+        from rich.console import Console
+
+        Console().print(summary_table(summary))
+
+
+def main() -> int:
+    """Entry point of ``dvla-report``."""
+    return run_main(lambda: tyro.cli(report, prog="dvla-report"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

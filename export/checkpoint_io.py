@@ -16,6 +16,7 @@ from dvla.export.torch_ import Tensor, missing_torch, torch
 CONFIG_NAME, WEIGHTS_NAME, ARCH_NAME = "config.json", "model.safetensors", "arch.json"
 PT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
 COMPILED_PREFIX = "_orig_mod."
+PT_CONTENT = 'tensors by name, or {"config": ..., "model" or "state_dict": tensors by name}'
 
 
 class Raw(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +73,6 @@ def write_raw(
     partial = folder / f".{WEIGHTS_NAME}.partial"
     try:
         save_file(plain, partial, metadata=None if metadata is None else dict(metadata))
-        partial.chmod(0o644)
         os.replace(partial, folder / WEIGHTS_NAME)
     finally:
         partial.unlink(missing_ok=True)
@@ -122,7 +122,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str] | N
         ) from error
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise _damaged(path, "a safetensors file", error) from error
 
@@ -139,14 +139,14 @@ def _read_pt(path: Path) -> tuple[dict[str, Tensor], Any]:
         raise CheckpointError(
             f"{path} holds no state dict",
             got=type(content).__name__,
-            expected='tensors by name, or {"config": ..., "model" or "state_dict": tensors by name}',
+            expected=PT_CONTENT,
         )
     wrong = [str(key) for key, value in content.items() if not torch.is_tensor(value)]
     if wrong or not all(isinstance(key, str) for key in content):
         raise CheckpointError(
             f"{path} holds no state dict",
             got=f"entries that are no tensors: {', '.join(wrong[:8])}",
-            expected='tensors by name, or {"config": ..., "model" or "state_dict": tensors by name}',
+            expected=PT_CONTENT,
         )
     return dict(content), config
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from dvla.export.arch import TextArch
 from dvla.export.model.rope import apply_rope, rope_angles
 from dvla.export.torch_ import F, Tensor, nn, torch
@@ -59,7 +61,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """The projections of a layer's attention; ``kv_in`` 0 leaves the key projection out.
+    """The projections of a layer's attention.
 
     A cross-attention layer of the expert has no ``k_proj``: it uses the prefix's keys as they are.
     """
@@ -75,7 +77,7 @@ class Attention(nn.Module):
 
     def heads(self, x: Tensor) -> Tensor:
         """Split (B, L, heads * head_dim) into (B, L, heads, head_dim)."""
-        return x.unflatten(-1, (-1, self.head_dim))
+        return x.reshape(*x.shape[:-1], -1, self.head_dim)
 
 
 class DecoderLayer(nn.Module):
@@ -91,7 +93,8 @@ class DecoderLayer(nn.Module):
     def add_residuals(self, x: Tensor, attended: Tensor) -> Tensor:
         """Add what attention found to x (B, L, D), then the perceptron's answer to it."""
         x = x + self.self_attn.o_proj(attended)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        y: Tensor = x + self.mlp(self.post_attention_layernorm(x))
+        return y
 
 
 class TextModel(nn.Module):
@@ -117,13 +120,14 @@ class TextModel(nn.Module):
         """
         angles = rope_angles(positions, self.head_dim)
         cache: list[KeyValue] = []
-        for index, layer in enumerate(self.layers):
+        layers = cast("list[DecoderLayer]", self.layers)
+        for index, layer in enumerate(layers):
             attention = layer.self_attn
             normed = layer.input_layernorm(x)
             k = apply_rope(attention.heads(attention.k_proj(normed)), angles)
             v = attention.heads(attention.v_proj(normed))
             cache.append((k, v))
-            if index + 1 < len(self.layers):  # what the last layer would add, nothing reads
+            if index + 1 < len(layers):  # what the last layer would add, nothing reads
                 q = apply_rope(attention.heads(attention.q_proj(normed)), angles)
                 x = layer.add_residuals(x, attend(q, k, v, mask))
         return cache

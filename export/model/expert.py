@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from dvla.export.arch import TextArch
 from dvla.export.model.decoder import Attention, DecoderLayer, KeyValue, RmsNorm, attend
 from dvla.export.model.rope import apply_rope, rope_angles
@@ -45,7 +47,8 @@ class ActionExpert(nn.Module):
         sees_prefix = prefix_mask[:, None, :].expand(-1, horizon, -1)
         causal = torch.ones(horizon, horizon, dtype=torch.bool, device=x.device).tril()
         sees_both = torch.cat([sees_prefix, causal.expand(x.shape[0], -1, -1)], dim=-1)
-        for index, (layer, kv) in enumerate(zip(self.layers, cache, strict=True)):
+        layers = cast("list[DecoderLayer]", self.layers)
+        for index, (layer, kv) in enumerate(zip(layers, cache, strict=True)):
             normed = layer.input_layernorm(x)
             if self.is_joint(index):
                 attended = _joint(layer.self_attn, normed, kv, sees_both, joint_angles)

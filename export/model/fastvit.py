@@ -89,7 +89,8 @@ class MixerBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
         x = self.token_mixer(x)
-        return x + self.layer_scale * self.convffn(x)
+        y: Tensor = x + self.layer_scale * self.convffn(x)
+        return y
 
 
 class ChannelNorm(nn.Module):
@@ -143,7 +144,8 @@ class AttentionBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
         x = x + self.layer_scale_1 * self.token_mixer(self.norm(x))
-        return x + self.layer_scale_2 * self.convffn(x)
+        y: Tensor = x + self.layer_scale_2 * self.convffn(x)
+        return y
 
 
 class SqueezeExcite(nn.Module):

@@ -53,4 +53,4 @@ def prepare_images(frames: Tensor, feature_size: Sequence[int], square: tuple[in
             images, size=list(feature_size), mode="bilinear", align_corners=False, antialias=True
         )
     images = letterbox(images, square) * 2.0 - 1.0
-    return images.unflatten(0, frames.shape[:2]).flatten(1, 2)
+    return images.reshape(frames.shape[0], -1, *square)

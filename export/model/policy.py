@@ -72,7 +72,8 @@ class DynamicVla(nn.Module):
 
     def embed_images(self, images: Tensor) -> Tensor:
         """Map prepared images (B, N, C, H, W) to image tokens (B, N, T, hidden), not scaled."""
-        return self.vlm.embed_images(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+        tokens = self.vlm.embed_images(images.flatten(0, 1))
+        return tokens.reshape(*images.shape[:2], *tokens.shape[1:])
 
     def embed_state(self, state: Tensor) -> Tensor:
         """Map the states (B, n_obs, S) to the state token (B, 1, hidden) of the newest one."""
@@ -133,6 +134,7 @@ class DynamicVla(nn.Module):
         cache: list[KeyValue],
         mask: Tensor,
         noise: Tensor,
+        *,
         num_steps: int | None = None,
         prev_actions: Tensor | None = None,
         prev_weight: Tensor | None = None,

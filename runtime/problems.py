@@ -42,8 +42,8 @@ def _slow(summary: RunSummary) -> Iterator[str]:
         )
     if summary.underruns:
         yield (
-            f"The timeline ran dry {_times(summary.underruns)}; the arm stopped smoothly "
-            "each time and waited for the next chunk."
+            f"The timeline ran dry {_times(summary.underruns)}: no chunk came in time, so the arm "
+            "stopped smoothly and waited for the next one."
         )
     if summary.seam_alarms:
         yield (

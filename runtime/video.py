@@ -20,6 +20,7 @@ from dvla.runtime.clock import NS_PER_MS, NS_PER_S
 FRAME_HZ = 12.5
 MAX_VIDEO_S = 600.0
 TIME_BASE = Fraction(1, 1000)
+MAX_WAIT_NS = NS_PER_S  # for the first frames of the other cameras
 KEYFRAME_FRAMES = 12  # a fragment per second is what a kill can cost
 
 
@@ -65,6 +66,7 @@ class VideoWriter:
         self._container: Any = None
         self._stream: Any = None
         self._canvas: NDArray[np.uint8] = np.zeros((0, 0, 3), np.uint8)
+        self._first_ns: int | None = None
         self._start_ns = 0
         self._next_ns = 0
 
@@ -83,6 +85,10 @@ class VideoWriter:
         if t_ns < self._next_ns:
             return
         self._latest[camera] = image_hwc
+        self._first_ns = t_ns if self._first_ns is None else self._first_ns
+        complete = len(self._latest) == len(self._cameras)
+        if not complete and t_ns - self._first_ns < MAX_WAIT_NS:
+            return
         try:
             self._encode(t_ns)
         except self._av.FFmpegError as error:

@@ -12,7 +12,7 @@ h1{font-size:26px;line-height:1.25;margin:0 0 4px;letter-spacing:-.01em}
 h2{font-size:16px;margin:0 0 10px}
 .meta{color:var(--soft);margin:0 0 20px}
 .meta b{color:var(--ink);font-weight:600}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(148px,1fr));gap:12px;
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(186px,1fr));gap:12px;
  margin-bottom:16px}
 .card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:11px 14px}
 .card .value{font-size:23px;font-weight:650;font-variant-numeric:tabular-nums;white-space:nowrap}
@@ -31,6 +31,7 @@ svg.plot{display:block;width:100%;height:auto;font:11px system-ui,"DejaVu Sans",
 svg .title{font-size:13px;font-weight:600;fill:var(--ink)}
 svg .tick{fill:var(--soft)} svg .label{fill:var(--soft);font-size:12px}
 svg .grid{stroke:#e9ecf1;stroke-width:1}
+svg.timeline .grid{stroke:#dbe0e8}
 svg.timeline{cursor:grab;user-select:none}
 video{width:100%;border-radius:8px;background:#000;display:block}
 .legend{margin:8px 0 0;font-size:13px;color:var(--soft)}
@@ -40,6 +41,9 @@ video{width:100%;border-radius:8px;background:#000;display:block}
 .zoom button{font:inherit;font-size:13px;padding:2px 10px;margin-right:6px;border:1px solid
  var(--line);border-radius:6px;background:#fafbfc;cursor:pointer}
 .hint,.empty{color:var(--soft);font-size:13px}
+div.numbers{columns:2;column-gap:36px}
+div.numbers table{break-inside:avoid;margin-bottom:8px}
+@media(max-width:900px){div.numbers{columns:1}}
 table{border-collapse:collapse;width:100%;font-size:13.5px}
 td,th{text-align:left;padding:3px 12px 3px 0;border-bottom:1px solid #eef0f4;vertical-align:top}
 th{font-weight:600;color:var(--accent);padding-top:10px}

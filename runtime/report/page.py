@@ -30,7 +30,7 @@ MAX_EVENTS = 120
 
 def report_html(data: RunData, summary: RunSummary) -> str:
     """Return the page of a run; it loads nothing from anywhere."""
-    path = _two(plots.top_view(data), _video(data))
+    path = _two(plots.top_view(data), _video(data) + plots.speed(data))
     timing = _two(
         plots.tracking(data), plots.observation_age(data), plots.lateness(data), plots.seams(data)
     )
@@ -186,14 +186,14 @@ def _with(text: str, detail: str) -> str:
 
 
 def _numbers(summary: RunSummary) -> str:
-    rows = []
+    tables = []
     for title, entries in sections(summary):
-        rows.append(f'<tr><th colspan="2">{escape(title)}</th></tr>')
-        rows += [
+        rows = "".join(
             f'<tr><td class="key">{escape(label)}</td><td class="num">{escape(value)}</td></tr>'
             for label, value in entries
-        ]
-    return f"<table>{''.join(rows)}</table>"
+        )
+        tables.append(f'<table><tr><th colspan="2">{escape(title)}</th></tr>{rows}</table>')
+    return f'<div class="numbers">{"".join(tables)}</div>'
 
 
 def _context(data: RunData) -> str:

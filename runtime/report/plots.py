@@ -29,13 +29,14 @@ def top_view(data: RunData) -> str:
     every = max(1, len(data.arm) // MAX_PATH_POINTS)
     commanded, reached = data.arm["commanded"][::every], data.arm["measured"][::every]
     axes = Axes(
-        "Path from above",
-        x_label="y [m]  (left of the robot is positive)",
-        y_label="x [m]  (ahead of the robot)",
+        "Path from above, the robot at the bottom",
+        x_label="y [m]",
+        y_label="x [m]",
         x_range=value_range(commanded[:, 1], reached[:, 1]),
         y_range=value_range(commanded[:, 0], reached[:, 0]),
         size=(610, 430),
         equal=True,
+        mirrored=True,
     )
     axes.line(commanded[:, 1], commanded[:, 0], COMMANDED, "commanded")
     axes.line(reached[:, 1], reached[:, 0], REACHED, "reached")
@@ -63,6 +64,24 @@ def position(data: RunData) -> str:
         axes.curve(t_s, reached, REACHED, "reached")
         plots.append(axes.render())
     return "".join(plots)
+
+
+def speed(data: RunData) -> str:
+    """Draw how fast the tool moved."""
+    if not len(data.arm):
+        return ""
+    t_s = seconds(data, data.arm["t_ns"])
+    metres_per_s = np.linalg.norm(data.arm["twist"][:, :3], axis=1)
+    axes = Axes(
+        "Speed of the tool",
+        x_label="time [s]",
+        y_label="speed [m/s]",
+        x_range=(0.0, float(t_s[-1])),
+        y_range=value_range(metres_per_s, floor=0.0),
+        size=(610, 220),
+    )
+    axes.curve(t_s, metres_per_s, REACHED)
+    return axes.render()
 
 
 def tracking(data: RunData) -> str:
@@ -133,7 +152,7 @@ def seams(data: RunData) -> str:
     inside_mm = np.array([event.in_chunk_m for event in merged]) * 1e3
     alarm = np.array([event.seam_alarm for event in merged])
     axes = Axes(
-        "Seam jumps against the steps inside the chunks",
+        "Seam jumps",
         x_label="time [s]",
         y_label="step [mm]",
         x_range=(0.0, float(t_s[-1])),

@@ -51,6 +51,7 @@ class Axes:
         x_range / y_range: what the axes span.
         size: width and height [px].
         equal: one unit is as long on both axes.
+        mirrored: x rises to the left.
     """
 
     def __init__(
@@ -63,12 +64,14 @@ class Axes:
         y_range: tuple[float, float],
         size: tuple[int, int] = (640, 230),
         equal: bool = False,
+        mirrored: bool = False,
     ) -> None:
         self._title, self._x_label, self._y_label = title, x_label, y_label
         self._width, self._height = size
         self._x, self._y = _widened(x_range), _widened(y_range)
         if equal:
             self._make_equal()
+        self._mirrored = mirrored
         self._marks: list[str] = []
         self._legend: list[tuple[str, str]] = []
 
@@ -128,7 +131,7 @@ class Axes:
 
     def px(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return pixels of x values."""
-        low, high = self._x
+        low, high = reversed(self._x) if self._mirrored else self._x
         return LEFT + (x - low) / (high - low) * (self._width - LEFT - RIGHT)
 
     def py(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -172,7 +175,7 @@ class Axes:
     def _legend_svg(self) -> str:
         parts, x = [], float(self._width - RIGHT)
         for label, colour in reversed(self._legend):
-            x -= 6.2 * len(label) + 18
+            x -= 6.8 * len(label) + 24
             parts.append(
                 f'<rect x="{x:.0f}" y="8" width="10" height="4" rx="2" fill="{colour}"/>'
                 f'<text class="tick" x="{x + 14:.0f}" y="14">{escape(label)}</text>'

@@ -28,6 +28,9 @@ LANE_PX, BAND_PX, AXIS_PX, LEFT_PX, WIDTH_PX = 22, 20, 26, 92, 1240
 MAX_CHUNKS = 1500
 FIRST_VIEW_S = 6.0
 
+SHADED = frozenset({"underrun", "too_slow", "hold"})
+"""States in which no action is in force: their time is shaded over all lanes."""
+
 FATES = {
     "executed": EXECUTED,
     "stale": STALE,
@@ -132,9 +135,12 @@ def _bands(data: RunData, end_s: float) -> str:
             tip = f"{name} from {at_s:.3f} to {until_s:.3f} s" + (f": {why}" if why else "")
             colour = STATES.get(name, STALE)
             width_s = max(until_s - at_s, 0.0)
-            parts.append(
-                _rect(at_s, width_s, row * BAND_PX + 3, BAND_PX - 6, colour=colour, tip=tip)
-            )
+            y = row * BAND_PX + 3
+            parts.append(_rect(at_s, width_s, y, BAND_PX - 6, colour=colour, tip=tip))
+            if row == 0 and name in SHADED:
+                height = LANES * LANE_PX
+                faint = f"{colour}40"
+                parts.append(_rect(at_s, width_s, 2 * BAND_PX, height, colour=faint, tip=tip))
     return "".join(parts)
 
 

@@ -47,9 +47,16 @@ class ObservationAssembler:
         self._state_width = state_width
 
     def newest_t_ns(self) -> int:
-        """Return the capture time of the newest frame that sets the time, 0 when there is none."""
-        times = next(iter(self._cameras.values())).times()
-        return times[-1][1] if times else 0
+        """Return the capture time up to which every camera has delivered, 0 before that.
+
+        It is the time of a frame of the first camera: cameras deliver one after the other, and an
+        observation waits for the last of them.
+        """
+        first, *others = (source.times() for source in self._cameras.values())
+        if not first or not all(others):
+            return 0
+        delivered_ns = min((times[-1][1] for times in others), default=first[-1][1])
+        return min(first, key=lambda row: abs(row[1] - delivered_ns))[1]
 
     def assemble(
         self, instruction: str, *, not_before_ns: int = 0, privileged: Any = None
@@ -90,14 +97,18 @@ class ObservationAssembler:
         """Return the frames of one camera at the history times, and when they were captured."""
         frames: list[NDArray[np.uint8]] = []
         captured: list[int] = []
-        usable = [row for row in source.times() if row[1] >= not_before_ns]
+        times = source.times()
+        usable = [row for row in times if row[1] >= not_before_ns]
+        if not usable:
+            raise StaleObservation(f"camera {name} has delivered no frame of this episode")
+        first_sequence, first_ns = usable[0]
+        begins_episode = first_sequence == 1 or len(usable) < len(times)
         for offset_ns in self._offsets_ns:
             wanted_ns = t_obs_ns + offset_ns
-            if not usable:
-                raise StaleObservation(f"camera {name} has delivered no frame of this episode")
+            if begins_episode:
+                wanted_ns = max(wanted_ns, first_ns)
             sequence, t_ns = min(usable, key=lambda row: abs(row[1] - wanted_ns))
-            clamped = offset_ns < 0 and t_ns == usable[0][1] and wanted_ns < not_before_ns <= t_ns
-            if abs(t_ns - wanted_ns) > self._tolerance_ns and not clamped:
+            if abs(t_ns - wanted_ns) > self._tolerance_ns:
                 raise StaleObservation(
                     f"camera {name} has no frame near {offset_ns / 1e6:+.0f} ms",
                     got=f"one {(t_ns - wanted_ns) / 1e6:+.0f} ms away",

@@ -62,7 +62,7 @@ class FrameRing:
 
     def publish(self, image_hwc: NDArray[np.uint8], t_capture_ns: int) -> int:
         """Share a frame (h, w, 3); returns its sequence number."""
-        return self.ring.publish(np.ascontiguousarray(image_hwc), t_capture_ns)
+        return self.ring.publish(np.ascontiguousarray(image_hwc).reshape(-1), t_capture_ns)
 
     def times(self) -> list[tuple[int, int]]:
         """Return (sequence, capture time [ns]) of the frames in the ring, oldest first."""
@@ -71,4 +71,4 @@ class FrameRing:
     def read(self, sequence: int) -> NDArray[np.uint8] | None:
         """Return a copy of a frame (h, w, 3), or None when it has been overwritten."""
         image_hwc = np.empty((self.shape.height, self.shape.width, 3), np.uint8)
-        return None if self.ring.read(sequence, image_hwc) is None else image_hwc
+        return None if self.ring.read(sequence, image_hwc.reshape(-1)) is None else image_hwc

@@ -1,1 +1,39 @@
 """Robots: limits, geometry and drivers, by name."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dvla.runtime.errors import ConfigError
+from dvla.runtime.limits import ArmLimits
+from dvla.runtime.robots.franka import FRANKA_LIMITS
+
+
+class Robot(msgspec.Struct, frozen=True, kw_only=True):
+    """A robot that runs can name.
+
+    Attributes:
+        name: what ``--robot`` takes.
+        limits: shipped limits, of the real arm and its twin alike.
+        twin: whether ``--sim`` can stand in for it.
+        driver: whether this version can drive the real arm.
+    """
+
+    name: str
+    limits: ArmLimits
+    twin: bool
+    driver: bool
+
+
+ROBOTS = {"franka": Robot(name="franka", limits=FRANKA_LIMITS, twin=True, driver=False)}
+
+
+def robot_by_name(name: str) -> Robot:
+    """Return a robot.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name not in ROBOTS:
+        raise ConfigError("unknown robot", got=repr(name), choices=sorted(ROBOTS))
+    return ROBOTS[name]

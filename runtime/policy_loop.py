@@ -1,0 +1,130 @@
+"""The policy loop: newest observation in, chunks to the scheduler, one inference at a time.
+
+Inference runs on a thread of its own (engines release the GIL), so that a hold, a new episode or
+an underrun is noticed at once and not when a long inference ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+import msgspec
+
+from dvla.runtime.assembler import ObservationAssembler
+from dvla.runtime.chunk import Chunk
+from dvla.runtime.errors import StaleObservation
+from dvla.runtime.observation import Observation
+from dvla.runtime.policy_api import ChunkPolicy
+from dvla.runtime.scheduler import Scheduler, Ticket
+
+
+class Runner(Protocol):
+    """Runs one inference; a thread in a run, the caller itself under a virtual clock."""
+
+    def submit(self, work: Callable[[], Chunk]) -> Future[Chunk]:
+        """Start the work."""
+
+
+class _InFlight(msgspec.Struct):
+    """An inference between its start and the arrival of its chunk."""
+
+    ticket: Ticket
+    future: Future[Chunk]
+    started_ns: int
+    done_ns: int = 0
+
+
+class PolicyLoop:
+    """One turn after another: advance the scheduler, deliver a chunk, start an inference.
+
+    Args:
+        policy: what infers.
+        assembler: gives the newest observation.
+        scheduler: owns the timeline.
+        runner: where inferences run; a single thread when None.
+        inject_latency_ns: added to the policy's own latency.
+    """
+
+    def __init__(
+        self,
+        policy: ChunkPolicy,
+        assembler: ObservationAssembler,
+        scheduler: Scheduler,
+        *,
+        runner: Runner | None = None,
+        inject_latency_ns: int = 0,
+    ) -> None:
+        self._policy = policy
+        self._assembler = assembler
+        self.scheduler = scheduler
+        self._runner = runner or ThreadPoolExecutor(1, thread_name_prefix="inference")
+        self._inject_ns = inject_latency_ns
+        self._flight: _InFlight | None = None
+        self._last_t_obs_ns = 0
+        self.instruction = ""
+        self.not_before_ns = 0
+        self.unready = ""
+        """Why no observation could be assembled lately, empty when one could."""
+
+    def tick(self, now_ns: int, privileged: Callable[[int], object] | None = None) -> None:
+        """Take one turn.
+
+        Args:
+            now_ns: the time.
+            privileged: returns the true state at a capture time, for the oracle alone.
+
+        Raises:
+            Exception: whatever the policy raised in its inference.
+        """
+        self.scheduler.advance(now_ns)
+        self._deliver(now_ns)
+        if self._flight is None and self.scheduler.wants_inference(now_ns):
+            self._start(now_ns, privileged)
+
+    def new_episode(self, now_ns: int, started_ns: int, instruction: str) -> None:
+        """Begin an episode: chunks and frames from before ``started_ns`` are void."""
+        self.instruction = instruction
+        self.not_before_ns = started_ns
+        self._policy.reset()
+        self.scheduler.new_generation(now_ns)
+
+    def _deliver(self, now_ns: int) -> None:
+        """Hand the chunk over once it is done and its injected latency has passed."""
+        flight = self._flight
+        if flight is None or not flight.future.done():
+            return
+        flight.done_ns = flight.done_ns or now_ns
+        if now_ns < flight.done_ns + self._inject_ns:
+            return
+        self._flight = None
+        chunk = msgspec.structs.replace(
+            flight.future.result(),
+            sequence=flight.ticket.sequence,
+            generation=flight.ticket.generation,
+            inference_s=(now_ns - flight.started_ns) / 1e9,
+        )
+        self.scheduler.on_chunk(chunk, now_ns)
+
+    def _start(self, now_ns: int, privileged: Callable[[int], object] | None) -> None:
+        """Start an inference on the newest observation, if there is one not seen before."""
+        newest_ns = self._assembler.newest_t_ns()
+        if newest_ns <= self._last_t_obs_ns:
+            return
+        try:
+            observation = self._observe(newest_ns, privileged)
+        except StaleObservation as error:
+            self.unready = str(error)
+            return
+        self.unready = ""
+        self._last_t_obs_ns = observation.t_obs_ns
+        ticket = self.scheduler.begin_inference(now_ns, observation.t_obs_ns)
+        work = self._runner.submit(lambda: self._policy.predict(observation))
+        self._flight = _InFlight(ticket, work, now_ns)
+
+    def _observe(self, newest_ns: int, privileged: Callable[[int], object] | None) -> Observation:
+        truth = privileged(newest_ns) if privileged is not None else None
+        return self._assembler.assemble(
+            self.instruction, not_before_ns=self.not_before_ns, privileged=truth
+        )

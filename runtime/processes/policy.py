@@ -1,0 +1,137 @@
+"""The policy process: observations in, chunks through the scheduler into the stream."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from dvla.bindings import ActionStream, SharedRing
+from dvla.runtime.addresses import ArmAddresses
+from dvla.runtime.assembler import ObservationAssembler
+from dvla.runtime.cameras.frame_ring import FrameRing
+from dvla.runtime.clock import monotonic_ns
+from dvla.runtime.events import Note
+from dvla.runtime.messages import ArmState
+from dvla.runtime.policy import Policy
+from dvla.runtime.policy_api import ChunkPolicy
+from dvla.runtime.policy_loop import PolicyLoop
+from dvla.runtime.processes.child import Child, run_child
+from dvla.runtime.processes.settings import Settings
+from dvla.runtime.scheduler import Scheduler
+from dvla.runtime.state_buffer import StateBuffer
+from dvla.runtime.timeline import publish_timeline
+from dvla.runtime.twin.objects import draw_episode, task_from_code
+from dvla.runtime.twin.snapshot_ring import SnapshotReader
+from dvla.runtime.wire import EventPusher, StateStream
+
+TURN_S = 0.004
+UNREADY_NOTE_NS = 2_000_000_000
+
+
+def make_policy(settings: Settings) -> ChunkPolicy:
+    """Load the policy, warmed up."""
+    if settings.policy == "oracle":
+        from dvla.runtime.oracle.policy import OraclePolicy
+
+        return OraclePolicy()
+    return Policy.load(
+        settings.bundle, backend=settings.backend, threads=settings.engine_threads or None
+    )
+
+
+class ArmWatch:
+    """Keeps the states of the arm; a new epoch of it means that what was running was stopped.
+
+    Args:
+        scheduler: told of holds.
+        states: filled with what the arm measures.
+    """
+
+    def __init__(self, scheduler: Scheduler, states: StateBuffer) -> None:
+        self._scheduler = scheduler
+        self._states = states
+        self._epoch = 0
+        self.following = False
+
+    def take(self, state: ArmState, now_ns: int) -> None:
+        """Take one state."""
+        self._states.add(state.t_ns, state.measured)
+        self.following = state.mode == "follow"
+        if state.arm_epoch != self._epoch:
+            if self._epoch:
+                self._scheduler.on_hold(now_ns)
+            self._epoch = state.arm_epoch
+
+
+def body(child: Child) -> None:
+    """Infer until told to stop."""
+    settings = child.settings
+    policy = make_policy(settings)
+    addresses = ArmAddresses.local(settings.arm_name)
+    events = EventPusher(addresses)
+    stream = ActionStream.attach(settings.rings.stream)
+    cameras = {
+        name: FrameRing.attach(settings.cameras[name], fd)
+        for name, fd in settings.rings.frames.items()
+    }
+    states = StateBuffer()
+    scheduler = Scheduler(
+        settings.scheduler,
+        chunk_size=policy.chunk_size,
+        control_period_ns=round(policy.control_period_s * 1e9),
+        sink=events,
+        publish=lambda timeline: publish_timeline(timeline, stream),
+    )
+    loop = PolicyLoop(
+        policy,
+        ObservationAssembler(
+            cameras,
+            states,
+            history_steps=settings.history_steps,
+            control_period_ns=round(policy.control_period_s * 1e9),
+            state_width=settings.state_width,
+        ),
+        scheduler,
+        inject_latency_ns=round(settings.inject_latency_s * 1e9),
+    )
+    arm = StateStream(addresses)
+    watch = ArmWatch(scheduler, states)
+    snapshots = SnapshotReader(SharedRing.attach(settings.rings.snapshot))
+    child.ready(child.enter_realtime().text)
+    _turn(child, loop, arm, watch, snapshots, events)
+
+
+def _turn(
+    child: Child,
+    loop: PolicyLoop,
+    arm: StateStream,
+    watch: ArmWatch,
+    snapshots: SnapshotReader,
+    events: EventPusher,
+) -> None:
+    """Turn the loop until told to stop."""
+    oracle = child.settings.policy == "oracle"
+    privileged: Callable[[int], object] | None = snapshots.at if oracle else None
+    episode, noted_ns, begun = -1, 0, False
+    while not child.stopping:
+        now_ns = monotonic_ns()
+        for state in arm.drain():
+            watch.take(state, now_ns)
+        # Episodes count from the moment at which the arm first follows; later stops end none.
+        begun = begun or watch.following
+        newest = snapshots.newest() if begun else None
+        if newest is not None and newest.episode != episode:
+            episode = newest.episode
+            drawn = draw_episode(newest.seed, task_from_code(newest.kind, newest.colour))
+            loop.new_episode(now_ns, newest.t_ns, child.settings.task or drawn.instruction)
+        if begun:
+            loop.tick(now_ns, privileged)
+        if loop.unready and now_ns - noted_ns > UNREADY_NOTE_NS:
+            noted_ns = now_ns
+            events.emit(Note(t_ns=now_ns, source="policy", text=loop.unready))
+        child.beat(now_ns)
+        time.sleep(TURN_S)
+
+
+if __name__ == "__main__":
+    run_child("policy", body)

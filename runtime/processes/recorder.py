@@ -1,0 +1,139 @@
+"""The recorder process: takes everything that happens, keeps it, and says how the run is doing."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+
+import msgspec
+import numpy as np
+
+from dvla.bindings import SharedRing
+from dvla.runtime.addresses import ArmAddresses
+from dvla.runtime.cameras.frame_ring import FrameRing
+from dvla.runtime.clock import monotonic_ns
+from dvla.runtime.events import Event
+from dvla.runtime.lock import lock_events
+from dvla.runtime.processes.child import Child, run_child
+from dvla.runtime.recorder import Recorder
+from dvla.runtime.run_folder import RunFolder
+from dvla.runtime.status import StatusTracker
+from dvla.runtime.telemetry import SERVO_TICK
+from dvla.runtime.wire import EventPuller, StateStream
+
+
+class TickReader:
+    """Reads the servo ticks that were published since the last call.
+
+    Args:
+        ring: the servo's ring.
+    """
+
+    def __init__(self, ring: SharedRing) -> None:
+        self._ring = ring
+        self._next = 1
+        self.lost = 0
+
+    def take(self) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+        """Return the new rows (n,) of SERVO_TICK, oldest first; overtaken ones are counted."""
+        newest = self._ring.newest
+        oldest = max(self._next, newest - self._ring.slots + 1)
+        self.lost += oldest - self._next
+        rows = np.zeros(max(0, newest - oldest + 1), SERVO_TICK)
+        kept = 0
+        for sequence in range(oldest, newest + 1):
+            if self._ring.read(sequence, rows[kept : kept + 1].view(np.uint8)) is None:
+                self.lost += 1
+            else:
+                kept += 1
+        self._next = newest + 1
+        return rows[:kept]
+
+
+class FrameReader:
+    """Gives the newest frame of every camera, once.
+
+    Args:
+        frames: rings by feature name.
+    """
+
+    def __init__(self, frames: dict[str, FrameRing]) -> None:
+        self._frames = frames
+        self._seen = dict.fromkeys(frames, 0)
+
+    def record(self, recorder: Recorder) -> None:
+        """Hand new frames to the recorder."""
+        for name, ring in self._frames.items():
+            times = ring.times()
+            if times and times[-1][0] > self._seen[name]:
+                sequence, t_ns = times[-1]
+                image_hwc = ring.read(sequence)
+                if image_hwc is not None:
+                    self._seen[name] = sequence
+                    recorder.add_frame(name, t_ns, image_hwc)
+
+
+class TrackerSink:
+    """Shows the recorder's own notes in the live status.
+
+    Args:
+        tracker: of the status.
+    """
+
+    def __init__(self, tracker: StatusTracker) -> None:
+        self._tracker = tracker
+
+    def emit(self, event: Event) -> None:
+        """Take an event."""
+        self._tracker.add_event(event)
+
+
+def body(child: Child) -> None:
+    """Record until told to stop, then close every file."""
+    settings = child.settings
+    addresses = ArmAddresses.local(settings.arm_name)
+    with lock_events(addresses, session=settings.session):
+        events = EventPuller(addresses)
+        with closing(events):
+            _turn(child, events, StateStream(addresses))
+
+
+def _turn(child: Child, events: EventPuller, states: StateStream) -> None:
+    """Turn the loop until told to stop."""
+    settings = child.settings
+    frames = {
+        name: FrameRing.attach(settings.cameras[name], fd)
+        for name, fd in settings.rings.frames.items()
+    }
+    tracker = StatusTracker(settings.chunk_size)
+    recorder = Recorder(
+        RunFolder(settings.run_folder), cameras=list(frames), sink=TrackerSink(tracker)
+    )
+    ticks = TickReader(SharedRing.attach(settings.rings.servo_ticks))
+    status = SharedRing.attach(settings.rings.status)
+    pictures = FrameReader(frames)
+    period_s = 1.0 / child.spec.rate_hz
+    child.ready(child.enter_realtime().text)
+    stopping = False
+    while not stopping:
+        stopping = child.stopping  # what was sent before the signal is still taken in this turn
+        now_ns = monotonic_ns()
+        for event in events.drain():
+            recorder.add_event(event)
+            tracker.add_event(event)
+        for state in states.drain():
+            recorder.add_arm_state(state)
+            tracker.add_arm_state(state)
+        rows = ticks.take()
+        recorder.add_servo_ticks(rows)
+        tracker.add_servo_ticks(rows)
+        pictures.record(recorder)
+        payload = msgspec.json.encode(tracker.snapshot(now_ns))
+        status.publish(payload.ljust(status.slot_bytes), now_ns)
+        child.beat(now_ns)
+        time.sleep(period_s)
+    recorder.close()
+
+
+if __name__ == "__main__":
+    run_child("recorder", body)

@@ -1,0 +1,66 @@
+"""The servo process: pace, sample, shape, dispatch; one Python thread and nothing beside it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dvla.bindings import ActionStream, ServoClock, SharedRing
+from dvla.runtime.addresses import ArmAddresses
+from dvla.runtime.clock import monotonic_ns
+from dvla.runtime.errors import LeaseError
+from dvla.runtime.messages import LeaseRequest
+from dvla.runtime.processes.child import Child, run_child
+from dvla.runtime.robots import robot_by_name
+from dvla.runtime.servo import ServoCore
+from dvla.runtime.telemetry import SERVO_TICK
+from dvla.runtime.wire import CommandPublisher, ControlClient, StateSubscriber
+
+
+def take_lease(addresses: ArmAddresses, session: int) -> None:
+    """Become the arm's one commander.
+
+    Raises:
+        LeaseError: the arm refuses.
+        WireError: the arm does not answer.
+    """
+    client = ControlClient(addresses)
+    try:
+        reply = client.ask(LeaseRequest(session=session, sequence=1, holder="dvla-run"), 2.0)
+    finally:
+        client.close()
+    if not reply.ok:
+        raise LeaseError(f"arm {addresses.name!r} grants no lease: {reply.text}")
+
+
+def body(child: Child) -> None:
+    """Follow the stream at the servo rate until told to stop."""
+    settings = child.settings
+    stream = ActionStream.attach(settings.rings.stream)
+    ticks = SharedRing.attach(settings.rings.servo_ticks)
+    addresses = ArmAddresses.local(settings.arm_name)
+    commands = CommandPublisher(addresses)
+    states = StateSubscriber(addresses)
+    limits = robot_by_name(settings.robot).limits
+    core = ServoCore(stream, limits, settings.servo, session=settings.session)
+    take_lease(addresses, settings.session)
+    clock = ServoClock(settings.servo.period_ns)
+    row = np.zeros(1, SERVO_TICK)
+    row_bytes = row.view(np.uint8)
+    child.ready(child.enter_realtime().text)
+    while not child.stopping:
+        woke_ns = clock.wait()
+        command = core.tick(clock.deadline_ns, states.newest())
+        if command is not None:
+            commands.send(command)
+        core.fill(row[0])
+        row["lateness_ns"] = clock.lateness_ns
+        row["overruns"] = clock.overruns
+        row["busy_ns"] = monotonic_ns() - woke_ns
+        ticks.publish(row_bytes, clock.deadline_ns)
+        child.beat(woke_ns)
+    commands.close()
+    states.close()
+
+
+if __name__ == "__main__":
+    run_child("servo", body)

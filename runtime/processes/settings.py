@@ -1,0 +1,74 @@
+"""What the supervisor tells its children: one struct, sent as JSON through their standard input."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dvla.runtime.cameras.frame_ring import FrameShape
+from dvla.runtime.config import SchedulerConfig, ServoConfig
+
+
+class Rings(msgspec.Struct, frozen=True, kw_only=True):
+    """File descriptors of the shared memory, inherited by the children.
+
+    Attributes:
+        heartbeat: the heartbeat board; ``heartbeat_rows`` maps process names to rows.
+        stream: the ActionStream between policy and servo.
+        snapshot: the twin's snapshots.
+        servo_ticks: rows of ``SERVO_TICK``.
+        status: the recorder's newest RunStatus as JSON.
+        frames: camera frames by feature name.
+    """
+
+    heartbeat: int
+    heartbeat_rows: dict[str, int]
+    stream: int
+    snapshot: int
+    servo_ticks: int
+    status: int
+    frames: dict[str, int]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of one run, the same for all of its processes.
+
+    Attributes:
+        session: random id of this run on the wire.
+        supervisor_pid: parent of all processes.
+        robot: name in the registry of robots.
+        arm_name: the arm's own name: one lock and one set of sockets each.
+        run_folder: where the recorder writes.
+        policy: "bundle" or "oracle".
+        bundle: path of the bundle, with ``backend`` to run it on.
+        task: instruction; empty takes the twin's own.
+        inject_latency_s: added to the policy's own latency.
+        chunk_size, control_period_s, history_steps, state_width: of the policy.
+        seed: of the twin's episodes.
+        arm_model: replaces the look of the twin.
+        engine_threads: threads of the engine, 0 lets the engine choose.
+        pids: of the processes started before this one.
+    """
+
+    session: int
+    supervisor_pid: int
+    robot: str
+    arm_name: str
+    run_folder: str
+    policy: str
+    scheduler: SchedulerConfig
+    servo: ServoConfig
+    rings: Rings
+    cameras: dict[str, FrameShape]
+    bundle: str = ""
+    backend: str = "onnxruntime"
+    task: str = ""
+    inject_latency_s: float = 0.0
+    chunk_size: int = 20
+    control_period_s: float = 0.04
+    history_steps: tuple[int, ...] = (-2, 0)
+    state_width: int = 6
+    seed: int = 0
+    arm_model: str = ""
+    engine_threads: int = 0
+    camera_fps: float = 25.0
+    pids: dict[str, int] = {}

@@ -1,0 +1,246 @@
+"""One run, from its configuration to its report: what ``dvla-run`` does."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import signal
+import sys
+import time
+from datetime import datetime, timezone
+from typing import Any
+
+import msgspec
+
+import dvla
+from dvla.engines.bundle import read_bundle
+from dvla.engines.errors import DvlaError
+from dvla.runtime.cameras.frame_ring import FrameShape
+from dvla.runtime.cli.report import show_summary, write_report
+from dvla.runtime.clock import NS_PER_S, monotonic_ns
+from dvla.runtime.machine import describe_machine
+from dvla.runtime.panel import LivePanel, PlainLog, open_display
+from dvla.runtime.processes.settings import Settings
+from dvla.runtime.processes.table import PROCESSES
+from dvla.runtime.robots import Robot
+from dvla.runtime.run_config import RunConfig
+from dvla.runtime.run_folder import RunFolder, RunManifest
+from dvla.runtime.status import ProcessStatus, RunStatus
+from dvla.runtime.supervisor import SharedMemory, Supervisor
+from dvla.runtime.twin.snapshot import SNAPSHOT_BYTES
+
+TURN_S = 0.05
+SHOW_EVERY_NS = 250_000_000
+ORACLE_CAMERAS = ("observation.images.opst_cam", "observation.images.wrist_cam")
+ORACLE_FRAME = FrameShape(height=360, width=480)
+
+
+class Impatient(BaseException):
+    """A second Ctrl-C: stop the arm, and wait for nothing else."""
+
+
+class Signals:
+    """Turns SIGINT and SIGTERM into a wish to stop; the second one interrupts the stop."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._take)
+
+    def _take(self, number: int, frame: Any) -> None:
+        if self.received:
+            raise Impatient
+        self.received = number
+
+    def ignore(self) -> None:
+        """Let nothing interrupt the last steps."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
+
+def policy_facts(config: RunConfig) -> dict[str, Any]:
+    """Return what the processes must know of the policy.
+
+    Raises:
+        BundleError: the bundle cannot be used.
+    """
+    if config.bundle is None:
+        return {"cameras": dict.fromkeys(ORACLE_CAMERAS, ORACLE_FRAME)}
+    facts = read_bundle(config.bundle).manifest.policy
+    frame = FrameShape(height=facts.camera_height, width=facts.camera_width)
+    return {
+        "cameras": dict.fromkeys(facts.cameras, frame),
+        "bundle": str(config.bundle.resolve()),
+        "chunk_size": facts.chunk_size,
+        "control_period_s": facts.control_period_s,
+        "history_steps": facts.history_steps,
+        "state_width": facts.state_width,
+    }
+
+
+def make_settings(
+    config: RunConfig,
+    robot: Robot,
+    folder: RunFolder,
+    shared: SharedMemory,
+    facts: dict[str, Any],
+) -> Settings:
+    """Return what the processes are told."""
+    return Settings(
+        session=secrets.randbits(62) + 1,
+        supervisor_pid=os.getpid(),
+        robot=robot.name,
+        arm_name=config.arm_name or robot.name,
+        run_folder=str(folder.path.resolve()),
+        policy=config.policy,
+        scheduler=config.scheduler(),
+        servo=config.servo(),
+        backend=config.backend,
+        task=config.task,
+        inject_latency_s=config.inject_latency_ms / 1e3,
+        seed=config.seed,
+        arm_model=str(config.arm_model.resolve()) if config.arm_model else "",
+        engine_threads=config.engine_threads,
+        rings=shared.rings(),
+        **facts,
+    )
+
+
+class Run:
+    """The main loop of ``dvla-run``: start, watch, show, stop in order, report.
+
+    Args:
+        config: as checked.
+        robot: that it names.
+    """
+
+    def __init__(self, config: RunConfig, robot: Robot) -> None:
+        self._config = config
+        facts = policy_facts(config)
+        self._folder = RunFolder.create(config.out, robot.name, sim=config.sim)
+        self._shared = SharedMemory(facts["cameras"], SNAPSHOT_BYTES)
+        settings = make_settings(config, robot, self._folder, self._shared, facts)
+        self._supervisor = Supervisor(settings, self._shared, say)
+        self._signals = Signals()
+        self._status = bytearray(self._shared.status.slot_bytes)
+        self._beats: dict[str, tuple[int, int]] = {}
+        self._shown_ns = 0
+        self._started_ns = monotonic_ns()
+        self._started_utc = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        what = config.bundle.name if config.bundle else config.policy
+        self._title = f"{what} on {robot.name}{' (digital twin)' if config.sim else ''}"
+
+    def main(self) -> int:
+        """Run, stop in order, and write the report; returns the exit code."""
+        self._record()
+        failure: DvlaError | None = None
+        at_once = False
+        started = False
+        try:
+            self._supervisor.start()
+            started = True
+            self._record()
+            self._watch()
+        except DvlaError as error:
+            failure = error
+        except Impatient:
+            at_once = True
+        reason = str(failure) if failure else "the run ends"
+        try:
+            self._supervisor.stop(reason, at_once=at_once)
+        except Impatient:
+            at_once = True
+            self._signals.ignore()
+            self._supervisor.stop(reason, at_once=True)
+        self._signals.ignore()
+        if not started:
+            shutil.rmtree(self._folder.path, ignore_errors=True)  # nothing happened in it
+        elif not at_once:
+            self._report()
+        if failure is not None:
+            raise failure
+        return 128 + self._signals.received if self._signals.received else 0
+
+    def _record(self) -> None:
+        """Write the configuration and the manifest; again once the process ids are known."""
+        settings = self._supervisor.settings
+        self._folder.write_config(self._config)
+        self._folder.write_manifest(
+            RunManifest(
+                robot=settings.robot,
+                sim=self._config.sim,
+                policy=settings.bundle or settings.policy,
+                task=settings.task,
+                started_utc=self._started_utc,
+                started_ns=self._started_ns,
+                control_period_s=settings.control_period_s,
+                chunk_size=settings.chunk_size,
+                servo_rate_hz=settings.servo.rate_hz,
+                version=dvla.__version__,
+                machine=describe_machine(),
+                command=tuple(sys.argv),
+                pids=self._supervisor.pids,
+            )
+        )
+
+    def _watch(self) -> None:
+        """Look after the processes and show how it goes, until the time is up or a signal came."""
+        duration_s = self._config.duration
+        display = open_display(self._title, plain=self._config.plain or self._config.json)
+        end_ns = monotonic_ns() + round(duration_s * NS_PER_S) if duration_s else 0
+        next_show_ns = 0
+        try:
+            while not self._signals.received and not (end_ns and monotonic_ns() >= end_ns):
+                self._supervisor.check()
+                now_ns = monotonic_ns()
+                if now_ns >= next_show_ns:
+                    next_show_ns = now_ns + SHOW_EVERY_NS
+                    self._show(display, now_ns)
+                time.sleep(TURN_S)
+        finally:
+            display.close()
+
+    def _show(self, display: LivePanel | PlainLog, now_ns: int) -> None:
+        """Give the display the recorder's newest status and the health of the processes."""
+        ring = self._shared.status
+        if not ring.newest or ring.read(ring.newest, self._status) is None:
+            return
+        status = msgspec.json.decode(self._status, type=RunStatus)
+        beats = self._supervisor.beats()
+        health = tuple(self._health(name, beats[name], now_ns) for name in beats)
+        self._beats = beats
+        self._shown_ns = now_ns
+        display.update(msgspec.structs.replace(status, processes=health))
+
+    def _health(self, name: str, beat: tuple[int, int], now_ns: int) -> ProcessStatus:
+        """Return the health of a process from its beats since the last look."""
+        spec = PROCESSES[name]
+        past = self._beats.get(name)
+        span_s = (now_ns - self._shown_ns) / NS_PER_S
+        return ProcessStatus(
+            name=name,
+            pid=self._supervisor.pids[name],
+            alive=now_ns - beat[0] < spec.stall_ns,
+            rate_hz=(beat[1] - past[1]) / span_s if past and span_s > 0 else None,
+            declared_hz=spec.rate_hz,
+        )
+
+    def _report(self) -> None:
+        """Compute the summary, write the report, and print what a person wants to know."""
+        summary = write_report(self._folder.path)
+        show_summary(summary, json=self._config.json, plain=self._config.plain)
+        if not self._config.json:
+            print(f"report: {self._folder.report}")
+
+
+def say(line: str) -> None:
+    """Tell the person who started the run."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def run_loop(config: RunConfig, robot: Robot) -> int:
+    """Run a checked configuration and return the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    return Run(config, robot).main()

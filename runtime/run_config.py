@@ -1,0 +1,142 @@
+"""The configuration of a run: flags, a YAML file and the run folder's record are this one type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from dvla.engines.errors import UsageError
+from dvla.runtime.config import Bootstrap, Resume, SchedulerConfig, SeamMode, ServoConfig
+from dvla.runtime.errors import ConfigError
+from dvla.runtime.robots import Robot, robot_by_name
+
+MAX_DURATION_S = 24 * 3600.0
+MAX_INJECTED_MS = 10_000.0
+
+
+class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Close the loop: cameras, policy, stream, servo, arm controller, arm.
+
+    Without --sim the real arm is meant; this version drives digital twins only.
+    """
+
+    robot: str = "franka"
+    """Robot to run on."""
+    sim: bool = False
+    """Run on the robot's digital twin."""
+    bundle: Path | None = None
+    """Bundle written by dvla-export."""
+    policy: Literal["bundle", "oracle"] = "bundle"
+    """The bundle's network, or the oracle: an expert that sees the twin's true state."""
+    backend: str = "onnxruntime"
+    """Engine backend of the bundle."""
+    task: str = ""
+    """Instruction; the twin makes its own when empty."""
+    duration: float = 20.0
+    """How long to run [s]; 0 runs until Ctrl-C."""
+    ci: bool = True
+    """Continuous inference: start the next inference as soon as the previous one ends."""
+    laas: bool = True
+    """Latency-aware action streaming: drop stale actions; the newest observation wins."""
+    bootstrap: Bootstrap = "anchor"
+    """First chunk after a start or a hold: anchor it at its arrival, or discard what is stale."""
+    resume: Resume = "discard"
+    """First chunk after an underrun: discard what is stale, or anchor it at its arrival."""
+    seam: SeamMode = "switch"
+    """How one chunk takes over from another."""
+    blend_steps: int = 4
+    """Steps of the cross-fade of --seam blend."""
+    inject_latency_ms: float = 0.0
+    """Latency added to the policy's own [ms]."""
+    servo_hz: int = 250
+    """Commands per second to the arm controller."""
+    engine_threads: int = 0
+    """Threads of the engine; 0 lets it choose."""
+    seed: int = 0
+    """Seed of the twin's episodes."""
+    arm_model: Path | None = None
+    """MJCF file that replaces the look of the twin's arm."""
+    arm_name: str = ""
+    """Name of the arm: one lock and one set of sockets each; the robot's name when empty."""
+    out: Path = Path("runs")
+    """Folder in which the run folder is made."""
+    plain: bool = False
+    """Log lines instead of the live panel."""
+    json: bool = False
+    """Print the summary as JSON."""
+    debug: bool = False
+    """Show tracebacks."""
+
+    def scheduler(self) -> SchedulerConfig:
+        """Return the scheduler's switches."""
+        return SchedulerConfig(
+            ci=self.ci,
+            laas=self.laas,
+            bootstrap=self.bootstrap,
+            resume=self.resume,
+            seam=self.seam,
+            blend_steps=self.blend_steps,
+        )
+
+    def servo(self) -> ServoConfig:
+        """Return the servo's settings."""
+        return ServoConfig(rate_hz=self.servo_hz)
+
+
+def check(config: RunConfig) -> Robot:
+    """Return the robot, or say what is wrong with the configuration.
+
+    Raises:
+        ConfigError: a value is out of its bounds, or the robot is unknown.
+        UsageError: its parts do not go together.
+    """
+    robot = robot_by_name(config.robot)
+    if not config.sim and not robot.driver:
+        raise UsageError(
+            f"this version cannot drive a real {robot.name}",
+            expected="--sim, for its digital twin",
+            next_command=f"dvla-run --robot {robot.name} --sim --policy oracle",
+        )
+    if config.policy == "oracle" and config.bundle is not None:
+        raise UsageError(
+            "--policy oracle runs no network, so --bundle has no meaning with it",
+            next_command="leave one of the two out",
+        )
+    if config.policy == "bundle" and config.bundle is None:
+        raise UsageError(
+            "nothing to run: --bundle is missing",
+            expected="--bundle BUNDLE, made by dvla-export, or --policy oracle",
+            next_command="dvla-export MODEL -o BUNDLE",
+        )
+    for name, value, high in (
+        ("--duration", config.duration, MAX_DURATION_S),
+        ("--inject-latency-ms", config.inject_latency_ms, MAX_INJECTED_MS),
+    ):
+        if not 0.0 <= value <= high:
+            raise ConfigError(f"{name} is out of bounds", got=value, expected=f"0 to {high:g}")
+    config.scheduler()
+    config.servo()
+    return robot
+
+
+def load_run_config(path: Path) -> RunConfig:
+    """Read a run configuration from YAML; the keys are the flags' names with underscores.
+
+    Raises:
+        ConfigError: it cannot be read, or holds an unknown key or a wrong type.
+    """
+
+    def decode_path(kind: type, value: Any) -> Any:
+        return Path(value) if kind is Path else value
+
+    try:
+        return msgspec.yaml.decode(path.read_bytes(), type=RunConfig, dec_hook=decode_path)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(
+            f"the configuration {path} cannot be used",
+            got=str(error),
+            expected="a YAML mapping whose keys are the flags of dvla-run",
+            next_command="dvla-run --help",
+        ) from error

@@ -1,0 +1,164 @@
+"""The supervisor: starts the processes of a run, watches them, and stops them in order."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+
+import msgspec
+
+from dvla.bindings import ActionStream, SharedRing
+from dvla.runtime.addresses import ArmAddresses
+from dvla.runtime.cameras.frame_ring import FrameRing, FrameShape
+from dvla.runtime.clock import monotonic_ns
+from dvla.runtime.errors import ProcessDied, WireError
+from dvla.runtime.messages import HoldRequest, ShutdownRequest
+from dvla.runtime.processes.heartbeat import HeartbeatBoard
+from dvla.runtime.processes.settings import Rings, Settings
+from dvla.runtime.processes.spawn import Launched, how
+from dvla.runtime.processes.table import PROCESSES
+from dvla.runtime.telemetry import SERVO_RING_SLOTS, SERVO_TICK
+from dvla.runtime.wire import ControlClient
+
+START_ORDER = ("recorder", "arm", "camera", "policy", "servo")
+START_TIMEOUT_S = {"policy": 300.0}
+"""The policy process loads and warms up an engine before anything may move."""
+SNAPSHOT_SLOTS = 256
+STATUS_BYTES = 65536
+
+
+class SharedMemory:
+    """Everything that the processes share; it vanishes with the last of them.
+
+    Args:
+        cameras: frame sizes by feature name.
+        snapshot_bytes: size of one snapshot of the twin.
+    """
+
+    def __init__(self, cameras: dict[str, FrameShape], snapshot_bytes: int) -> None:
+        self.heartbeat = HeartbeatBoard.create(len(PROCESSES))
+        self.stream = ActionStream.create()
+        self.snapshot = SharedRing.create(snapshot_bytes, SNAPSHOT_SLOTS)
+        self.servo_ticks = SharedRing.create(SERVO_TICK.itemsize, SERVO_RING_SLOTS)
+        self.status = SharedRing.create(STATUS_BYTES, 4)
+        self.frames = {name: FrameRing.create(shape) for name, shape in cameras.items()}
+
+    def rings(self) -> Rings:
+        """Return the descriptors that the children inherit."""
+        return Rings(
+            heartbeat=self.heartbeat.fd,
+            heartbeat_rows={name: row for row, name in enumerate(PROCESSES)},
+            stream=self.stream.fd,
+            snapshot=self.snapshot.fd,
+            servo_ticks=self.servo_ticks.fd,
+            status=self.status.fd,
+            frames={name: ring.ring.fd for name, ring in self.frames.items()},
+        )
+
+
+class Supervisor:
+    """The life of one run.
+
+    Args:
+        settings: of the run; its pids are filled in as processes start.
+        shared: the memory that the processes share.
+        say: takes a line for the person who started the run.
+    """
+
+    def __init__(
+        self, settings: Settings, shared: SharedMemory, say: Callable[[str], None]
+    ) -> None:
+        self.settings = settings
+        self._shared = shared
+        self._say = say
+        self._children: dict[str, Launched] = {}
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids by name, the supervisor's own among them."""
+        pids = {name: child.pid for name, child in self._children.items()}
+        return {"supervisor": os.getpid(), **pids}
+
+    def start(self) -> None:
+        """Start every process; each is ready before the next begins.
+
+        Raises:
+            DvlaError: a process cannot start; those that had started are stopped again.
+        """
+        for name in START_ORDER:
+            settings = msgspec.structs.replace(self.settings, pids=self.pids)
+            child = Launched(PROCESSES[name], settings)
+            self._children[name] = child
+            text = child.wait_ready(START_TIMEOUT_S.get(name, 60.0))
+            self._say(f"{name}: pid {child.pid}{', ' + text if text else ''}")
+
+    def check(self) -> None:
+        """Look after every process once.
+
+        Raises:
+            ProcessDied: one has ended or is stalled; the message names it.
+        """
+        now_ns = monotonic_ns()
+        for name, child in self._children.items():
+            code = child.process.poll()
+            if code is not None:
+                words = child.last_words()
+                raise ProcessDied(
+                    f"process {name} (pid {child.pid}) ended during the run: {how(code)}"
+                    + (f"; it said: {words}" if words else "")
+                )
+            last_ns, _ = self._shared.heartbeat.last(self._row(name))
+            if last_ns and now_ns - last_ns > child.spec.stall_ns:
+                raise ProcessDied(
+                    f"process {name} (pid {child.pid}) is stalled",
+                    got=f"no turn of its loop for {(now_ns - last_ns) / 1e9:.1f} s",
+                    expected=f"{child.spec.rate_hz:g} per second",
+                )
+
+    def beats(self) -> dict[str, tuple[int, int]]:
+        """Return (time of the last beat [ns], beats) of every process."""
+        return {name: self._shared.heartbeat.last(self._row(name)) for name in self._children}
+
+    def hold(self, reason: str) -> bool:
+        """Stop the arm and hold; returns whether the arm controller acknowledged it."""
+        return self._ask_arm(
+            lambda session, n: HoldRequest(session=session, sequence=n, reason=reason)
+        )
+
+    def stop(self, reason: str, *, at_once: bool = False) -> None:
+        """End the run: hold, then everything that commands, then the arm, then the recorder.
+
+        Args:
+            reason: recorded with the hold.
+            at_once: skip every wait that the arm does not need.
+        """
+        if "arm" in self._children:
+            self.hold(reason)
+        patience_s = 0.2 if at_once else 2.0
+        for name in ("servo", "policy", "camera"):
+            self._end(name, patience_s)
+        if "arm" in self._children:
+            self._ask_arm(lambda session, n: ShutdownRequest(session=session, sequence=n))
+        self._end("arm", 2.0)
+        self._end("recorder", 1.0 if at_once else 30.0)
+
+    def _end(self, name: str, timeout_s: float) -> None:
+        child = self._children.get(name)
+        if child is not None:
+            child.terminate()
+            child.end(timeout_s)
+
+    def _ask_arm(self, request: Callable[[int, int], HoldRequest | ShutdownRequest]) -> bool:
+        """Send one request on a connection of its own and wait for the acknowledgement."""
+        if self._children["arm"].process.poll() is not None:
+            return False
+        client = ControlClient(ArmAddresses.local(self.settings.arm_name))
+        with contextlib.closing(client):
+            try:
+                return client.ask(request(self.settings.session, 0), timeout_s=1.0).ok
+            except WireError:
+                return False
+
+    def _row(self, name: str) -> int:
+        return self.settings.rings.heartbeat_rows[name]

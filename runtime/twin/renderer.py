@@ -29,16 +29,25 @@ class TwinRenderer:
 
     Args:
         arm_model: MJCF file that replaces the arm's look.
+        width: of the pictures [px].
+        height: of the pictures [px].
 
     Raises:
         MissingDependency: when neither EGL nor OSMesa works.
     """
 
-    def __init__(self, arm_model: Path | None = None) -> None:
+    def __init__(
+        self,
+        arm_model: Path | None = None,
+        *,
+        width: int = IMAGE_WIDTH,
+        height: int = IMAGE_HEIGHT,
+    ) -> None:
         self._mujoco = mujoco = import_mujoco()
         self._model = build_model(arm_model)
+        self._model.vis.global_.offwidth, self._model.vis.global_.offheight = width, height
         self._data = mujoco.MjData(self._model)
-        self.platform, self._gl = open_gl(IMAGE_WIDTH, IMAGE_HEIGHT)
+        self.platform, self._gl = open_gl(width, height)
         self._gl.make_current()
         self._context = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
@@ -46,11 +55,11 @@ class TwinRenderer:
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
             self._scene.flags[flag] = 0
         self._option = mujoco.MjvOption()
-        self._viewport = mujoco.MjrRect(0, 0, IMAGE_WIDTH, IMAGE_HEIGHT)
+        self._viewport = mujoco.MjrRect(0, 0, width, height)
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._camera_ids = {name: self._model.camera(name).id for name in CAMERAS}
-        self._upside_down = np.empty((IMAGE_HEIGHT, IMAGE_WIDTH, 3), np.uint8)
+        self._upside_down = np.empty((height, width, 3), np.uint8)
         joints = [self._model.joint(name) for name in (*ARM_JOINTS, *FINGER_JOINTS)]
         at = self._model.joint(OBJECT_JOINT).qposadr[0]
         self._qpos_at = np.array([*(j.qposadr[0] for j in joints), *range(at, at + 7)])
@@ -62,7 +71,7 @@ class TwinRenderer:
         Args:
             snapshot: what to show.
             camera: one of ``CAMERAS``.
-            out: (360, 480, 3) uint8, RGB, first row at the top.
+            out: (height, width, 3) uint8, RGB, first row at the top.
         """
         mujoco = self._mujoco
         self._pose(snapshot)
@@ -85,7 +94,7 @@ class TwinRenderer:
         dressed = (snapshot.seed, snapshot.kind, snapshot.colour)
         if dressed != self._dressed:
             spec = draw_episode(snapshot.seed, task_from_code(snapshot.kind, snapshot.colour))
-            dress_object(self._model, self._data, spec)
+            dress_object(self._model, spec)
             self._dressed = dressed
         self._data.qpos[self._qpos_at] = snapshot.qpos
         self._mujoco.mj_kinematics(self._model, self._data)

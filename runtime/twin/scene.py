@@ -123,7 +123,7 @@ def _add_object(spec: mujoco.MjSpec) -> None:
     )
 
 
-def dress_object(model: mujoco.MjModel, data: mujoco.MjData, spec: EpisodeSpec) -> None:
+def dress_object(model: mujoco.MjModel, spec: EpisodeSpec) -> None:
     """Give the object the shape, size, colour and material of an episode, in place.
 
     Primitive shapes need no new model: physics goes on and a renderer keeps its context.
@@ -145,7 +145,8 @@ def dress_object(model: mujoco.MjModel, data: mujoco.MjData, spec: EpisodeSpec) 
     model.geom_aabb[geom.id] = (0.0, 0.0, 0.0, *extent)
     model.geom_friction[geom.id] = _friction(spec)
     model.body_inertia[body.id] = _inertia(spec)
-    mujoco.mj_setConst(model, data)
+    # It computes in the reference pose, so not in anybody's data.
+    mujoco.mj_setConst(model, mujoco.MjData(model))
 
 
 def _friction(spec: EpisodeSpec) -> tuple[float, float, float]:

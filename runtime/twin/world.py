@@ -81,7 +81,9 @@ class TwinWorld:
         self.lost_ns = 0
         self.episode = -1
         self.outcome: Outcome | None = None
+        self._sink = None  # what happens before the first reset of the owner is not news
         self.reset(0, 0)
+        self._sink = sink
 
     def reset(self, seed: int, now_ns: int, *, keep_arm: bool = False) -> EpisodeSpec:
         """Begin an episode: its object on the table, the arm at home unless it is kept.
@@ -92,7 +94,7 @@ class TwinWorld:
             keep_arm: leave the arm as it is and replace only the object.
         """
         self.spec = draw_episode(seed, self._config.task)
-        dress_object(self.model, self.data, self.spec)
+        dress_object(self.model, self.spec)
         self._t_ns = now_ns
         self._next_start_ns = None
         self.episode += 1

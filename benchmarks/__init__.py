@@ -1,0 +1,1 @@
+"""Measuring, as a product: closed loops, latency and the servo."""

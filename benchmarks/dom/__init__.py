@@ -1,0 +1,1 @@
+"""The dynamic object manipulation benchmark on the Franka twin."""

@@ -1,0 +1,246 @@
+"""One episode in one process under a virtual clock, with the classes that drive real arms.
+
+Twin, driver, arm controller, servo, stream, scheduler and policy loop are those of a run; only the
+clock, the wire and the cameras' process are replaced. So latency is injected exactly, and the same
+seed gives the same result on any machine, however loaded.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from dvla.benchmarks.dom.cameras import Exposures, Render, VirtualCamera
+from dvla.benchmarks.dom.latency import VirtualRunner
+from dvla.benchmarks.dom.result import CellConfig, EpisodeOutcome, EpisodeResult
+from dvla.runtime.arm import ArmController
+from dvla.runtime.assembler import ObservationAssembler
+from dvla.runtime.clock import NS_PER_S, VirtualClock
+from dvla.runtime.config import ServoConfig
+from dvla.runtime.errors import RobotFault
+from dvla.runtime.events import ArmModeChanged, Event
+from dvla.runtime.messages import FollowRequest, LeaseRequest
+from dvla.runtime.policy_api import ChunkPolicy
+from dvla.runtime.policy_loop import PolicyLoop
+from dvla.runtime.robots import robot_by_name
+from dvla.runtime.scheduler import Scheduler
+from dvla.runtime.servo import ServoCore
+from dvla.runtime.state_buffer import StateBuffer
+from dvla.runtime.telemetry import SERVO_TICK
+from dvla.runtime.timeline import publish_timeline
+from dvla.runtime.twin.driver import TwinDriver
+from dvla.runtime.twin.ik import DifferentialIk
+from dvla.runtime.twin.scene import CAMERAS
+from dvla.runtime.twin.world import TwinWorld
+
+CAMERA_PERIOD_NS = 40_000_000
+FEATURES = {f"observation.images.{name}": name for name in CAMERAS}
+_SESSION, _ARM_SESSION = 1, 2
+_HANDSHAKE_S = 0.5
+
+
+class EventLog:
+    """Keeps the events of an episode, in order."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def emit(self, event: Event) -> None:
+        """Take an event."""
+        self.events.append(event)
+
+
+class ClosedLoop:
+    """Everything between a policy and the twin for one episode.
+
+    Args:
+        config: the cell.
+        policy: what infers.
+        world: of the twin; it is reset.
+        seed: of the episode.
+        render: makes pictures; None for policies that need none.
+    """
+
+    def __init__(
+        self,
+        config: CellConfig,
+        policy: ChunkPolicy,
+        world: TwinWorld,
+        seed: int,
+        render: Render | None = None,
+    ) -> None:
+        from dvla.bindings import ActionStream
+
+        self.clock = VirtualClock()
+        self.log = EventLog()
+        self.world, self._seed = world, seed
+        servo = ServoConfig()
+        self._tick_ns = servo.period_ns
+        now_ns = self.clock.now_ns()
+        world.reset(seed, now_ns)
+        limits = robot_by_name(config.robot).limits
+        driver = TwinDriver(world, DifferentialIk(servo.period_ns / NS_PER_S))
+        self.arm = ArmController(driver, limits, self.log, now_ns, session=_ARM_SESSION)
+        self._stream = ActionStream.create()
+        self.servo = ServoCore(
+            ActionStream.attach(self._stream.fd), limits, servo, session=_SESSION
+        )
+        self.scheduler = Scheduler(
+            config.scheduler,
+            chunk_size=policy.chunk_size,
+            control_period_ns=round(policy.control_period_s * NS_PER_S),
+            sink=self.log,
+            publish=lambda timeline: publish_timeline(timeline, self._stream),
+        )
+        self._states = StateBuffer()
+        self._exposures = Exposures()
+        cameras = {
+            feature: VirtualCamera(self._exposures, name, render)
+            for feature, name in FEATURES.items()
+        }
+        self._runner = VirtualRunner(config.latency, seed)
+        self._loop = PolicyLoop(
+            policy,
+            ObservationAssembler(cameras, self._states),
+            self.scheduler,
+            runner=self._runner,
+        )
+        self._started = False
+        self._start_ns = self._epoch = 0
+        self.state = self.arm.state(now_ns)
+        self.ages_s: list[float] = []
+        self.path_m = self.tracking_max_m = 0.0
+
+    def run(self) -> EpisodeOutcome:
+        """Take the lease, wait until the arm follows, put the object there, and play it out."""
+        now_ns = self.clock.now_ns()
+        self.arm.handle(LeaseRequest(session=_SESSION, sequence=1, holder="benchmark"), now_ns)
+        self.arm.handle(FollowRequest(session=_SESSION, sequence=2), now_ns)
+        self._handshake()
+        self._start()
+        while self.world.outcome is None:
+            if self.arm.mode == "fault":
+                return "fault"
+            self._turn()
+        return self.world.outcome
+
+    def _handshake(self) -> None:
+        deadline_ns = self.clock.now_ns() + round(_HANDSHAKE_S * NS_PER_S)
+        while not self.servo.synchronised:
+            if self.clock.now_ns() > deadline_ns:
+                raise RobotFault(
+                    "The arm does not follow the servo",
+                    got=f"mode {self.arm.mode}: {self.state.reason}, refused {self.state.rejected}",
+                    expected=f"to follow within {_HANDSHAKE_S} s",
+                )
+            self._turn()
+
+    def _start(self) -> None:
+        """Put the object on the table, on the cameras' grid."""
+        now_ns = self.clock.now_ns()
+        self._start_ns = now_ns
+        spec = self.world.reset(self._seed, now_ns, keep_arm=True)
+        self._loop.new_episode(now_ns, now_ns, spec.instruction)
+        self._epoch = self.state.arm_epoch
+        self._started = True
+        self._exposures.expose(self.world.snapshot())
+
+    def _turn(self) -> None:
+        """One servo period: cameras, policy, servo, gate, arm and physics."""
+        now_ns = self.clock.now_ns()
+        if self._started:
+            self._runner.advance(now_ns)
+            self._loop.tick(now_ns, self._exposures.at)
+        command = self.servo.tick(now_ns, self.state)
+        if command is not None:
+            self.arm.on_command(command, now_ns)
+            if command.t_obs_ns:
+                self.ages_s.append((now_ns - command.t_obs_ns) / NS_PER_S)
+        now_ns += self._tick_ns
+        self.clock.advance_to(now_ns)
+        self.arm.tick(now_ns)
+        before = self.state
+        self.state = self.arm.state(now_ns)
+        self.path_m += math.dist(self.state.measured[:3], before.measured[:3])
+        self.tracking_max_m = max(self.tracking_max_m, self.state.tracking_m)
+        self._states.add(now_ns, np.asarray(self.state.measured))
+        self._watch_epoch(now_ns)
+        if self._started and (now_ns - self._start_ns) % CAMERA_PERIOD_NS == 0:
+            self._exposures.expose(self.world.snapshot())
+
+    def _watch_epoch(self, now_ns: int) -> None:
+        """Tell the scheduler when the arm has stopped by itself, as the policy process does."""
+        if self._started and self.state.arm_epoch != self._epoch:
+            self._epoch = self.state.arm_epoch
+            self.scheduler.on_hold(now_ns, self.state.reason)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Time since the object appeared [s]."""
+        return (self.clock.now_ns() - self._start_ns) / NS_PER_S
+
+    @property
+    def saturated_ticks(self) -> int:
+        """Servo ticks on which the shaper limited the motion."""
+        row = np.zeros(1, SERVO_TICK)[0]
+        self.servo.fill(row)
+        return int(row["saturated"])
+
+    def close(self) -> None:
+        """Let go of the stream."""
+        self.arm.close()
+        self._stream.close()
+
+
+def run_episode(
+    config: CellConfig,
+    policy: ChunkPolicy,
+    world: TwinWorld,
+    seed: int,
+    render: Render | None = None,
+) -> EpisodeResult:
+    """Run one episode.
+
+    Args:
+        config: the cell.
+        policy: what infers; it is reset.
+        world: of the twin; it is reset.
+        seed: of the episode, its object and its latencies.
+        render: makes pictures; None for policies that need none.
+    """
+    policy.reset()
+    loop = ClosedLoop(config, policy, world, seed, render)
+    try:
+        return _result(loop, loop.run(), seed)
+    finally:
+        loop.close()
+
+
+def _result(loop: ClosedLoop, outcome: EpisodeOutcome, seed: int) -> EpisodeResult:
+    """Add up what the episode left behind."""
+    counters, state, spec = loop.scheduler.counters, loop.state, loop.world.spec
+    ages_s = np.array(loop.ages_s or [0.0])
+    return EpisodeResult(
+        seed=seed,
+        kind=spec.kind,
+        speed=round(spec.speed, 4),
+        outcome=outcome,
+        success=outcome == "success",
+        completion_s=round(loop.elapsed_s, 3),
+        path_m=round(loop.path_m, 4),
+        inferences=counters.inferences,
+        chunks_merged=counters.chunks_merged,
+        actions_stale=counters.actions_stale,
+        actions_executed=counters.actions_executed,
+        underruns=counters.underruns,
+        seam_max_m=round(counters.seam_max_m, 5),
+        accepted=state.accepted,
+        rejected=sum(state.rejected.values()),
+        rejected_by=dict(state.rejected),
+        stops=sum(isinstance(e, ArmModeChanged) and e.mode == "stopping" for e in loop.log.events),
+        saturated_ticks=loop.saturated_ticks,
+        observation_age_p50_s=round(float(np.median(ages_s)), 4),
+        observation_age_max_s=round(float(ages_s.max()), 4),
+        tracking_max_m=round(loop.tracking_max_m, 4),
+    )

@@ -1,0 +1,87 @@
+"""What one episode gives: numbers that can be added up, and nothing that depends on the host."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import msgspec
+
+from dvla.benchmarks.dom.latency import Latency
+from dvla.runtime.config import SchedulerConfig
+from dvla.runtime.twin.episodes import Outcome
+
+EpisodeOutcome = Outcome | Literal["fault"]
+
+
+class CellConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One cell of a comparison: everything but the seeds.
+
+    Attributes:
+        policy: ``oracle``, or the folder of a bundle.
+        robot: whose limits the gate enforces.
+        task: what objects are drawn; any when empty.
+        latency: injected.
+        scheduler: its switches.
+    """
+
+    policy: str = "oracle"
+    robot: str = "franka"
+    task: str = ""
+    latency: Latency = Latency()
+    scheduler: SchedulerConfig = SchedulerConfig()
+
+
+class EpisodeResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one episode went.
+
+    Attributes:
+        completion_s: from the object's appearance to the end.
+        path_m: way of the TCP.
+        inferences: begun; ``chunks_merged`` of them came into the timeline.
+        actions_stale / actions_executed: of the scheduler.
+        underruns: times that the timeline ran dry.
+        seam_max_m: largest step across a seam.
+        accepted / rejected: commands at the arm's gate; ``rejected_by`` says why.
+        stops: times that the arm stopped by itself.
+        saturated_ticks: servo ticks on which the shaper limited the motion.
+        observation_age_p50_s / observation_age_max_s: of moving commands, at dispatch.
+        tracking_max_m: largest distance between commanded and measured TCP.
+    """
+
+    seed: int
+    kind: str
+    speed: float
+    outcome: EpisodeOutcome
+    success: bool
+    completion_s: float
+    path_m: float
+    inferences: int
+    chunks_merged: int
+    actions_stale: int
+    actions_executed: int
+    underruns: int
+    seam_max_m: float
+    accepted: int
+    rejected: int
+    rejected_by: dict[str, int]
+    stops: int
+    saturated_ticks: int
+    observation_age_p50_s: float
+    observation_age_max_s: float
+    tracking_max_m: float
+
+
+def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
+    """Return the Wilson score interval of a success rate.
+
+    Args:
+        successes: out of ``trials``.
+        trials: at least one.
+        z: quantile of the normal distribution; 1.96 for 95 %.
+    """
+    rate = successes / trials
+    middle = rate + z * z / (2 * trials)
+    half = z * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
+    scale = 1 + z * z / trials
+    return (middle - half) / scale, (middle + half) / scale

@@ -1,0 +1,57 @@
+"""Resizing and padding as two constant matrices, one along the height and one along the width.
+
+Bilinear resizing and padding are linear and separable, so a frame X becomes ``rows @ X @ columns``;
+no backend needs a Resize operator, whose conventions differ from one to the next. The matrices come
+from torch itself: its resize of an identity matrix is the resize.
+"""
+
+from __future__ import annotations
+
+from dvla.export.model.images import letterbox
+from dvla.export.torch_ import F, Tensor, torch
+
+Size = tuple[int, int]
+
+
+def resize_matrices(camera: Size, feature: Size, square: Size) -> tuple[Tensor, Tensor]:
+    """Return the matrices that bring a camera's frame to the square that the encoder sees.
+
+    Args:
+        camera: (height, width) of the frames [pixel].
+        feature: (height, width) that the checkpoint's camera feature has [pixel]; frames of another
+            size are brought to it first, antialiased.
+        square: (height, width) of the encoder's input [pixel].
+
+    Returns:
+        rows (square height, camera height) and columns (camera width, square width), float32.
+    """
+    to_square = _letterbox_matrices(feature, square)
+    if camera == feature:
+        rows, columns = to_square
+    else:
+        rows = to_square[0] @ _antialiased_matrix(camera[0], feature[0])
+        columns = _antialiased_matrix(camera[1], feature[1]).T @ to_square[1]
+    return rows.to(torch.float32), columns.to(torch.float32)
+
+
+def _letterbox_matrices(size: Size, square: Size) -> tuple[Tensor, Tensor]:
+    """Return rows and columns of the letterbox; each is seen through an image constant in the other.
+
+    A constant image stays constant along its axis but for the padding, so the last row (or column),
+    which padding at the top (or left) never reaches, shows the weights of the other axis.
+    """
+    height, width = size
+    by_row = torch.eye(height)[:, None, :, None].expand(-1, 1, -1, width)
+    by_column = torch.eye(width)[:, None, None, :].expand(-1, 1, height, -1)
+    rows = letterbox(by_row, square)[:, 0, :, -1].T
+    columns = letterbox(by_column, square)[:, 0, -1, :]
+    return rows.to(torch.float64), columns.to(torch.float64)
+
+
+def _antialiased_matrix(size: int, target: int) -> Tensor:
+    """Return the (target, size) matrix of torch's antialiased bilinear resize of one axis."""
+    identity = torch.eye(size)[None, :, :, None]
+    resized = F.interpolate(
+        identity, size=[target, 1], mode="bilinear", align_corners=False, antialias=True
+    )
+    return resized[0, :, :, 0].T.to(torch.float64)

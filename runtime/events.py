@@ -30,7 +30,8 @@ class ChunkMerged(Event, frozen=True, tag="chunk_merged"):
 
     ``tau_ns`` is its time base; actions ``first_action`` to H - 1 can still come into force, those
     before are stale. ``seam_m`` and ``seam_rad`` are the step across the seam, ``in_chunk_m`` and
-    ``in_chunk_rad`` the largest step inside the chunk, for comparison.
+    ``in_chunk_rad`` the largest step inside the chunk, for comparison; ``seam_alarm``: the seam is
+    far out of proportion.
     """
 
     sequence: int
@@ -44,10 +45,11 @@ class ChunkMerged(Event, frozen=True, tag="chunk_merged"):
     seam_rad: float
     in_chunk_m: float
     in_chunk_rad: float
+    seam_alarm: bool = False
 
 
 class ChunkDiscarded(Event, frozen=True, tag="chunk_discarded"):
-    """A chunk replaced nothing; ``reason`` is late, duplicate, generation, stale or superseded."""
+    """A chunk replaced nothing; ``reason``: ``dvla.runtime.scheduler_state.DiscardReason``."""
 
     sequence: int
     generation: int

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from dvla.engines.errors import UsageError
 from dvla.export.arch import Arch, TextArch, VisionArch
 from dvla.export.config import ACTION_KEY, STATE_KEY, PolicyConfig, convert_config, encode_config
+from dvla.export.synthetic_statistics import action_statistics
 from dvla.export.synthetic_tokenizer import write_byte_tokenizer
 from dvla.export.synthetic_weights import synthetic_tensors
 
@@ -128,13 +129,9 @@ def tensor_shapes(size: Size) -> dict[str, tuple[tuple[int, ...], bool]]:
     }
 
 
-def synthetic_state_dict(
-    size: Size, action_scale: tuple[float, float] | None = None
-) -> Iterator[tuple[str, Array]]:
-    """Yield every tensor of a size in official order; see ``synthetic_checkpoint``."""
-    statistics = {} if action_scale is None else _action_statistics(*action_scale)
-    for name, tensor in synthetic_tensors(tensor_shapes(size)):
-        yield name, statistics.get(name, tensor)
+def synthetic_state_dict(size: Size) -> Iterator[tuple[str, Array]]:
+    """Yield every tensor of a size by name, in official order."""
+    yield from synthetic_tensors(tensor_shapes(size))
 
 
 def state_dict_sha256(tensors: Mapping[str, Array] | Iterator[tuple[str, Array]]) -> str:
@@ -142,7 +139,7 @@ def state_dict_sha256(tensors: Mapping[str, Array] | Iterator[tuple[str, Array]]
     digest = hashlib.sha256()
     for name, tensor in tensors.items() if isinstance(tensors, Mapping) else tensors:
         digest.update(name.encode())
-        digest.update(np.ascontiguousarray(tensor).view(np.uint8))
+        digest.update(tensor.tobytes())
     return digest.hexdigest()
 
 
@@ -154,9 +151,9 @@ def synthetic_checkpoint(
     Args:
         size: ``tiny`` (1.2 M parameters) or ``full`` (430 M, 1.7 GB).
         out_dir: the folder to write into; made if missing.
-        action_scale: standard deviation of position [m] and rotation [rad] of the action
-            statistics, with zero mean and a gripper of unit deviation. By default they are
-            synthetic, as the golden vectors have them.
+        action_scale: standard deviation of position [m] and rotation [rad] that the actions are
+            to have, around zero, with a gripper of unit deviation. By default the statistics are
+            synthetic like the weights, as the golden vectors have them.
 
     Returns:
         The folder.
@@ -167,9 +164,11 @@ def synthetic_checkpoint(
     from dvla.export.torch_ import torch
 
     folder = Path(out_dir)
-    tensors = {
-        name: torch.from_numpy(tensor) for name, tensor in synthetic_state_dict(size, action_scale)
-    }
+    weights = dict(synthetic_state_dict(size))
+    if action_scale is not None:
+        config = synthetic_policy_config(size)
+        weights |= action_statistics(config, ARCHS[size], weights, action_scale)
+    tensors = {name: torch.from_numpy(tensor) for name, tensor in weights.items()}
     files = {"config.json": encode_config(synthetic_config(size))}
     if size != "full":
         files["arch.json"] = json.dumps(_arch_json(ARCHS[size]), indent=4).encode()
@@ -184,18 +183,6 @@ def _arch_json(arch: Arch) -> dict[str, Any]:
         "text": {"head_dim": arch.text.head_dim, "rms_norm_eps": arch.text.rms_norm_eps},
         "vision": {"head_dim": arch.vision.head_dim},
     }
-
-
-def _action_statistics(std_m: float, std_rad: float) -> dict[str, Array]:
-    """Return the statistics of small motions around the present pose, under all their names."""
-    std = np.array([std_m] * 3 + [std_rad] * 3 + [1.0], np.float32)
-    if not (np.isfinite(std).all() and (std > 0.0).all()):
-        raise UsageError("The action scale is wrong", got=(std_m, std_rad), expected="above 0")
-    statistics: dict[str, Array] = {}
-    for holder in ("normalize_targets", "unnormalize_outputs"):
-        statistics[f"{holder}.buffer_action.mean"] = np.zeros_like(std)
-        statistics[f"{holder}.buffer_action.std"] = std
-    return statistics
 
 
 def _command(

@@ -162,11 +162,25 @@ class Recorder:
             write()
         except OSError as error:
             self._failure = error.strerror or str(error)
+            self._tell_the_end()
             self._close_files()
-            self._note(
+
+    def _tell_the_end(self) -> None:
+        """Say that the recording ended, in the folder too if a line still fits there."""
+        note = Note(
+            t_ns=self._newest_ns,
+            source="recorder",
+            text=(
                 f"The recording ended here and the run goes on: {self._failure}. "
                 "What was recorded until now can be read."
-            )
+            ),
+        )
+        if self._sink is not None:
+            self._sink.emit(note)
+        try:
+            self._append_event(note)
+        except OSError:
+            pass  # the sink has heard it
 
     def _note(self, text: str) -> None:
         note = Note(t_ns=self._newest_ns, source="recorder", text=text)

@@ -134,7 +134,10 @@ class VideoWriter:
             os.fspath(self._path),
             "w",
             format="mp4",
-            options={"movflags": "frag_keyframe+empty_moov+default_base_moof"},
+            options={
+                "movflags": "frag_keyframe+empty_moov+default_base_moof",
+                "flush_packets": "1",  # a finished fragment reaches the kernel at once
+            },
         )
         stream = self._container.add_stream("libx264", rate=Fraction(1000, 80))
         stream.height, stream.width = size

@@ -174,7 +174,7 @@ class ChunkLedger:
             # A chunk with a newer observation has supplied an action: older ones never will again.
             if older.t_obs_ns <= record.t_obs_ns:
                 self._close(older, overridden=older.generation == record.generation)
-        if not record.remaining:
+        if record.tau_ns is not None and not record.remaining:
             self._close(record, overridden=True)
 
     def _clear_open(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,9 @@ from dvla.runtime.run_data import load_run
 from dvla.runtime.run_folder import write_atomically
 from dvla.runtime.summary import RunSummary, summarise_data
 from dvla.runtime.summary_text import summary_table, summary_text
+
+
+LOGGER = logging.getLogger("dvla.report")
 
 
 def report(
@@ -34,26 +38,36 @@ def report(
     """
     del debug  # read from the command line where the errors are told
     for run in runs:
-        summary = write_report(run)
+        summary = write_report(run, must_write=True)
         show_summary(summary, json=json, plain=plain)
         if not json:
             print(f"report: {run / 'report.html'}")
 
 
-def write_report(run: Path) -> RunSummary:
+def write_report(run: Path, *, must_write: bool = False) -> RunSummary:
     """Write summary.json and report.html into a run folder; return the summary.
+
+    Args:
+        run: the run folder.
+        must_write: raise when the files cannot be written; otherwise a warning is logged, so that
+            a full disk costs a run its report and not its summary.
 
     Raises:
         RunFolderError: this is no run folder, or a file of it is damaged.
-        OSError: the folder cannot be written to.
+        OSError: the folder cannot be written to, and ``must_write``.
     """
     from dvla.runtime.report import report_html
 
     data = load_run(run)
     summary = summarise_data(data)
     pretty = msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n"
-    write_atomically(data.folder.summary, pretty)
-    write_atomically(data.folder.report, report_html(data, summary).encode())
+    try:
+        write_atomically(data.folder.summary, pretty)
+        write_atomically(data.folder.report, report_html(data, summary).encode())
+    except OSError as error:
+        if must_write:
+            raise
+        LOGGER.warning("The report could not be written: %s", error.strerror)
     return summary
 
 

@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Iterable
 from html import escape
+from pathlib import Path
 
 from dvla.runtime.clock import NS_PER_S
 from dvla.runtime.events import (
@@ -59,7 +60,7 @@ def _header(summary: RunSummary) -> str:
     manifest = summary.manifest
     facts = {
         "robot": manifest.robot + (" (twin)" if manifest.sim else ""),
-        "policy": manifest.policy,
+        "policy": Path(manifest.policy).name,
         "task": manifest.task or "the twin's own",
         "started": manifest.started_utc,
         "machine": f"{manifest.machine.cpu}, {manifest.machine.cores} cores",

@@ -173,3 +173,16 @@ def test_the_report_needs_no_extras(folder: RunFolder) -> None:
         check=True,
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_a_full_disk_costs_the_report_and_not_the_summary(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = make_run(tmp_path, 2.0, video=False)
+    for path in (run.summary, run.report):
+        path.mkdir()  # nothing can be moved onto a folder, not even by root
+    assert write_report(run.path).chunks > 0
+    assert "The report could not be written" in caplog.text
+    with pytest.raises(OSError):
+        write_report(run.path, must_write=True)
+    assert not [path for path in run.path.iterdir() if path.name.startswith(".")]

@@ -20,6 +20,8 @@ class ServoPlanner:
     the known future of the stream, its stop included.
     """
 
+    horizon: int
+
     def __init__(self, stream: ActionStream, shaper: PoseShaper, horizon: int) -> None: ...
     def reset(self, setpoint: NDArray[np.float64]) -> None: ...  # (8,), at rest
     def plan(

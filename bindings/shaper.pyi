@@ -27,6 +27,7 @@ class PoseShaper:
     SATURATED_VELOCITY: int
     SATURATED_ACCELERATION: int
     SATURATED_JERK: int
+    period_s: float
 
     def __init__(self, limits: ShaperLimits, period_s: float) -> None: ...
     def reset(self, setpoint: NDArray[np.float64]) -> None: ...  # (8,), at rest

@@ -396,7 +396,8 @@ cdef class PoseShaper:
         rotation_between(&state.setpoint[3], &target[3], offset)
         set_goal(&state.angular, offset, &twist[3], &self._angular, self.period_s, &goal)
         bits |= advance(&state.angular, &goal, &self._angular, self.period_s, moved)
-        rotate_by(moved, &state.setpoint[3], &state.setpoint[3])
+        if norm3(moved) > 0.0:  # at rest the quaternion must not dither by rounding
+            rotate_by(moved, &state.setpoint[3], &state.setpoint[3])
         state.setpoint[7] = target[7]
         return bits
 
@@ -414,7 +415,8 @@ cdef class PoseShaper:
         for i in range(3):
             state.setpoint[i] += moved[i]
         advance(&state.angular, &goal, &self._angular, self.period_s, moved)
-        rotate_by(moved, &state.setpoint[3], &state.setpoint[3])
+        if norm3(moved) > 0.0:  # at rest the quaternion must not dither by rounding
+            rotate_by(moved, &state.setpoint[3], &state.setpoint[3])
         state.linear.target_known = False
         state.angular.target_known = False
         return resting(&state.linear) and resting(&state.angular)

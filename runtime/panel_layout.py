@@ -57,7 +57,7 @@ class StatusView:
             section("arm", arm_rows(status)),
             process_table(status.processes),
         )
-        columns = Table.grid(expand=True, padding=(0, 1))
+        columns = Table.grid(expand=True, padding=(0, 2))
         columns.add_column(ratio=1)
         columns.add_column(ratio=1)
         columns.add_row(left, right)
@@ -96,7 +96,12 @@ def headline(status: RunStatus) -> Text:
 def section(title: str, rows: list[Row]) -> Table:
     """Return a titled table of labels and values."""
     table = Table(
-        box=box.SIMPLE_HEAD, expand=True, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
+        box=box.SIMPLE_HEAD,
+        border_style="bright_black",
+        expand=True,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     table.add_column(Text(title, style="bold cyan"), style=QUIET, no_wrap=True)
     table.add_column("", justify="right", no_wrap=True, overflow="ellipsis", ratio=1)
@@ -195,7 +200,7 @@ def _health(process: ProcessStatus) -> tuple[str, str]:
         and process.declared_hz is not None
         and process.rate_hz < ON_RATE * process.declared_hz
     )
-    return ("slow", FAIR) if slow else ("ok", GOOD)
+    return ("slow", FAIR) if slow else ("  ok", GOOD)
 
 
 def _process_rate(process: ProcessStatus) -> str:

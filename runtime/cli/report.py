@@ -17,7 +17,6 @@ from dvla.runtime.run_folder import write_atomically
 from dvla.runtime.summary import RunSummary, summarise_data
 from dvla.runtime.summary_text import summary_table, summary_text
 
-
 LOGGER = logging.getLogger("dvla.report")
 
 

@@ -122,6 +122,7 @@ class StatusTracker:
         self._outcomes: dict[str, int] = {}
         self._notes: deque[str] = deque(maxlen=MAX_NOTES)
         self._processes: dict[str, ProcessStatus] = {}
+        percentiles(np.zeros(2))  # numpy's first call costs more than a turn of a loop may
 
     def add_event(self, event: Event) -> None:
         """Take an event."""

@@ -21,6 +21,7 @@ FRAME_HZ = 12.5
 MAX_VIDEO_S = 600.0
 TIME_BASE = Fraction(1, 1000)
 MAX_WAIT_NS = NS_PER_S  # for the first frames of the other cameras
+ENCODER_OPTIONS = {"preset": "ultrafast", "tune": "zerolatency", "crf": "27"}
 KEYFRAME_FRAMES = 12  # a fragment per second is what a kill can cost
 
 
@@ -58,6 +59,7 @@ class VideoWriter:
         if "libx264" not in av.codecs_available:
             raise VideoUnavailable("this PyAV cannot encode H.264.")
         self._av = av
+        self._warm_up()
         self._path = path
         self._cameras = tuple(cameras)
         self._period_ns = round(NS_PER_S / frame_hz)
@@ -113,6 +115,17 @@ class VideoWriter:
         except self._av.FFmpegError as error:
             raise OSError(getattr(error, "errno", None), str(error)) from error
 
+    def _warm_up(self) -> None:
+        """Encode one small picture for nothing: the first one costs tens of milliseconds."""
+        context = self._av.CodecContext.create("libx264", "w")
+        context.width = context.height = 64
+        context.pix_fmt, context.time_base = "yuv420p", TIME_BASE
+        context.thread_count = 1
+        context.options = ENCODER_OPTIONS
+        black = np.zeros((64, 64, 3), np.uint8)
+        context.encode(self._av.VideoFrame.from_ndarray(black, format="rgb24"))
+        context.encode(None)
+
     def _encode(self, t_ns: int) -> None:
         if self._container is None:
             self._open(t_ns)
@@ -146,7 +159,7 @@ class VideoWriter:
         stream.codec_context.time_base = TIME_BASE
         stream.codec_context.gop_size = KEYFRAME_FRAMES
         stream.codec_context.thread_count = 1  # the cores belong to the robot
-        stream.options = {"preset": "ultrafast", "tune": "zerolatency", "crf": "27"}
+        stream.options = ENCODER_OPTIONS
         self._stream = stream
         self._start_ns = self._next_ns = t_ns
 

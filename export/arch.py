@@ -92,11 +92,25 @@ def infer_arch(shapes: Mapping[str, Shape], config: PolicyConfig, extra: Any = N
     vote = _Vote(shapes)
     q_dim = vote(re.escape(TEXT) + r"layers\.\d+\.self_attn\.q_proj\.weight", 0)
     kv_dim = vote(re.escape(TEXT) + r"layers\.\d+\.self_attn\.[kv]_proj\.weight", 0)
-    if q_dim % head_dim or kv_dim % head_dim or (q_dim // head_dim) % (kv_dim // head_dim):
+    _check_layers(vote, config)
+    if (
+        head_dim <= 0
+        or head_dim % 2
+        or q_dim % head_dim
+        or kv_dim % head_dim
+        or (q_dim // head_dim) % (kv_dim // head_dim)
+    ):
         raise CheckpointError(
             "The head width does not divide the attention",
             got=f"head_dim {head_dim}, {q_dim} query and {kv_dim} key channels",
             next_command="put the right head_dim into arch.json beside the checkpoint",
+        )
+
+    vision = _vision_arch(vote, vision_head_dim, config.n_obs_steps)
+    if vision_head_dim <= 0 or any(dim % vision_head_dim for dim in vision.dims[3:]):
+        raise CheckpointError(
+            "The vision head width does not divide the attention",
+            got=f"head_dim {vision_head_dim}, {vision.dims[3:]} channels",
         )
 
     def stack(prefix: str) -> TextArch:
@@ -112,7 +126,7 @@ def infer_arch(shapes: Mapping[str, Shape], config: PolicyConfig, extra: Any = N
         )
 
     return Arch(
-        vision=_vision_arch(vote, vision_head_dim),
+        vision=vision,
         text=stack(TEXT),
         expert=stack(EXPERT),
         vocab=vote(re.escape(TEXT) + r"embed_tokens\.weight", 0),
@@ -120,11 +134,22 @@ def infer_arch(shapes: Mapping[str, Shape], config: PolicyConfig, extra: Any = N
     )
 
 
-def _vision_arch(vote: _Vote, head_dim: int) -> VisionArch:
+def _check_layers(vote: _Vote, config: PolicyConfig) -> None:
+    """Refuse a number of layers far from what the file holds, before a model is laid out for it."""
+    held = vote.count(re.escape(TEXT) + r"layers\.(\d+)\.")
+    if not held <= 2 * config.num_vlm_layers or not config.num_vlm_layers <= 2 * held:
+        raise CheckpointError(
+            "config.json and the tensors disagree on the number of language layers",
+            got=f"num_vlm_layers {config.num_vlm_layers}",
+            expected=f"{held}, as many as the tensors hold",
+        )
+
+
+def _vision_arch(vote: _Vote, head_dim: int, n_obs_steps: int) -> VisionArch:
     root = re.escape(VISION)
     blocks = [root + rf"layers\.{index}\.(\d+)\." for index in STAGE_INDEX]
     return VisionArch(
-        in_channels=vote(root + r"patch_embedding\.0\.reparam_conv\.weight", 1),
+        in_channels=3 * n_obs_steps,
         dims=tuple(vote(block + r"convffn\.fc2\.(weight|bias)", 0) for block in blocks),
         n_blocks=tuple(vote.count(block) for block in blocks),
         mlp_dims=tuple(vote(block + r"convffn\.fc1\.(weight|bias)", 0) for block in blocks),
@@ -155,10 +180,14 @@ class _Vote:
         return dims.most_common(1)[0][0]
 
     def count(self, pattern: str) -> int:
-        """Return one more than the largest index that the first group of the pattern matches."""
+        """Return how many indices there are where the pattern's first group stands.
+
+        A gap in the middle counts, as something is missing there; a far-off index does not.
+        """
         names = re.compile(pattern)
-        found = [int(match[1]) for name in self._shapes if (match := names.match(name))]
-        return max(found, default=-1) + 1
+        found = {int(match[1]) for name in self._shapes if (match := names.match(name))}
+        up_to_last = max(found, default=-1) + 1
+        return up_to_last if up_to_last <= 2 * len(found) else len(found)
 
 
 def _readable(pattern: str) -> str:
@@ -167,6 +196,10 @@ def _readable(pattern: str) -> str:
 
 def _head_dims(config: PolicyConfig, extra: Any) -> tuple[int, float, int]:
     """Return the head width of the text model, its RMSNorm epsilon and vision's head width."""
+    if "qwen" in config.vlm_model_name.lower():
+        raise CheckpointError(
+            "Qwen2 text models are not supported", got=repr(config.vlm_model_name), choices=HEAD_DIM
+        )
     if extra is not None:
         try:
             text, vision = extra["text"], extra.get("vision", {})
@@ -185,6 +218,6 @@ def _head_dims(config: PolicyConfig, extra: Any) -> tuple[int, float, int]:
             got=repr(config.vlm_model_name),
             choices=HEAD_DIM,
             next_command='for another Llama text model put {"text": {"head_dim": 64}} into '
-            "arch.json beside the checkpoint; Qwen2 models are not supported",
+            "arch.json beside the checkpoint",
         )
     return HEAD_DIM[name], RMS_NORM_EPS, 32

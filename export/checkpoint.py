@@ -71,7 +71,12 @@ def checkpoint_from_raw(raw: Raw) -> Checkpoint:
     extra = None if raw.arch_json is None else _parse_arch(raw.arch_json, raw.source)
     shapes = {name: tuple(tensor.shape) for name, tensor in raw.tensors.items()}
     arch = infer_arch(shapes, config, extra)
-    expected = expected_tensors(config, arch)
+    try:
+        expected = expected_tensors(config, arch)
+    except (ValueError, RuntimeError, OverflowError) as error:
+        raise CheckpointError(
+            f"The shapes of the tensors of {raw.source} contradict each other", got=str(error)
+        ) from error
     _check_tensors(raw.tensors, expected, raw.source)
     return Checkpoint(
         config=config,
@@ -171,15 +176,16 @@ def _check_tensors(
 
 
 def _is_real(tensor: Tensor) -> bool:
-    return tensor.dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+    dense = tensor.layout == torch.strided and not tensor.is_meta
+    return dense and tensor.dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
 def _finite(tensor: Tensor) -> bool:
-    """Say whether all values are finite, without a temporary of the tensor's size."""
+    """Say whether all values are finite in float32, without a temporary of the tensor's size."""
     if tensor.numel() == 0:
         return True
     low, high = torch.aminmax(tensor)
-    return bool(torch.isfinite(low) and torch.isfinite(high))
+    return bool(torch.isfinite(low.float()) and torch.isfinite(high.float()))
 
 
 def _shape(tensor: Tensor) -> str:

@@ -68,7 +68,7 @@ def write_raw(
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    plain = _apart(tensors)
     # The tensors may be mapped from the very file that is replaced, so it is never written into.
     partial = folder / f".{WEIGHTS_NAME}.partial"
     try:
@@ -81,6 +81,17 @@ def write_raw(
         side.write_bytes(content)
         os.replace(side, folder / name)
     return folder
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return contiguous tensors of which no two share memory, as the format demands."""
+    seen: set[int] = set()
+    apart: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        plain = tensor.detach().contiguous()
+        apart[name] = plain.clone() if plain.data_ptr() in seen else plain
+        seen.add(plain.data_ptr())
+    return apart
 
 
 def _weights_file(path: Path) -> Path:
@@ -148,16 +159,16 @@ def _read_pt(path: Path) -> tuple[dict[str, Tensor], Any]:
             got=f"entries that are no tensors: {', '.join(wrong[:8])}",
             expected=PT_CONTENT,
         )
-    return dict(content), config
+    return {name: tensor.detach() for name, tensor in content.items()}, config
 
 
 def _torch_load(path: Path) -> Any:
     """Load a torch file with its restricted reader, which knows tensors and containers only."""
     if not hasattr(torch, "load"):
         raise missing_torch()
-    with path.open("rb") as file:
-        is_zip = file.read(4) == b"PK\x03\x04"
     try:
+        with path.open("rb") as file:
+            is_zip = file.read(4) == b"PK\x03\x04"
         # Only the zip format can be mapped; older files are read into memory.
         return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except Exception as error:  # the reader's errors are of many classes, none documented

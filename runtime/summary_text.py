@@ -40,7 +40,7 @@ def verdict(summary: RunSummary) -> str:
     elif summary.actions_executed:
         what = f"Executed {summary.actions_executed} actions"
     else:
-        what = "The arm was never moved by the policy"
+        return f"The arm was never moved by the policy in {summary.duration_s:.1f} s."
     accepted = summary.acceptance_share
     tail = "" if accepted is None else f"; the arm accepted {share(accepted)} of the commands"
     return f"{what} in {summary.duration_s:.1f} s{tail}."

@@ -57,7 +57,7 @@ def position(data: RunData) -> str:
             x_label="time [s]",
             y_label=f"{name} [m]",
             x_range=(0.0, float(t_s[-1])),
-            y_range=value_range(commanded, reached),
+            y_range=value_range(commanded, reached, min_span=0.02),
             size=WIDE,
         )
         axes.curve(t_s, commanded, COMMANDED, "commanded")
@@ -86,9 +86,9 @@ def speed(data: RunData) -> str:
 
 def tracking(data: RunData) -> str:
     """Draw the distance from commanded to reached while the arm follows."""
-    if not len(data.arm):
-        return ""
     following = data.arm["mode"] == ARM_MODES.index("follow")
+    if not following.any():
+        return ""
     error_mm = np.where(following, data.arm["tracking_m"] * 1e3, np.nan)
     t_s = seconds(data, data.arm["t_ns"])
     axes = Axes(
@@ -96,7 +96,7 @@ def tracking(data: RunData) -> str:
         x_label="time [s]",
         y_label="error [mm]",
         x_range=(0.0, float(t_s[-1])),
-        y_range=value_range(error_mm, floor=0.0),
+        y_range=value_range(error_mm, floor=0.0, min_span=1.0),
     )
     axes.curve(t_s, error_mm, REACHED)
     return axes.render()
@@ -105,7 +105,7 @@ def tracking(data: RunData) -> str:
 def observation_age(data: RunData) -> str:
     """Draw how old the observation behind each command was."""
     ticks = data.servo
-    if not len(ticks):
+    if not (ticks["t_obs_ns"] > 0).any():
         return ""
     age_ms = np.where(ticks["t_obs_ns"] > 0, (ticks["t_ns"] - ticks["t_obs_ns"]) / 1e6, np.nan)
     t_s = seconds(data, ticks["t_ns"])

@@ -120,15 +120,6 @@ class Axes:
             f"<title>{escape(tip)}</title></rect>"
         )
 
-    def horizontal(self, y: float, colour: str, label: str) -> None:
-        """Draw a dashed line at a level, named at its right end."""
-        level = float(self.py(np.array([y]))[0])
-        self._marks.append(
-            f'<line x1="{LEFT}" x2="{self._width - RIGHT}" y1="{level:.1f}" y2="{level:.1f}" '
-            f'stroke="{colour}" stroke-dasharray="5 4"/><text x="{self._width - RIGHT - 4}" '
-            f'y="{level - 4:.1f}" text-anchor="end" fill="{colour}">{escape(label)}</text>'
-        )
-
     def px(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return pixels of x values."""
         low, high = reversed(self._x) if self._mirrored else self._x
@@ -191,15 +182,25 @@ class Axes:
         self._y = _around(self._y, scale * (self._height - TOP - BOTTOM))
 
 
-def value_range(*values: ArrayLike, floor: float | None = None) -> tuple[float, float]:
-    """Return the range of all finite values with a margin, from ``floor`` where that is given."""
+def value_range(
+    *values: ArrayLike, floor: float | None = None, min_span: float = 1e-2
+) -> tuple[float, float]:
+    """Return the range of all finite values with a margin.
+
+    Args:
+        values: arrays in one unit.
+        floor: where the range begins, if not below the least value.
+        min_span: what it spans at least, so that noise about a constant does not fill a plot.
+    """
     joined = np.concatenate([np.asarray(v, np.float64).ravel() for v in values] or [np.zeros(0)])
     joined = joined[np.isfinite(joined)]
     if not len(joined):
         return (0.0, 1.0)
     low, high = float(joined.min()), float(joined.max())
-    margin = 0.06 * (high - low)
-    return (low - margin if floor is None else floor, high + margin)
+    if floor is not None:
+        return floor, floor + max(1.06 * (high - floor), min_span)
+    margin = max(0.06 * (high - low), (min_span - (high - low)) / 2)
+    return low - margin, high + margin
 
 
 def _widened(bounds: Sequence[float]) -> tuple[float, float]:

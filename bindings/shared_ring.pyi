@@ -1,4 +1,7 @@
-from typing_extensions import Buffer
+import numpy as np
+from numpy.typing import NDArray
+
+Bytes = bytes | bytearray | memoryview | NDArray[np.uint8]  # one-dimensional, contiguous
 
 class SharedRing:
     """A ring of fixed-size byte slots in a memfd: one writer, any number of readers.
@@ -19,7 +22,7 @@ class SharedRing:
     def slots(self) -> int: ...
     @property
     def newest(self) -> int: ...  # sequence of the newest complete slot, from 1; 0 when empty
-    def publish(self, payload: Buffer, t_ns: int) -> int: ...
-    def read(self, sequence: int, out: Buffer) -> int | None: ...  # t_ns, or None if overtaken
+    def publish(self, payload: Bytes, t_ns: int) -> int: ...
+    def read(self, sequence: int, out: Bytes) -> int | None: ...  # t_ns, or None if overtaken
     def times(self) -> list[tuple[int, int]]: ...  # (sequence, t_ns), oldest first
     def close(self) -> None: ...

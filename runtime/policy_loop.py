@@ -17,7 +17,8 @@ from dvla.runtime.chunk import Chunk
 from dvla.runtime.errors import StaleObservation
 from dvla.runtime.observation import Observation
 from dvla.runtime.policy_api import ChunkPolicy
-from dvla.runtime.scheduler import Scheduler, Ticket
+from dvla.runtime.scheduler import Scheduler
+from dvla.runtime.scheduler_state import Ticket
 
 
 class Runner(Protocol):

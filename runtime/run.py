@@ -20,6 +20,7 @@ from dvla.engines.errors import DvlaError
 from dvla.runtime.cameras.frame_ring import FrameShape
 from dvla.runtime.cli.report import show_summary, write_report
 from dvla.runtime.clock import NS_PER_S, monotonic_ns
+from dvla.runtime.errors import RobotFault
 from dvla.runtime.machine import describe_machine
 from dvla.runtime.panel import LivePanel, PlainLog, open_display
 from dvla.runtime.processes.settings import Settings
@@ -203,7 +204,11 @@ class Run:
             display.close()
 
     def _show(self, display: LivePanel | PlainLog, now_ns: int) -> None:
-        """Give the display the recorder's newest status and the health of the processes."""
+        """Give the display the recorder's newest status and the health of the processes.
+
+        Raises:
+            RobotFault: the arm reports a fault; a run does not go on without its arm.
+        """
         ring = self._shared.status
         if not ring.newest or ring.read(ring.newest, self._status) is None:
             return
@@ -213,6 +218,11 @@ class Run:
         self._beats = beats
         self._shown_ns = now_ns
         display.update(msgspec.structs.replace(status, processes=health))
+        if status.arm_mode == "fault":
+            raise RobotFault(
+                f"the arm is in fault and moves no more: {status.arm_reason}",
+                next_command="read the events of note in the run's report",
+            )
 
     def _health(self, name: str, beat: tuple[int, int], now_ns: int) -> ProcessStatus:
         """Return the health of a process from its beats since the last look."""

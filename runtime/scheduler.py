@@ -72,7 +72,7 @@ class Scheduler:
         chunk_size: int,
         control_period_ns: int,
         sink: EventSink,
-        publish: Callable[[Timeline], None] | None = None,
+        publish: Callable[[Timeline], object] | None = None,
     ) -> None:
         largest = (CAPACITY_KNOTS - PAST_KNOTS) // 2
         if not 1 <= chunk_size <= largest:

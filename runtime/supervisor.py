@@ -12,7 +12,8 @@ from dvla.bindings import ActionStream, SharedRing
 from dvla.runtime.addresses import ArmAddresses
 from dvla.runtime.cameras.frame_ring import FrameRing, FrameShape
 from dvla.runtime.clock import monotonic_ns
-from dvla.runtime.errors import ProcessDied, WireError
+from dvla.runtime.errors import LeaseError, ProcessDied, WireError
+from dvla.runtime.lock import lock_arm, lock_events
 from dvla.runtime.messages import HoldRequest, ShutdownRequest
 from dvla.runtime.processes.heartbeat import HeartbeatBoard
 from dvla.runtime.processes.settings import Rings, Settings
@@ -142,6 +143,14 @@ class Supervisor:
             self._ask_arm(lambda session, n: ShutdownRequest(session=session, sequence=n))
         self._end("arm", 2.0)
         self._end("recorder", 1.0 if at_once else 30.0)
+        self._clear_leftovers()
+
+    def _clear_leftovers(self) -> None:
+        """Remove the sockets and locks of processes that were killed; the living keep theirs."""
+        addresses = ArmAddresses.local(self.settings.arm_name)
+        for lock in (lock_arm, lock_events):
+            with contextlib.suppress(LeaseError):
+                lock(addresses, session=self.settings.session).release()
 
     def _end(self, name: str, timeout_s: float) -> None:
         child = self._children.get(name)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import numpy as np
+
 from dvla.bindings import ActionStream, SharedRing
 from dvla.runtime.addresses import ArmAddresses
 from dvla.runtime.assembler import ObservationAssembler
@@ -55,7 +57,7 @@ class ArmWatch:
 
     def take(self, state: ArmState, now_ns: int) -> None:
         """Take one state."""
-        self._states.add(state.t_ns, state.measured)
+        self._states.add(state.t_ns, np.array(state.measured))
         self.following = state.mode == "follow"
         if state.arm_epoch != self._epoch:
             if self._epoch:

@@ -1,4 +1,4 @@
-"""Observations: one capture time, history by time and not by count, the state where the frame is."""
+"""Observations: one capture time, history by time, the state where the frame is."""
 
 from __future__ import annotations
 

@@ -11,15 +11,12 @@ import fcntl
 import os
 import stat
 import sys
-import time
 from pathlib import Path
 
 import msgspec
 
 from dvla.runtime.addresses import ArmAddresses
 from dvla.runtime.errors import LeaseError
-
-SOCKETS_GONE_S = 0.5
 
 
 class LockHolder(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +57,7 @@ class InstanceLock:
         if self._fd < 0:
             return
         if os.getpid() == self._pid:
-            self._await_sockets()
+            # ZeroMQ leaves the files of its ipc sockets behind.
             self._remove_sockets()
             # Unlinked while still locked: whoever opened this file meanwhile finds, once it has
             # the lock, that the path is another file, and tries again.
@@ -74,13 +71,6 @@ class InstanceLock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
-
-    def _await_sockets(self) -> None:
-        """Let ZeroMQ's thread unlink what was closed, lest it unlinks a successor's socket."""
-        for _ in range(int(SOCKETS_GONE_S / 0.002)):
-            if not any(path.exists() for path in self._sockets):
-                return
-            time.sleep(0.002)
 
     def _remove_sockets(self) -> None:
         for path in self._sockets:

@@ -79,12 +79,14 @@ def motion_extremes(period_s: float, setpoints: Float64) -> Float64:
     extremes = np.zeros((3, 2))
     for order in range(3):
         for part, values in enumerate((linear, angular)):
-            values = np.diff(values, n=order, axis=0) / period_s**order
-            extremes[order, part] = np.linalg.norm(values, axis=-1).max(initial=0.0)
+            derived = np.diff(values, n=order, axis=0) / period_s**order
+            extremes[order, part] = np.linalg.norm(derived, axis=-1).max(initial=0.0)
     return extremes
 
 
-def assert_inside(driver: LaggingDriver, limits: ArmLimits = LIMITS, tolerance: float = 1e-3) -> None:
+def assert_inside(
+    driver: LaggingDriver, limits: ArmLimits = LIMITS, tolerance: float = 1e-3
+) -> None:
     """Assert that nothing over a limit ever reached the driver, at the driver's own ticks."""
     times, rows = driver.rows()
     steps = np.diff(times)

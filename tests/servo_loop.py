@@ -96,7 +96,8 @@ class ServoLoop:
                 self._flight.append((t_ns, len(self._flight), arrived))
 
     def _arm_tick(self) -> None:
-        due = sorted(item for item in self._flight if item[0] <= self.now_ns)
+        due = [item for item in self._flight if item[0] <= self.now_ns]
+        due.sort(key=lambda item: item[:2])
         self._flight = [item for item in self._flight if item[0] > self.now_ns]
         for _, _, command in due:
             self.verdicts.append(self.arm.on_command(command, self.now_ns).reason)

@@ -182,4 +182,3 @@ def test_stale_state_silences_the_servo() -> None:
     assert loop.servo.tick(loop.now_ns + 300 * MS, state) is None
     assert loop.servo.tick(loop.now_ns + 304 * MS, None) is None
     assert not loop.servo.synchronised
-

@@ -19,7 +19,7 @@ RULE = "─" * 78
 
 
 def step(title: str, *commands: tuple[str, ...]) -> None:
-    """Announce a step and run its commands; a failure ends the demo with the command's exit code."""
+    """Announce a step and run its commands; a failure ends the demo with its exit code."""
     print(f"\n{RULE}\n{title}\n{RULE}", flush=True)
     for module, *arguments in commands:
         name = {"dvla.runtime.cli.run": "dvla-run", "dvla.export.cli": "dvla-export"}.get(

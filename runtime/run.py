@@ -142,6 +142,7 @@ class Run:
         try:
             self._supervisor.start()
             started = True
+            self._started_ns = monotonic_ns()  # what counts is the run, not its set-up
             self._record()
             self._watch()
         except DvlaError as error:

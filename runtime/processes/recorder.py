@@ -21,6 +21,8 @@ from dvla.runtime.status import StatusTracker
 from dvla.runtime.telemetry import SERVO_TICK
 from dvla.runtime.wire import EventPuller, StateStream
 
+STATUS_EVERY_NS = 200_000_000
+
 
 class TickReader:
     """Reads the servo ticks that were published since the last call.
@@ -114,7 +116,7 @@ def _turn(child: Child, events: EventPuller, states: StateStream) -> None:
     pictures = FrameReader(frames)
     period_s = 1.0 / child.spec.rate_hz
     child.ready(child.enter_realtime().text)
-    stopping = False
+    stopping, next_status_ns = False, 0
     while not stopping:
         stopping = child.stopping  # what was sent before the signal is still taken in this turn
         now_ns = monotonic_ns()
@@ -128,8 +130,10 @@ def _turn(child: Child, events: EventPuller, states: StateStream) -> None:
         recorder.add_servo_ticks(rows)
         tracker.add_servo_ticks(rows)
         pictures.record(recorder)
-        payload = msgspec.json.encode(tracker.snapshot(now_ns))
-        status.publish(payload.ljust(status.slot_bytes), now_ns)
+        if now_ns >= next_status_ns:
+            next_status_ns = now_ns + STATUS_EVERY_NS
+            payload = msgspec.json.encode(tracker.snapshot(now_ns))
+            status.publish(payload.ljust(status.slot_bytes), now_ns)
         child.beat(now_ns)
         time.sleep(period_s)
     recorder.close()

@@ -11,7 +11,7 @@ from dvla.engines.cache import EngineKey
 from dvla.engines.tensors import GraphSpec
 
 SCHEMA_VERSION = 1
-EngineStatus = Literal["verified", "compiled, not run"]
+EngineStatus = Literal["verified", "compiled, not run", "failed"]
 
 
 class FileRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

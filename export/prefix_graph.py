@@ -1,4 +1,4 @@
-"""The prefix graph: camera frames, tokens and state to the keys and values that the expert reads."""
+"""The prefix graph: camera frames, tokens and state to the expert's keys and values."""
 
 from __future__ import annotations
 
@@ -27,6 +27,17 @@ class PrefixGraph(nn.Module):
         policy: the torch policy, BatchNorms folded.
         camera: (height, width) of the frames of every camera [pixel].
     """
+
+    rows: Tensor
+    columns: Tensor
+    cos: Tensor
+    sin: Tensor
+    counting: Tensor
+    visible: Tensor
+    image_mask: Tensor
+    state_mask: Tensor
+    state_mean: Tensor
+    state_divisor: Tensor
 
     def __init__(self, policy: DynamicVla, camera: Size) -> None:
         super().__init__()

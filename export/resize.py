@@ -35,7 +35,7 @@ def resize_matrices(camera: Size, feature: Size, square: Size) -> tuple[Tensor, 
 
 
 def _letterbox_matrices(size: Size, square: Size) -> tuple[Tensor, Tensor]:
-    """Return rows and columns of the letterbox; each is seen through an image constant in the other.
+    """Return rows and columns of the letterbox, each through images constant in the other.
 
     A constant image stays constant along its axis but for the padding, so the last row (or column),
     which padding at the top (or left) never reaches, shows the weights of the other axis.

@@ -28,6 +28,13 @@ class StepGraph(nn.Module):
     that linear, and both biases, arrive as ``time_bias`` (see ``time_biases``).
     """
 
+    cos: Tensor
+    sin: Tensor
+    steps: Tensor
+    image_mask: Tensor
+    state_mask: Tensor
+    causal_bias: Tensor
+
     def __init__(self, policy: DynamicVla) -> None:
         super().__init__()
         config, arch, model = policy.config, policy.arch, policy.model

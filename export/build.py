@@ -1,0 +1,205 @@
+"""From a checkpoint to a verified bundle, and the verification of a bundle that exists."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+import dvla
+from dvla.engines.base import Engine
+from dvla.engines.bundle import (
+    REFERENCE_NAME,
+    TOKENIZER_NAME,
+    Bundle,
+    file_records,
+    new_bundle,
+    read_bundle,
+    refuse_existing,
+    write_manifest,
+)
+from dvla.engines.errors import MissingDependency
+from dvla.engines.integrity import sha256_file
+from dvla.engines.manifest import (
+    SCHEMA_VERSION,
+    EngineRecord,
+    Manifest,
+    Source,
+    Verification,
+)
+from dvla.engines.pipeline import ActionPipeline
+from dvla.engines.registry import engine_class
+from dvla.engines.selection import key_here, with_record
+from dvla.export.checkpoint import Checkpoint, build_policy, load_checkpoint
+from dvla.export.facts import default_camera_size, normalisation, parse_camera_size, policy_facts
+from dvla.export.fold import fold_policy
+from dvla.export.gate import require_passed, verify
+from dvla.export.onnx_export import write_graphs
+from dvla.export.progress import Progress, size_text
+from dvla.export.reference import (
+    Reference,
+    load_recorded_inputs,
+    load_reference,
+    save_reference,
+    synthetic_inputs,
+    with_actions,
+)
+from dvla.runtime.tokenizer import PromptEncoder, find_tokenizer
+
+# Graphs, reference and tokenizer together, relative to the checkpoint's weights in float32.
+_SPACE_FACTOR = 1.1
+
+
+class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a checkpoint is exported.
+
+    Attributes:
+        backend: the engine that the bundle is verified on.
+        tokenizer: a ``tokenizer.json``, where it is not found by itself.
+        camera_size: WIDTHxHEIGHT of the frames; the checkpoint's own size when not given.
+        observations: recorded observations for the gate; synthetic ones when not given.
+        overwrite: replace a bundle of the same name.
+    """
+
+    backend: str = "onnxruntime"
+    tokenizer: Path | None = None
+    camera_size: str | None = None
+    observations: Path | None = None
+    overwrite: bool = False
+
+
+class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What an export or a verification found.
+
+    Attributes:
+        bundle: the bundle's folder.
+        backend: the engine that was verified.
+        verification: its errors.
+        eager_s: median duration of one inference of the torch model [s]; absent without torch.
+    """
+
+    bundle: Path
+    backend: str
+    verification: Verification
+    eager_s: float | None = None
+
+
+def export_bundle(
+    model: Path, output: Path, options: ExportOptions, progress: Progress
+) -> ExportReport:
+    """Export a checkpoint, compare its actions with the model's, and write the bundle.
+
+    Raises:
+        CheckpointError, TokenizerError, UsageError: the input cannot be used.
+        ExportMismatch: the engine's actions are not the model's; nothing is written.
+    """
+    engine = engine_class(options.backend)
+    refuse_existing(output, options.overwrite)
+    asked = parse_camera_size(options.camera_size) if options.camera_size else None
+    with progress.stage("checkpoint"):
+        checkpoint = load_checkpoint(model)
+    config = checkpoint.config
+    camera = asked or default_camera_size(config)
+    facts = policy_facts(config, checkpoint.arch, camera)
+    folder = model if model.is_dir() else model.parent
+    tokenizer = find_tokenizer(options.tokenizer, folder, config.vlm_model_name)
+    PromptEncoder(tokenizer, facts.tokenizer_max_length, facts.vocab_size).encode("")
+    inputs = (
+        load_recorded_inputs(options.observations, facts)
+        if options.observations
+        else synthetic_inputs(facts)
+    )
+    _require_space(output, checkpoint)
+    policy = build_policy(checkpoint)
+    statistics = normalisation(policy)
+
+    with new_bundle(output, overwrite=options.overwrite) as building:
+        onnx = building / "onnx"
+        stage = partial(progress.stage, folder=onnx)
+        graphs = write_graphs(fold_policy(policy), camera, facts.action_units, onnx, stage)
+        shutil.copyfile(tokenizer, building / TOKENIZER_NAME)
+        with progress.stage(f"reference: torch on {len(inputs.frames)} {inputs.source} frames"):
+            reference, eager_s = with_actions(inputs, policy)
+            save_reference(building / REFERENCE_NAME, reference)
+        with progress.stage("hashes"):
+            files = file_records(building)
+            source_sha256 = sha256_file(checkpoint.source)
+        manifest = Manifest(
+            schema_version=SCHEMA_VERSION,
+            dvla_version=dvla.__version__,
+            source=Source(
+                name=model.name,
+                sha256=source_sha256,
+                config=msgspec.json.decode(checkpoint.config_json),
+            ),
+            policy=facts,
+            normalisation=statistics,
+            tokenizer_sha256=sha256_file(building / TOKENIZER_NAME),
+            precision=dict.fromkeys(("vision", "prefix", "denoise"), "fp32"),
+            graphs=graphs,
+            files=files,
+        )
+        verification = _verify(Bundle(path=building, manifest=manifest), engine, progress)
+        require_passed(verification, options.backend)
+    return ExportReport(
+        bundle=output, backend=options.backend, verification=verification, eager_s=eager_s
+    )
+
+
+def verify_bundle(path: Path, backend: str, progress: Progress) -> ExportReport:
+    """Verify an existing bundle on this machine and record the result in its manifest.
+
+    Needs neither torch nor the checkpoint: the bundle carries the model's actions. A bundle that
+    fails is refused by the runtime on this backend from then on.
+
+    Raises:
+        BundleError: the bundle is damaged.
+        ExportMismatch: the engine's actions are not the model's.
+    """
+    engine = engine_class(backend)
+    bundle = read_bundle(path)
+    with progress.stage("files"):
+        bundle.check_files()
+    verification = _verify(bundle, engine, progress)
+    require_passed(verification, backend)
+    return ExportReport(bundle=path, backend=backend, verification=verification)
+
+
+def _verify(bundle: Bundle, engine: type[Engine], progress: Progress) -> Verification:
+    """Run the gate on an engine of a bundle and write the result into the manifest."""
+    manifest = bundle.manifest
+    reference: Reference = load_reference(bundle.path / REFERENCE_NAME)
+    pipeline = ActionPipeline.of_bundle(bundle, engine)
+    try:
+        with progress.stage(f"loading {engine.backend}"):
+            pipeline.load()
+            pipeline.warm_up()
+        with progress.stage(f"verification on {engine.backend}"):
+            verification = verify(pipeline, reference, manifest.policy, manifest.normalisation)
+    finally:
+        pipeline.close()
+    record = EngineRecord(
+        key=key_here(bundle, engine),
+        status="verified" if verification.passed else "failed",
+        verification=verification,
+    )
+    engines = with_record(manifest.engines, record)
+    write_manifest(bundle.path, msgspec.structs.replace(manifest, engines=engines))
+    return verification
+
+
+def _require_space(output: Path, checkpoint: Checkpoint) -> None:
+    """Raise a MissingDependency when the disk has no room for the bundle."""
+    parameters = sum(tensor.numel() for tensor in checkpoint.tensors.values())
+    needed_bytes = int(parameters * 4 * _SPACE_FACTOR)
+    existing = next(parent for parent in output.absolute().parents if parent.exists())
+    free_bytes = shutil.disk_usage(existing).free
+    if free_bytes < needed_bytes:
+        raise MissingDependency(
+            f"There is no room for the bundle in {existing}",
+            got=f"{size_text(free_bytes)} free",
+            expected=f"{size_text(needed_bytes)}",
+            next_command="free some space, or choose another -o",
+        )

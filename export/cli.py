@@ -1,0 +1,156 @@
+"""``dvla-export``: a checkpoint becomes a verified bundle; a bundle is verified on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import tyro
+
+from dvla.engines.bundle import MANIFEST_NAME
+from dvla.engines.cli_errors import run_main
+from dvla.engines.errors import UsageError
+from dvla.engines.registry import check_backend_name
+from dvla.export.build import ExportOptions, ExportReport, export_bundle, verify_bundle
+from dvla.export.progress import Progress, folder_bytes, size_text
+
+Flag = tyro.conf.FlagCreatePairsOff[bool]
+
+
+def command(
+    model: Annotated[Path, tyro.conf.Positional],
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="BUNDLE")] = None,
+    backend: str = "onnxruntime",
+    tokenizer: Path | None = None,
+    camera_size: str | None = None,
+    observations: Path | None = None,
+    overwrite: Flag = False,
+    verify: Flag = False,
+    json: Flag = False,
+    plain: Flag = False,
+    debug: Flag = False,
+) -> None:
+    """Export a checkpoint to a verified bundle, or verify a bundle on this machine.
+
+    ``dvla-export MODEL`` writes the graphs, runs them, and compares their actions with those of the
+    fp32 torch model. Only a bundle that passes is written. ``dvla-export BUNDLE --verify`` repeats
+    the comparison on this machine, without torch; do it wherever a bundle is copied to.
+
+    Exit codes: 0 done, 1 the actions differ, 2 wrong input, 3 something is not installed.
+
+    Args:
+        model: a checkpoint (folder, .safetensors or .pt), or with --verify a bundle.
+        output: folder of the new bundle; MODEL's name with .bundle, here, when not given.
+        backend: engine to verify on.
+        tokenizer: tokenizer.json, or a folder with one, when it is not beside the checkpoint nor in
+            the Hugging Face cache.
+        camera_size: WIDTHxHEIGHT of the frames in pixels; the checkpoint's own when not given.
+        observations: .npz of recorded observations to compare on; synthetic ones when not given.
+        overwrite: replace the bundle when it exists.
+        verify: of a bundle: verify it here. Of a checkpoint: after the export, verify the finished
+            bundle once more from the disk, as a robot will load it.
+        json: print the result as JSON on standard output.
+        plain: print no colours and no frames; NO_COLOR does the same.
+        debug: print a traceback with an error.
+    """
+    del debug  # Read by run_main, before arguments are parsed.
+    check_backend_name(backend)
+    progress = Progress(lambda line: print(line, file=sys.stderr, flush=True))
+    if (model / MANIFEST_NAME).is_file():
+        if not verify:
+            raise UsageError(
+                f"{model} is a bundle already", next_command=f"dvla-export {model} --verify"
+            )
+        if output is not None:
+            raise UsageError("-o has no meaning when a bundle is verified")
+        report = verify_bundle(model, backend, progress)
+    else:
+        options = ExportOptions(
+            backend=backend,
+            tokenizer=tokenizer,
+            camera_size=camera_size,
+            observations=observations,
+            overwrite=overwrite,
+        )
+        target = output or Path(f"{model.resolve().name}.bundle")
+        report = export_bundle(model, target, options, progress)
+        if verify:
+            again = verify_bundle(target, backend, progress)
+            report = msgspec.structs.replace(report, verification=again.verification)
+    if json:
+        print_json(report, progress)
+    elif plain or "NO_COLOR" in os.environ or not sys.stdout.isatty():
+        print_plain(report)
+    else:
+        print_table(report)
+
+
+def print_json(report: ExportReport, progress: Progress) -> None:
+    """Print the report and the stages as one JSON document."""
+    document = {
+        **msgspec.to_builtins(report, enc_hook=str),
+        "size_bytes": folder_bytes(report.bundle),
+        "stages": msgspec.to_builtins(progress.stages),
+    }
+    print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+
+
+def column_rows(report: ExportReport) -> list[tuple[str, str, str, str]]:
+    """Return name, units, largest and 99th-percentile error of every action column."""
+    return [
+        (column.name, column.units, f"{column.max_error:.2e}", f"{column.p99_error:.2e}")
+        for column in report.verification.columns
+    ]
+
+
+def summary_lines(report: ExportReport) -> list[str]:
+    """Return the verdict for people, line by line."""
+    found = report.verification
+    lines = [
+        f"Compared {found.cases} {found.frames} observations on {report.backend}: "
+        f"relative error {found.relative_error:.1e}, in the network's units "
+        f"{found.normalised_error:.1e}, limit {found.limit:g}.",
+    ]
+    if found.frames == "synthetic":
+        lines.append("The frames were synthetic; pass --observations to compare on recorded ones.")
+    speed = f"One inference takes {found.latency_s:.3f} s"
+    if report.eager_s is not None:
+        speed += f" ({report.eager_s / found.latency_s:.2f} x as fast as torch)"
+    size = size_text(folder_bytes(report.bundle))
+    lines += [f"{speed}.", f"Verified: {report.bundle} ({size})"]
+    return lines
+
+
+def print_plain(report: ExportReport) -> None:
+    """Print the verification as lines of text."""
+    for row in (("column", "units", "max error", "p99 error"), *column_rows(report)):
+        print(f"{row[0]:<8} {row[1]:<5} {row[2]:>10} {row[3]:>10}")
+    print("\n".join(summary_lines(report)))
+
+
+def print_table(report: ExportReport) -> None:
+    """Print the verification as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"Actions of {report.backend} against torch fp32")
+    for heading in ("column", "units", "max error", "p99 error"):
+        table.add_column(heading, justify="right" if "error" in heading else "left")
+    for row in column_rows(report):
+        table.add_row(*row)
+    console = Console()
+    console.print(table)
+    for line in summary_lines(report):
+        console.print(line, highlight=False)
+
+
+def main() -> None:
+    """Run the command line."""
+    sys.exit(run_main(lambda: tyro.cli(command, prog="dvla-export")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""The reference of the gate: observations, and the fp32 torch model's actions for them.
+
+They are stored in the bundle, so that any device can verify its engines later, without torch and
+without the checkpoint.
+"""
+
+from __future__ import annotations
+
+import time
+import zipfile
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.engines.errors import BundleError, UsageError
+from dvla.engines.manifest import PolicyFacts
+from dvla.export.model.policy import DynamicVla
+from dvla.export.torch_ import torch
+
+FrameSource = Literal["synthetic", "recorded"]
+SYNTHETIC_CASES = 4
+_ARRAYS = ("frames", "token_ids", "token_mask", "state", "noise")
+_BLOCK_PIXELS = 16
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
+    """Observations of the gate, stacked over N cases, and the model's actions.
+
+    Attributes:
+        source: whether the frames were made up or recorded.
+        frames: (N, cameras, n_obs, h, w, 3) uint8.
+        token_ids: (N, max_length) int64; token_mask: (N, max_length) bool.
+        state: (N, S) float32, the newest.
+        noise: (N, H, max_action_dim) float32.
+        actions: (N, H, A) float32 as the denoise graph gives them: physical units, before the state
+            is added to offsets (adding it would hide their error behind larger numbers).
+    """
+
+    source: FrameSource
+    frames: NDArray[np.uint8]
+    token_ids: NDArray[np.int64]
+    token_mask: NDArray[np.bool_]
+    state: NDArray[np.float32]
+    noise: NDArray[np.float32]
+    actions: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+
+def synthetic_inputs(facts: PolicyFacts, cases: int = SYNTHETIC_CASES) -> Reference:
+    """Return made-up observations: coloured blocks with noise, prompts of all lengths, states.
+
+    Every case has its own seed; the first prompt has one token and the last one all. ``actions`` is
+    empty until ``with_actions`` fills it.
+    """
+    n_obs, length = len(facts.history_steps), facts.tokenizer_max_length
+    frames = np.empty(
+        (cases, len(facts.cameras), n_obs, facts.camera_height, facts.camera_width, 3), np.uint8
+    )
+    token_ids = np.zeros((cases, length), np.int64)
+    token_mask = np.zeros((cases, length), np.bool_)
+    state = np.empty((cases, facts.state_width), np.float32)
+    noise = np.empty((cases, facts.chunk_size, facts.max_action_dim), np.float32)
+    for case in range(cases):
+        random = np.random.Generator(np.random.PCG64(case))
+        frames[case] = _blocks(random, frames.shape[1:])
+        n_tokens = 1 + case * (length - 1) // max(1, cases - 1)
+        token_ids[case, :n_tokens] = random.integers(0, facts.vocab_size, n_tokens)
+        token_mask[case, :n_tokens] = True
+        state[case] = random.uniform(0.0, 1.0, facts.state_width)
+        noise[case] = random.standard_normal(noise.shape[1:], np.float32)
+    return Reference(
+        source="synthetic",
+        frames=frames,
+        token_ids=token_ids,
+        token_mask=token_mask,
+        state=state,
+        noise=noise,
+        actions=np.empty((0, facts.chunk_size, len(facts.action_names)), np.float32),
+    )
+
+
+def _blocks(random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return frames of coloured blocks, so that they have edges and areas as camera frames do."""
+    *leading, height, width, channels = shape
+    rows, columns = -(-height // _BLOCK_PIXELS), -(-width // _BLOCK_PIXELS)
+    coarse = random.integers(0, 224, (*leading, rows, columns, channels))
+    blocks = coarse.repeat(_BLOCK_PIXELS, -3).repeat(_BLOCK_PIXELS, -2)[..., :height, :width, :]
+    return (blocks + random.integers(0, 32, shape)).astype(np.uint8)
+
+
+def with_actions(inputs: Reference, policy: DynamicVla) -> tuple[Reference, float]:
+    """Let the torch model act on every case.
+
+    Prompts go in without their padding, as the model was trained, so that the gate also shows that
+    padding changes nothing.
+
+    Returns:
+        The reference with actions, and the median duration of one eager inference [s].
+    """
+    actions, durations_s = [], []
+    for case in range(len(inputs.frames)):
+        started_s = time.perf_counter()
+        actions.append(_eager_actions(inputs, policy, case))
+        durations_s.append(time.perf_counter() - started_s)
+    filled = msgspec.structs.replace(inputs, actions=np.stack(actions))
+    return filled, float(np.median(durations_s))
+
+
+def _eager_actions(inputs: Reference, policy: DynamicVla, case: int) -> NDArray[np.float32]:
+    """Return the torch model's actions (H, A) of one case."""
+    mask = inputs.token_mask[case]
+    keys = policy.config.image_keys
+    frames = {k: torch.from_numpy(f)[None] for k, f in zip(keys, inputs.frames[case], strict=True)}
+    with torch.no_grad():
+        images = policy.embed_images(policy.prepare_images(frames))
+        embedded, prefix = policy.embed_prefix(
+            images,
+            torch.from_numpy(inputs.token_ids[case][mask])[None],
+            torch.ones(1, int(mask.sum()), dtype=torch.bool),
+            torch.from_numpy(inputs.state[case])[None, None],
+        )
+        cache = policy.prefix_cache(embedded, prefix)
+        noise = torch.from_numpy(inputs.noise[case])[None]
+        actions = policy.unnormalize_actions(policy.sample_actions(cache, prefix, noise))
+    row: NDArray[np.float32] = actions[0].numpy()
+    return row
+
+
+def save_reference(path: Path, reference: Reference) -> None:
+    """Write a reference as one compressed file of arrays."""
+    arrays = {name: getattr(reference, name) for name in (*_ARRAYS, "actions")}
+    with path.open("wb") as file:
+        np.savez_compressed(file, source=np.array(reference.source), **arrays)
+
+
+def load_reference(path: Path) -> Reference:
+    """Read a reference that ``save_reference`` wrote."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return Reference(
+                source=msgspec.convert(str(arrays["source"]), FrameSource),
+                **{name: arrays[name] for name in (*_ARRAYS, "actions")},
+            )
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise BundleError(
+            f"{path} does not hold the reference of a verification",
+            got=str(error),
+            next_command="export the bundle again: dvla-export MODEL -o BUNDLE --overwrite",
+        ) from error
+
+
+def load_recorded_inputs(path: Path, facts: PolicyFacts) -> Reference:
+    """Read recorded observations, an ``.npz`` of the arrays of ``Reference`` but ``actions``.
+
+    Raises:
+        UsageError: the file cannot be read, or an array does not have the policy's shape.
+    """
+    shapes = synthetic_inputs(facts, cases=1)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in _ARRAYS}
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise UsageError(
+            f"{path} does not hold recorded observations",
+            got=str(error),
+            expected=f"an .npz with {', '.join(_ARRAYS)}",
+        ) from error
+    for name, array in found.items():
+        like = getattr(shapes, name)
+        if array.shape[1:] != like.shape[1:] or array.dtype != like.dtype or len(array) == 0:
+            raise UsageError(
+                f"{name} in {path} does not have the policy's shape and dtype",
+                got=f"{array.dtype}{list(array.shape)}",
+                expected=f"{like.dtype}[cases, {', '.join(map(str, like.shape[1:]))}]",
+            )
+    return Reference(source="recorded", actions=shapes.actions, **found)

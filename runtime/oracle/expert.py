@@ -29,25 +29,34 @@ class ExpertConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         arm_lag_s: first-order lag assumed when rolling the arm forward.
         speed: largest speed of commands [m/s]; carry_speed: with an object in the hand.
         acceleration: largest acceleration of commands [m/s2].
-        gain: pull of a command towards its target [1/s].
+        braking: largest deceleration in the object's frame on arrival [m/s2].
+        closing_speed: largest speed in the plane in the object's frame [m/s].
+        gain: pull of a command towards its target in the plane [1/s].
+        sink_speed / sink_gain: the same for height [m/s, 1/s].
         hover_m: height of the TCP over the grasp while the hand is not over the object.
         over_m: distance in the plane within which the hand may go all the way down.
         funnel_m: distance over which the hand rises from there to the hover height.
-        close_m: distance in the plane, and in height, within which the fingers close.
+        close_m: distance in the plane within which the fingers close.
+        close_above_m: height over the grasp from which they may begin to close.
         finger_speed: assumed closing speed of both fingers together [m/s].
         dwell_s: time on the object before lifting.
     """
 
-    lead_s: float = 0.12
+    lead_s: float = 0.11
     arm_lag_s: float = 0.12
     speed: float = 0.95
     carry_speed: float = 0.6
     acceleration: float = 5.0
+    braking: float = 3.0
+    closing_speed: float = 0.8
     gain: float = 8.0
-    hover_m: float = 0.075
-    over_m: float = 0.010
-    funnel_m: float = 0.025
+    sink_speed: float = 0.6
+    sink_gain: float = 10.0
+    hover_m: float = 0.065
+    over_m: float = 0.016
+    funnel_m: float = 0.03
     close_m: float = 0.010
+    close_above_m: float = 0.02
     finger_speed: float = 0.1
     dwell_s: float = 0.12
     yaw_rate: float = 1.2
@@ -106,7 +115,7 @@ class Rollout:
         """Decide, move the command, and let arm, fingers and object follow."""
         config = self._config
         target, feed_forward, speed = self._decide()
-        wanted = feed_forward + config.gain * (target - self._command)
+        wanted = feed_forward + self._approach(target - self._command)
         norm = float(np.linalg.norm(wanted))
         if norm > speed:
             wanted *= speed / norm
@@ -123,6 +132,20 @@ class Rollout:
             config.arm_lag_s
         )
         self._follow(hand_velocity, dt)
+
+    def _approach(self, error: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the velocity towards the target, relative to it (3,) [m/s].
+
+        Bounded in the target's frame, so that the hand meets an oncoming object where it will be
+        instead of chasing where it is, and slow enough to come to rest in that frame.
+        """
+        config = self._config
+        plane = math.hypot(error[0], error[1])
+        braking = math.sqrt(2 * config.braking * plane)
+        closing = min(config.gain * plane, braking, config.closing_speed)
+        share = closing / plane if plane > 1e-9 else 0.0
+        sink = max(-config.sink_speed, min(config.sink_speed, config.sink_gain * error[2]))
+        return np.array([error[0] * share, error[1] * share, sink])
 
     def _follow(self, hand_velocity: NDArray[np.float64], dt: float) -> None:
         """Move fingers and object."""
@@ -168,7 +191,7 @@ class Rollout:
         """Return whether the fingers are, or should be, closing on the object."""
         begun = self._gripper < 0
         tolerance = self._config.close_m * (2.0 if begun else 1.0)
-        low = self._hand[2] - grasp_z_m(self._spec) < tolerance
+        low = self._hand[2] - grasp_z_m(self._spec) < self._config.close_above_m
         closed_on_nothing = self._width < 2 * self._spec.radius_m - _GRASP_SLACK_M
         return bool(low) and self._planar_distance() < tolerance and not closed_on_nothing
 

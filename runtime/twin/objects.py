@@ -103,11 +103,11 @@ def draw_episode(seed: int, task: Task | None = None) -> EpisodeSpec:
     half_length = float(rng.uniform(0.030, 0.040)) if kind == "can" else radius
     speed = float(rng.uniform(0.0, SPEED_MAX))
     side = float(rng.choice((-1.0, 1.0)))
-    x = float(rng.uniform(0.42, 0.58))
+    x = float(rng.uniform(0.40, 0.56))
     run_m = speed**2 / (2 * DECELERATION[kind])
     y = side * float(min(0.42, rng.uniform(0.1, 0.3) + 0.5 * run_m))
     # Aim at a point on the arm's centre line, so that the path stays within reach.
-    aim_x = float(rng.uniform(0.44, 0.56))
+    aim_x = float(rng.uniform(0.42, 0.54))
     heading = math.atan2(-y, aim_x - x)
     return EpisodeSpec(
         seed=seed,

@@ -10,7 +10,7 @@ it would end beyond, the same holds mirrored. A plan that was begun is still the
 later, so that planning afresh at every tick follows it to the end.
 """
 
-from libc.math cimport fabs, sqrt
+from libc.math cimport cbrt, fabs, sqrt
 
 cdef double NEVER_S = 1e6  # a target that runs away at the velocity limit is not caught
 cdef int MAX_ITERATIONS = 60
@@ -145,7 +145,7 @@ cdef void plan_reach(
     cdef double p = 0.0
     cdef double v = velocity
     cdef double a = acceleration
-    cdef double low, high, middle, f_low, f_high, f, goal, v_limit
+    cdef double low, high, longest, middle, f_low, f_high, f, goal, v_limit
     cdef int i
     cdef int side = 0
     plan_stop(velocity, acceleration, limits, profile)
@@ -163,21 +163,28 @@ cdef void plan_reach(
     goal = push.sign * distance
     low = 0.0
     f_low = push.sign * p - goal
-    high = longest_push(&push, v_limit)
+    # From rest, without other limits, a push of t ends 2 jerk t^3 farther: a first guess.
+    longest = longest_push(&push, v_limit)
+    high = min(longest, 1.01 * cbrt(-f_low / (2.0 * push.jerk)))
     f_high = pushed(&push, high, profile) - goal
-    if f_high <= 0.0:
-        cruise(
-            &push, high, v_limit, -f_high / v_limit if -f_high < NEVER_S * v_limit else NEVER_S,
-            profile,
-        )
-        return
+    while f_high <= 0.0:
+        if high >= longest:
+            cruise(
+                &push, high, v_limit,
+                -f_high / v_limit if -f_high < NEVER_S * v_limit else NEVER_S, profile,
+            )
+            return
+        low = high
+        f_low = f_high
+        high = min(longest, 3.0 * high)
+        f_high = pushed(&push, high, profile) - goal
     # Regula falsi with the Illinois step, and bisection where that crawls.
     for i in range(MAX_ITERATIONS):
         middle = (low * f_high - high * f_low) / (f_high - f_low)
         if i % 4 == 3:
             middle = 0.5 * (low + high)
         f = pushed(&push, middle, profile) - goal
-        if fabs(f) <= TOLERANCE or high - low < 1e-15:
+        if fabs(f) <= TOLERANCE or high - low < 1e-14:
             return
         if f > 0.0:
             high = middle

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvla.runtime.config import ServoConfig
+from dvla.runtime.errors import ConfigError
 from dvla.runtime.limits import ArmLimits, CartesianLimits
-from dvla.runtime.messages import ArmState, Command
+from dvla.runtime.messages import MAX_SETPOINTS, ArmState, Command
 from dvla.runtime.pose import SETPOINT_WIDTH
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 DEFAULT_LEAD_S = 0.02
 MIN_LEAD_STEPS = 3
 """The arm's spline uses knots up to two periods ahead."""
+MIN_HORIZON_STEPS = 6
+"""A shorter command has run out before its successor can be joined to it."""
 MAX_STATE_AGE_S = 0.2
 """Without an arm state younger than this the servo falls silent, and the arm stops by itself."""
 STATUS_IDLE = 0
@@ -102,9 +105,17 @@ class ServoCore:
         lead_steps = max(MIN_LEAD_STEPS, round(lead_s * 1e9 / config.period_ns))
         self._lead_ns = lead_steps * config.period_ns
         self._history = lead_steps - 2
+        rows = self._history + self._horizon
+        if self._horizon < MIN_HORIZON_STEPS or rows > MAX_SETPOINTS:
+            raise ConfigError(
+                "the servo's horizon does not fit its rate",
+                got=f"{self._horizon} setpoints of {config.period_ns / 1e6:g} ms",
+                expected=f"{MIN_HORIZON_STEPS} to {MAX_SETPOINTS - self._history} setpoints",
+                next_command="change rate_hz or horizon_s",
+            )
         self._validity_ns = int(limits.max_command_age_s * 1e9)
         # Rows: the newest setpoints of earlier plans, then this plan.
-        self._rows = np.zeros((self._history + self._horizon, SETPOINT_WIDTH))
+        self._rows = np.zeros((rows, SETPOINT_WIDTH))
         self._plan = self._rows[self._history :]
         self._due_ns = 0
         self._epoch = 0
@@ -134,7 +145,7 @@ class ServoCore:
         """
         command = None
         if arm_state is None or now_ns - arm_state.t_ns > MAX_STATE_AGE_S * 1e9:
-            self._planning = False
+            pass  # the plan stays: if the arm still plays it when states come again, it goes on
         elif arm_state.mode in ("hold", "follow") and arm_state.lease_session == self._session:
             command = self._tick(now_ns, arm_state)
         else:

@@ -51,6 +51,7 @@ class ServoLoop:
         limits: ArmLimits = LIMITS,
         state_delay_ns: int = 2 * MS,
         home: Float64 = HOME,
+        rate_hz: int = 250,
     ) -> None:
         self.now_ns = 1_000_000 * MS
         self.driver = LaggingDriver(home)
@@ -58,6 +59,7 @@ class ServoLoop:
         self.arm = ArmController(self.driver, limits, self.events, self.now_ns, session=1)
         self.stream = ActionStream.create()
         self.limits = limits
+        self.config = ServoConfig(rate_hz=rate_hz)
         self.new_servo(SESSION)
         self.wire = wire or (lambda _i, command, sent_ns: [(sent_ns + MS, command)])
         self.arm_period_ns = arm_period_ns
@@ -70,7 +72,7 @@ class ServoLoop:
 
     def new_servo(self, session: int) -> None:
         self.session = session
-        self.servo = ServoCore(self.stream, self.limits, ServoConfig(), session=session)
+        self.servo = ServoCore(self.stream, self.limits, self.config, session=session)
 
     def lease(self) -> None:
         request = LeaseRequest(session=self.session, sequence=0, holder="test")
@@ -79,7 +81,7 @@ class ServoLoop:
     def run(self, duration_s: float) -> None:
         end_ns = self.now_ns + int(duration_s * 1e9)
         while self.now_ns < end_ns:
-            if self.servo_alive and self.now_ns % (4 * MS) == 0:
+            if self.servo_alive and self.now_ns % self.config.period_ns == 0:
                 self._servo_tick()
             if self.now_ns % self.arm_period_ns == 0:
                 self._arm_tick()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from arm_doubles import HOME, MS, assert_inside
+from arm_doubles import HOME, LIMITS, MS, assert_inside
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from servo_loop import ServoLoop, publish
 
+from dvla.bindings import ActionStream
+from dvla.runtime.config import ServoConfig
+from dvla.runtime.errors import ConfigError
 from dvla.runtime.messages import Command, FollowRequest, HoldRequest
+from dvla.runtime.servo import ServoCore
 
 
 def line(start: np.ndarray, velocity: tuple[float, float, float], rows: int) -> np.ndarray:
@@ -181,4 +185,39 @@ def test_stale_state_silences_the_servo() -> None:
     assert loop.servo.tick(loop.now_ns + 4 * MS, state) is not None
     assert loop.servo.tick(loop.now_ns + 300 * MS, state) is None
     assert loop.servo.tick(loop.now_ns + 304 * MS, None) is None
-    assert not loop.servo.synchronised
+
+
+def test_states_that_pause_cost_nothing_while_the_arm_still_plays() -> None:
+    loop = started()
+    now = loop.now_ns
+    publish(loop.stream, line(HOME, (0.15, 0.25, 0.0), 30), now, t_obs_ns=now)
+    loop.run(0.3)
+    loop.state_delay_ns = 240 * MS
+    loop.run(0.239)
+    loop.state_delay_ns = 2 * MS
+    loop.run(0.3)
+    assert loop.rejected == {}
+    assert loop.arm.mode == "follow"
+    assert loop.arm.state(loop.now_ns).arm_epoch == 1
+    assert_inside(loop.driver)
+
+
+@pytest.mark.parametrize(
+    "config", [ServoConfig(rate_hz=20), ServoConfig(rate_hz=1000, horizon_s=0.25)]
+)
+def test_a_horizon_that_does_not_fit_the_rate_is_refused(config: ServoConfig) -> None:
+    with pytest.raises(ConfigError, match="horizon"):
+        ServoCore(ActionStream.create(), LIMITS, config, session=7)
+
+
+@pytest.mark.parametrize("rate_hz", [100, 125, 500])
+def test_other_rates_follow_and_stay_inside(rate_hz: int) -> None:
+    loop = ServoLoop(rate_hz=rate_hz)
+    loop.lease()
+    loop.run(0.1)
+    now = loop.now_ns
+    publish(loop.stream, line(HOME, (0.15, 0.25, 0.0), 30), now, t_obs_ns=now)
+    loop.run(0.6)
+    assert loop.rejected == {}
+    assert loop.arm.state(loop.now_ns).commanded[1] > 0.1
+    assert_inside(loop.driver)

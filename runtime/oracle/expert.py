@@ -32,7 +32,7 @@ class ExpertConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         braking: largest deceleration in the object's frame on arrival [m/s2].
         closing_speed: largest speed in the plane in the object's frame [m/s].
         gain: pull of a command towards its target in the plane [1/s].
-        sink_speed / sink_gain: the same for height [m/s, 1/s].
+        sink_speed / sink_braking / sink_gain: the same for height [m/s, m/s2, 1/s].
         hover_m: height of the TCP over the grasp while the hand is not over the object.
         over_m: distance in the plane within which the hand may go all the way down.
         funnel_m: distance over which the hand rises from there to the hover height.
@@ -51,6 +51,7 @@ class ExpertConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     closing_speed: float = 0.8
     gain: float = 8.0
     sink_speed: float = 0.6
+    sink_braking: float = 1.5
     sink_gain: float = 10.0
     hover_m: float = 0.065
     over_m: float = 0.016
@@ -64,6 +65,8 @@ class ExpertConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 _SUBSTEPS = 2
 _GRASP_SLACK_M = 0.006
+_LIFTED_M = 0.01
+_IN_HAND_M = 0.025
 _OPEN_WIDTH_M = 0.079
 _GOAL = np.array(GOAL_M)
 
@@ -94,7 +97,9 @@ class Rollout:
         self._t_s = 0.0
         self._gripper = 1.0 if snapshot.commanded[7] > 0.0 else -1.0
         still = abs(float(snapshot.qvel[7] + snapshot.qvel[8])) < 0.02
-        self._on_object_s = config.dwell_s if self._touching() and still else 0.0
+        lifted = self._object[2] > spec.radius_m + _LIFTED_M
+        held = self._touching() and (still or lifted)
+        self._on_object_s = config.dwell_s if held else 0.0
         self._attached = self._on_object_s > 0.0
 
     def run(self, steps: int, period_s: float) -> NDArray[np.float64]:
@@ -144,8 +149,10 @@ class Rollout:
         braking = math.sqrt(2 * config.braking * plane)
         closing = min(config.gain * plane, braking, config.closing_speed)
         share = closing / plane if plane > 1e-9 else 0.0
-        sink = max(-config.sink_speed, min(config.sink_speed, config.sink_gain * error[2]))
-        return np.array([error[0] * share, error[1] * share, sink])
+        height = abs(float(error[2]))
+        braking = math.sqrt(2 * config.sink_braking * height)
+        sink = min(config.sink_gain * height, braking, config.sink_speed)
+        return np.array([error[0] * share, error[1] * share, math.copysign(sink, error[2])])
 
     def _follow(self, hand_velocity: NDArray[np.float64], dt: float) -> None:
         """Move fingers and object."""
@@ -198,7 +205,7 @@ class Rollout:
     def _touching(self) -> bool:
         """Return whether the fingers are on the object."""
         excess = self._width - 2 * self._spec.radius_m
-        near = float(np.linalg.norm(self._hand - self._object)) < 0.02
+        near = float(np.linalg.norm(self._hand - self._object)) < _IN_HAND_M
         return near and self._gripper < 0 and -_GRASP_SLACK_M < excess < 0.002
 
     def _funnel(self) -> float:

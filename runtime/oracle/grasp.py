@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dvla.runtime.twin.objects import EpisodeSpec
 
-MIN_GRASP_Z_M = 0.018
+MIN_GRASP_Z_M = 0.020
 """The finger tips reach 9 mm below the TCP."""
 REACH_X_M = (0.27, 0.70)
 REACH_Y_M = 0.48

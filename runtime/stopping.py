@@ -21,6 +21,9 @@ from dvla.runtime.rotation import rotate
 
 PATH_C1_END = 1.0 / 2.0
 PATH_C2_END = 1.0 / 12.0
+_SHARE_FOR_STOPS = np.array([1.0, 0.85])
+"""Share of the acceleration bound that a stop plans with. Rotation vectors add up only to first
+order; over the quarter radian of a stop, the second order costs up to an eighth of the bound."""
 _PEAK_S = np.linspace(0.0, 1.0, 17)
 _PEAK_F = 1.0 - 3.0 * _PEAK_S**2 + 2.0 * _PEAK_S**3
 _PEAK_G = _PEAK_S * (1.0 - _PEAK_S) ** 2
@@ -52,7 +55,7 @@ def stop_duration(speed: Float64, acceleration: Float64, limits: Float64) -> Flo
     Returns:
         (..., 2) [s].
     """
-    bound, jerk = limits[1], limits[2]
+    bound, jerk = limits[1] * _SHARE_FOR_STOPS, limits[2]
     steepest = 2.0 * (bound - acceleration) + 2.0 * np.sqrt(bound * (bound + acceleration))
     by_acceleration = 6.0 * speed / np.maximum(steepest, 1e-9)
     root = np.sqrt(16.0 * acceleration**2 + 24.0 * speed * jerk)

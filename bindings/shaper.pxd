@@ -1,23 +1,6 @@
 """Declares the shaper: limits, state and the nogil steps that the planner calls."""
 
-cdef enum:
-    VELOCITY_BIT = 1
-    ACCELERATION_BIT = 2
-    JERK_BIT = 4
-
-
-cdef struct Bounds:
-    double velocity
-    double acceleration
-    double jerk
-
-
-cdef struct Motion:
-    double velocity[3]
-    double acceleration[3]
-    double share[3]  # of the norm bounds, per axis; the squares sum to one
-    double target_velocity[3]  # of the last step
-    bint target_known
+from dvla.bindings.motion cimport Bounds, Motion
 
 
 cdef struct ShaperState:

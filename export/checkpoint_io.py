@@ -72,7 +72,10 @@ def write_raw(
     # The tensors may be mapped from the very file that is replaced, so it is never written into.
     partial = folder / f".{WEIGHTS_NAME}.partial"
     try:
+        partial.touch()
+        mode = partial.stat().st_mode  # what the user's umask gives; save_file leaves 0600
         save_file(plain, partial, metadata=None if metadata is None else dict(metadata))
+        partial.chmod(mode)
         os.replace(partial, folder / WEIGHTS_NAME)
     finally:
         partial.unlink(missing_ok=True)

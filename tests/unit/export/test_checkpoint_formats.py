@@ -106,6 +106,8 @@ def test_what_is_read_is_written_back_bit_for_bit(tmp_path: Path) -> None:
     save_checkpoint(load_checkpoint(TINY_CHECKPOINT), tmp_path / "copy")
     for name in OFFICIAL:
         assert (tmp_path / "copy" / name).read_bytes() == (TINY_CHECKPOINT / name).read_bytes()
+    modes = {(tmp_path / "copy" / name).stat().st_mode for name in OFFICIAL}
+    assert len(modes) == 1, "the weights are as readable as the config"
     assert sorted(p.name for p in (tmp_path / "copy").iterdir()) == ["arch.json", *OFFICIAL]
 
 

@@ -3,7 +3,7 @@
 Time is the index: action i of a chunk with time base tau is in force on [tau + i*T, tau + (i+1)*T)
 and stale once that has ended. The scheduler never reads a clock; every method takes ``now_ns``,
 which never goes back. Deliver a chunk before advancing to the same instant: what arrives at an
-instant counts for it.
+instant counts for it, and only ``advance`` reports what came into force at it.
 """
 
 from __future__ import annotations
@@ -95,9 +95,10 @@ class Scheduler:
         self._in_flight: dict[int, Ticket] = {}
         self._timeline = self._empty(hold=False)
         self._cursor = 0  # rows of the timeline that have come into force
-        self._waiting: ChunkMerged | None = None  # laas off: merged, but not yet in force
+        self._waiting: ChunkMerged | None = None  # merged, not yet in force
         self._newest_t_obs_ns: int | None = None  # of this generation's accepted chunks
         self._first_chunk = True  # since a start, a new generation or a hold
+        self._last_end_ns = 0  # when the newest action in force ends, if nothing cuts it short
         self._moved_until_ns = 0  # when the last action before the last clearing ended
         self._anchor_ns: int | None = None  # start of the current anchored motion
         self._stale_in_a_row = 0
@@ -175,7 +176,6 @@ class Scheduler:
                 reason = "stale"
         if reason is None:
             self._accept(chunk, tau_ns, now_ns)
-            self.advance(now_ns)
         else:
             self._discard(now_ns, chunk.sequence, chunk.generation, chunk.t_obs_ns, reason)
             if reason == "stale":
@@ -251,16 +251,16 @@ class Scheduler:
 
     def _accept(self, chunk: Chunk, tau_ns: int, now_ns: int) -> None:
         """Merge a chunk with at least one action that is not stale."""
-        old = self._timeline if self._config.laas else self._running()
-        if self._config.laas:
-            self._tally.actions_overridden += len(old) - self._cursor
-            if self._anchors(chunk):
-                self._anchor_ns = now_ns
-        elif self._waiting is not None:
+        old = self._running()
+        if self._waiting is not None:
             waiting = self._waiting
             self._discard(
                 now_ns, waiting.sequence, waiting.generation, waiting.t_obs_ns, "superseded"
             )
+        if self._config.laas:
+            self._tally.actions_overridden += len(old) - self._cursor
+            if self._anchors(chunk):
+                self._anchor_ns = now_ns
         first = first_action(tau_ns, now_ns, self._period_ns)
         setpoints = self._cross(old, chunk, tau_ns, first)
         due_ns = tau_ns + first * self._period_ns
@@ -364,6 +364,7 @@ class Scheduler:
             sequence = int(timeline.sequences[row])
             if self._waiting is not None and self._waiting.sequence == sequence:
                 self._promote(self._waiting)
+            self._last_end_ns = int(timeline.due_ns[row]) + self._period_ns
             self._tally.actions_executed += 1
             self._sink.emit(
                 ActionInForce(
@@ -404,9 +405,7 @@ class Scheduler:
             waiting = self._waiting
             self._discard(now_ns, waiting.sequence, waiting.generation, waiting.t_obs_ns, reason)
             self._waiting = None
-        if self._cursor:
-            last_end_ns = int(self._timeline.due_ns[self._cursor - 1]) + self._period_ns
-            self._moved_until_ns = max(self._moved_until_ns, min(now_ns, last_end_ns))
+        self._moved_until_ns = min(self._last_end_ns, now_ns)
         self._anchor_ns = None
 
     def _empty(self, *, hold: bool) -> Timeline:

@@ -12,8 +12,9 @@ too_slow: three wholly stale chunks in a row; hold: a commanded hold, or the arm
 
 DiscardReason = Literal["late", "duplicate", "generation", "stale", "superseded", "hold", "invalid"]
 """late: a newer observation is already in; duplicate: this inference or this observation is;
-generation: of an older episode; stale: its last action's time has ended; superseded: replaced in
-the waiting slot; hold: waiting when a hold came; invalid: wrong shape or grid, or not finite."""
+generation: of an older episode; stale: its last action's time has ended; superseded: replaced by
+a newer observation before its first action came into force; hold: waiting when a
+hold came; invalid: wrong shape or grid, not finite, or seen after it arrived."""
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):

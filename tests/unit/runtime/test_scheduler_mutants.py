@@ -1,0 +1,226 @@
+"""Each law bites: a scheduler with one fault in its source fails the law that names the fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+from hypothesis import Phase, find, settings
+from mutants import mutant
+from scheduler_laws import (
+    law_actions_are_conserved,
+    law_every_action_once,
+    law_generations_never_mix,
+    law_knots_are_sound,
+    law_never_stale,
+    law_newest_observation_wins,
+    law_no_repeat_no_skip,
+    law_older_never_returns,
+    law_one_fate,
+    law_oracle_agrees,
+    law_published_tells_the_truth,
+)
+from scheduler_scenario import Run, Scenario, play, scenarios
+
+from dvla.runtime import scheduler, timeline
+
+Law = Callable[[Run], None]
+
+IN_SCHEDULER: dict[str, tuple[str, str, bool, Law]] = {
+    "no generation check": (
+        "if chunk.generation != self._generation:",
+        "if False:",
+        True,
+        law_generations_never_mix,
+    ),
+    "no newest-observation check": (
+        "if newest_ns is not None and chunk.t_obs_ns <= newest_ns:",
+        "if False:",
+        True,
+        law_older_never_returns,
+    ),
+    "a late chunk wins over the newest": (
+        "if newest_ns is not None and chunk.t_obs_ns <= newest_ns:",
+        "if newest_ns is not None and chunk.t_obs_ns == newest_ns:",
+        True,
+        law_newest_observation_wins,
+    ),
+    "duplicates are looked at again": ("if not begun:", "if False:", True, law_oracle_agrees),
+    "time base at arrival": (
+        "return max(chunk.t_obs_ns, self._anchor_ns or 0)",
+        "return now_ns",
+        True,
+        law_oracle_agrees,
+    ),
+    "anchored motion forgotten": (
+        "return max(chunk.t_obs_ns, self._anchor_ns or 0)",
+        "return chunk.t_obs_ns",
+        True,
+        law_oracle_agrees,
+    ),
+    "anchored motion survives a hold": (
+        "        self._anchor_ns = None\n\n    def _empty",
+        "\n    def _empty",
+        True,
+        law_oracle_agrees,
+    ),
+    "anchored although the arm has moved": (
+        "at_rest = chunk.t_obs_ns >= self._moved_until_ns",
+        "at_rest = True",
+        True,
+        law_oracle_agrees,
+    ),
+    "resumes by rewinding": (
+        'self._config.resume == "anchor" and self._state == "underrun"',
+        'self._state == "underrun"',
+        True,
+        law_oracle_agrees,
+    ),
+    "stale by one action too late": (
+        "if first_action(tau_ns, now_ns, self._period_ns) >= self._chunk_size:",
+        "if first_action(tau_ns, now_ns, self._period_ns) > self._chunk_size:",
+        True,
+        law_oracle_agrees,
+    ),
+    "three stale chunks go unnoticed by the time base": (
+        'self._clear(now_ns, "hold")\n        self._enter(\n            "too_slow"',
+        'self._enter(\n            "too_slow"',
+        True,
+        law_oracle_agrees,
+    ),
+    "underrun one instant late": (
+        "timeline.end_ns < bound_ns",
+        "timeline.end_ns + 10_000_000 < bound_ns",
+        True,
+        law_oracle_agrees,
+    ),
+    "rows reported twice after a merge": (
+        "self._cursor = int(np.count_nonzero(keep[:reported]))",
+        "self._cursor = max(0, int(np.count_nonzero(keep[:reported])) - 1)",
+        True,
+        law_no_repeat_no_skip,
+    ),
+    "overridden actions uncounted": (
+        "self._tally.actions_overridden += len(old) - self._cursor",
+        "pass",
+        True,
+        law_actions_are_conserved,
+    ),
+    "the old timeline stays published": (
+        "            self._publish(self._timeline)",
+        "            self._publish(self._timeline if self._cursor == 0 else self._running())",
+        True,
+        law_published_tells_the_truth,
+    ),
+    "without streaming a chunk interrupts the running one": (
+        "return max(now_ns, running_end_ns)",
+        "return now_ns",
+        False,
+        law_every_action_once,
+    ),
+    "without streaming stale actions are dropped": (
+        "return max(now_ns, running_end_ns)",
+        "return chunk.t_obs_ns",
+        False,
+        law_every_action_once,
+    ),
+    "the waiting slot is a queue": (
+        "return select(self._timeline, self._timeline.sequences != self._waiting.sequence)",
+        "return self._timeline",
+        False,
+        law_oracle_agrees,
+    ),
+    "a superseded chunk is not reported": (
+        "        if self._waiting is not None:\n            waiting = self._waiting\n"
+        "            self._discard(\n                now_ns, waiting.sequence, waiting.generation, "
+        'waiting.t_obs_ns, "superseded"\n            )\n',
+        "",
+        False,
+        law_one_fate,
+    ),
+}
+"""Fault: (source, with the fault, latency-aware streaming, the law that notices)."""
+
+IN_TIMELINE: dict[str, tuple[str, str, bool, Law]] = {
+    "one action too many is stale": (
+        "(now_ns - tau_ns) // period_ns)",
+        "(now_ns - tau_ns) // period_ns + 1)",
+        True,
+        law_never_stale,
+    ),
+    "one stale action is executed": (
+        "(now_ns - tau_ns) // period_ns)",
+        "(now_ns - tau_ns) // period_ns - 1)",
+        True,
+        law_never_stale,
+    ),
+    "an action that has just ended is executed": (
+        "(now_ns - tau_ns) // period_ns)",
+        "(now_ns - tau_ns - 1) // period_ns)",
+        True,
+        law_never_stale,
+    ),
+    "the overridden action stays": (
+        "kept = timeline.in_force_ns < takeover_ns",
+        "kept = timeline.in_force_ns < takeover_ns + timeline.period_ns",
+        True,
+        law_no_repeat_no_skip,
+    ),
+    "knots at the due time": (
+        "self.period_ns // 2 - self.lead_ns",
+        "-self.lead_ns",
+        True,
+        law_knots_are_sound,
+    ),
+    "knots of both grids at a seam": (
+        "mask[:-1] = due_ns[:-1] + timeline.period_ns // 2 <= later[1:]",
+        "mask[:-1] = later[1:] > 0",
+        True,
+        law_knots_are_sound,
+    ),
+    "future actions are trimmed": (
+        "keep = (mask & ~past) | (timeline.in_force_ns >= now_ns)",
+        "keep = (mask & ~past) & (timeline.in_force_ns <= now_ns)",
+        True,
+        law_oracle_agrees,
+    ),
+}
+
+
+def fails(law: Law, module: ModuleType, *, laas: bool) -> bool:
+    """Search for a life of the module's scheduler that breaks a law."""
+
+    def broken(scenario: Scenario) -> bool:
+        try:
+            law(play(scenario, module))
+        except Exception:  # a mutant may also run into an index of its own making
+            return True
+        return False
+
+    search = settings(
+        max_examples=3000, deadline=None, database=None, derandomize=True, phases=[Phase.generate]
+    )
+    try:
+        find(scenarios(laas=laas), broken, settings=search)
+    except Exception as error:
+        assert type(error).__name__ == "NoSuchExample", error
+        return False
+    return True
+
+
+@pytest.mark.parametrize("fault", IN_SCHEDULER)
+def test_a_law_notices_a_faulty_scheduler(fault: str) -> None:
+    old, new, laas, law = IN_SCHEDULER[fault]
+    assert fails(law, mutant(scheduler, old, new), laas=laas)
+
+
+@pytest.mark.parametrize("fault", IN_TIMELINE)
+def test_a_law_notices_a_faulty_timeline(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new, laas, law = IN_TIMELINE[fault]
+    faulty = mutant(timeline, old, new)
+    for name in ("merge", "first_action", "empty_timeline", "select", "trim_mask"):
+        monkeypatch.setattr(scheduler, name, getattr(faulty, name))
+    # The law's own look at the knots is part of what is mutated: it sees what the stream sees.
+    monkeypatch.setattr("scheduler_laws.knot_mask", faulty.knot_mask)
+    assert fails(law, scheduler, laas=laas)

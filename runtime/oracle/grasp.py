@@ -12,7 +12,7 @@ from dvla.runtime.twin.objects import EpisodeSpec
 MIN_GRASP_Z_M = 0.020
 """The finger tips reach 9 mm below the TCP."""
 REACH_X_M = (0.27, 0.70)
-REACH_Y_M = 0.48
+REACH_Y_M = 0.46
 REACH_RADIUS_M = 0.74
 """Where the hand, pointing down, still has joint range to spare."""
 

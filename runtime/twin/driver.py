@@ -11,7 +11,7 @@ from dvla.runtime.twin.arm_model import FINGER_TRAVEL_M
 from dvla.runtime.twin.ik import DifferentialIk
 from dvla.runtime.twin.world import TwinWorld
 
-_MAX_IK_ERROR_M = 0.03
+_MAX_IK_ERROR_M = 0.10
 
 
 class TwinDriver:

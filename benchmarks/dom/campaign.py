@@ -1,0 +1,189 @@
+"""Many episodes of one cell over worker processes, resumable, with a record of everything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from dvla.benchmarks.dom.result import CellConfig, EpisodeResult, wilson_interval
+from dvla.benchmarks.dom.worker import Job
+from dvla.engines.errors import DvlaError
+from dvla.runtime.errors import ConfigError, ProcessDied
+from dvla.runtime.machine import Machine, describe_machine
+
+SCHEMA = 1
+Progress = Callable[[EpisodeResult], None]
+
+
+class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A cell and its seeds: what a partial file belongs to."""
+
+    config: CellConfig
+    first_seed: int
+    trials: int
+
+
+class CampaignReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The record of a campaign.
+
+    Attributes:
+        successes: of ``cell.trials``; ``interval_95`` is Wilson's, of the rate.
+        outcomes: episodes by outcome.
+        accepted / rejected: commands at the arm's gate, in total.
+        command: that made it, without paths.
+    """
+
+    schema: int = SCHEMA
+    cell: Cell
+    successes: int
+    success_rate: float
+    interval_95: tuple[float, float]
+    outcomes: dict[str, int]
+    accepted: int
+    rejected: int
+    command: str
+    machine: Machine
+    episodes: tuple[EpisodeResult, ...]
+
+
+class _Partial:
+    """The episodes that are done, one JSON line each after the cell's own; safe to kill.
+
+    Args:
+        path: of the file.
+        cell: that it must belong to.
+
+    Raises:
+        ConfigError: the file belongs to another cell.
+    """
+
+    def __init__(self, path: Path, cell: Cell) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self.done: dict[int, EpisodeResult] = {}
+        if path.exists():
+            self._load(cell)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(msgspec.json.encode(cell) + b"\n")
+
+    def _load(self, cell: Cell) -> None:
+        head, *lines = self._path.read_bytes().split(b"\n")
+        if head != msgspec.json.encode(cell):
+            raise ConfigError(
+                f"{self._path.name} holds episodes of another cell",
+                next_command="choose another --out, or remove that file",
+            )
+        for line in lines[:-1]:
+            result = msgspec.json.decode(line, type=EpisodeResult)
+            self.done[result.seed] = result
+        # A kill can leave half a line, which is not an episode.
+        complete = b"\n".join([head, *lines[:-1]]) + b"\n"
+        self._path.write_bytes(complete)
+
+    def add(self, result: EpisodeResult) -> None:
+        """Add an episode."""
+        with self._lock, self._path.open("ab") as file:
+            file.write(msgspec.json.encode(result) + b"\n")
+            self.done[result.seed] = result
+
+    def remove(self) -> None:
+        """Remove the file once the report is written."""
+        self._path.unlink(missing_ok=True)
+
+
+def run_campaign(
+    cell: Cell, out: Path, *, workers: int, command: str, progress: Progress
+) -> CampaignReport:
+    """Run what is left of a cell and write its report.
+
+    Args:
+        cell: configuration and seeds.
+        out: the report; episodes are kept beside it until it is complete.
+        workers: processes.
+        command: that made it, for the record.
+        progress: called with each episode.
+
+    Raises:
+        ProcessDied: a worker ended early.
+        ConfigError: episodes of another cell lie beside ``out``.
+    """
+    machine = describe_machine()
+    partial = _Partial(out.with_suffix(".partial.jsonl"), cell)
+    wanted = range(cell.first_seed, cell.first_seed + cell.trials)
+    left = [seed for seed in wanted if seed not in partial.done]
+    if left:
+        _run_workers(cell.config, left, min(workers, len(left)), partial, progress)
+    report = summarise(cell, [partial.done[seed] for seed in wanted], command, machine)
+    out.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    partial.remove()
+    return report
+
+
+def summarise(
+    cell: Cell, episodes: list[EpisodeResult], command: str, machine: Machine
+) -> CampaignReport:
+    """Add up the episodes of a cell."""
+    successes = sum(episode.success for episode in episodes)
+    low, high = wilson_interval(successes, len(episodes))
+    return CampaignReport(
+        cell=cell,
+        successes=successes,
+        success_rate=round(successes / len(episodes), 4),
+        interval_95=(round(low, 4), round(high, 4)),
+        outcomes=dict(Counter(episode.outcome for episode in episodes)),
+        accepted=sum(episode.accepted for episode in episodes),
+        rejected=sum(episode.rejected for episode in episodes),
+        command=command,
+        machine=machine,
+        episodes=tuple(episodes),
+    )
+
+
+def _run_workers(
+    config: CellConfig, seeds: list[int], workers: int, partial: _Partial, progress: Progress
+) -> None:
+    """Share the seeds out and take the episodes as they come."""
+    errors: list[DvlaError] = []
+
+    def work(index: int) -> None:
+        try:
+            _run_worker(Job(config=config, seeds=tuple(seeds[index::workers])), partial, progress)
+        except DvlaError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def _run_worker(job: Job, partial: _Partial, progress: Progress) -> None:
+    """Run one worker process to its end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvla.benchmarks.dom.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(msgspec.json.encode(job))
+    process.stdin.close()
+    for line in process.stdout:
+        result = msgspec.json.decode(line, type=EpisodeResult)
+        partial.add(result)
+        progress(result)
+    if process.wait() != 0:
+        raise ProcessDied(
+            "A worker of the benchmark ended early",
+            got=f"exit status {process.returncode}; its own message is above",
+            next_command="run the same command again; finished episodes are kept",
+        )

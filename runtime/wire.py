@@ -345,7 +345,7 @@ class ControlClient(_Receiver[Reply]):
         return WireError(
             f"the controller of arm {self._name!r} did not answer {type(request).__name__} "
             f"within {timeout_s:g} s",
-            next_command=f"look whether it runs: dvla-arm --arm-name {self._name}",
+            next_command=f"look whether it runs: dvla-arm state --arm-name {self._name}",
         )
 
 

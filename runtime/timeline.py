@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dvla.runtime.pose import SETPOINT_WIDTH, Float64
 
 CAPACITY_KNOTS = 64
-"""Knots that a slot of the stream holds; ``dvla.bindings.ActionStream.CAPACITY``."""
+"""Most knots of a timeline; no more than ``dvla.bindings.ActionStream.CAPACITY``."""
 PAST_KNOTS = 2
 """Past knots that are published: with them position is C1 at the instant of the publication."""
 

@@ -1,0 +1,111 @@
+"""The closed loop under the virtual clock, through the classes that drive real arms."""
+
+import math
+import subprocess
+import sys
+
+import msgspec
+import pytest
+
+from dvla.benchmarks.dom.campaign import CampaignReport, Cell, run_campaign
+from dvla.benchmarks.dom.episode import run_episode
+from dvla.benchmarks.dom.latency import Latency
+from dvla.benchmarks.dom.result import CellConfig, wilson_interval
+from dvla.runtime.config import SchedulerConfig
+from dvla.runtime.errors import ConfigError
+from dvla.runtime.oracle.policy import OraclePolicy
+from dvla.runtime.twin.world import TwinWorld
+
+pytest.importorskip("mujoco")
+pytest.importorskip("mink")
+pytest.importorskip("dvla.bindings.servo_planner", reason="bindings are not built")
+
+STREAMING = CellConfig(latency=Latency(median_ms=200))
+
+
+@pytest.fixture(scope="module")
+def world():
+    return TwinWorld()
+
+
+def test_the_oracle_catches_moving_objects_with_200_ms_of_latency(world):
+    results = [run_episode(STREAMING, OraclePolicy(), world, seed) for seed in range(6)]
+    assert sum(result.success for result in results) >= 4
+    assert sum(r.rejected for r in results) <= 0.05 * sum(r.accepted for r in results)
+    for result in results:
+        # One chunk every 200 ms, whose first five of twenty actions are stale when it arrives.
+        assert result.inferences == pytest.approx(result.completion_s / 0.2, abs=3)
+        assert 0.2 < result.observation_age_p50_s < 0.45
+
+
+def test_the_same_seed_gives_the_same_result_whatever_ran_before():
+    fresh = run_episode(STREAMING, OraclePolicy(), TwinWorld(), 11)
+    used_world = TwinWorld()
+    run_episode(STREAMING, OraclePolicy(), used_world, 12)
+    again = run_episode(STREAMING, OraclePolicy(), used_world, 11)
+    assert msgspec.json.encode(fresh) == msgspec.json.encode(again)
+
+
+def test_the_switches_change_what_happens(world):
+    results = {}
+    for ci in (True, False):
+        for laas in (True, False):
+            config = CellConfig(
+                latency=Latency(median_ms=200), scheduler=SchedulerConfig(ci=ci, laas=laas)
+            )
+            results[ci, laas] = run_episode(config, OraclePolicy(), world, 2)
+    assert results[True, True].inferences > 2 * results[False, False].inferences / (
+        results[False, False].completion_s / results[True, True].completion_s
+    )
+    assert results[True, False].actions_stale == 0 == results[False, False].actions_stale
+    assert results[True, True].actions_stale > 0
+    assert results[False, False].underruns > 0 == results[True, True].underruns
+
+
+def test_latency_spreads_around_its_median_and_repeats():
+    import numpy as np
+
+    latency = Latency(median_ms=200, spread=0.3)
+    draws = [latency.draw_ns(np.random.default_rng(seed)) for seed in range(400)]
+    assert np.median(draws) == pytest.approx(200e6, rel=0.1)
+    assert draws[7] == latency.draw_ns(np.random.default_rng(7))
+    assert Latency(median_ms=80).draw_ns(np.random.default_rng(1)) == 80_000_000
+
+
+def test_wilson_interval_of_known_counts():
+    low, high = wilson_interval(80, 100)
+    assert (low, high) == pytest.approx((0.7112, 0.8666), abs=1e-4)
+    low, high = wilson_interval(100, 100)
+    assert low == pytest.approx(0.9630, abs=1e-4) and high == pytest.approx(1.0)
+    assert math.isclose(sum(wilson_interval(5, 10)), 1.0)
+
+
+def test_a_campaign_goes_on_where_it_was_killed(tmp_path):
+    cell = Cell(config=CellConfig(latency=Latency(median_ms=0)), first_seed=2, trials=2)
+    out, seen = tmp_path / "cell.json", []
+    report = run_campaign(cell, out, workers=1, command="-", progress=seen.append)
+    assert [episode.seed for episode in report.episodes] == [2, 3] == [r.seed for r in seen]
+    assert msgspec.json.decode(out.read_bytes(), type=CampaignReport) == report
+    partial = out.with_suffix(".partial.jsonl")
+    assert not partial.exists()
+    lines = [msgspec.json.encode(cell), *(msgspec.json.encode(r) for r in seen)]
+    partial.write_bytes(b"\n".join(lines) + b"\n" + lines[-1][:40])
+    again = run_campaign(cell, out, workers=1, command="-", progress=seen.append)
+    assert len(seen) == 2 and again.episodes == report.episodes
+    partial.write_bytes(lines[0] + b"\n")
+    other = Cell(config=STREAMING, first_seed=2, trials=2)
+    with pytest.raises(ConfigError, match="another cell"):
+        run_campaign(other, out, workers=1, command="-", progress=seen.append)
+
+
+def test_wrong_flags_are_one_paragraph():
+    command = [sys.executable, "-m", "dvla.benchmarks.cli", "dom"]
+    for flags, words in (
+        (["--robot", "toaster"], ("toaster", "franka")),
+        (["--trials", "0"], ("--trials", "at least 1")),
+        (["--latency-ms", "-1"], ("--latency-ms",)),
+        (["--task", "make coffee"], ("coffee", "ball, can, box")),
+    ):
+        done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert all(word in done.stderr for word in words) and "Traceback" not in done.stderr

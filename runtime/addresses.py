@@ -116,6 +116,16 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def check_arm_name(name: str) -> None:
+    """Raise a WireError unless a string can name an arm."""
+    if not _NAME.fullmatch(name):
+        raise WireError(
+            "the arm's name is not valid",
+            got=repr(name),
+            expected="1 to 32 of a-z, 0-9, '-' and '_', beginning with a letter or digit",
+        )
+
+
 def arm_folder(name: str) -> Path:
     """Return the private folder of an arm, made if need be.
 
@@ -125,12 +135,7 @@ def arm_folder(name: str) -> Path:
     Raises:
         WireError: the name is not one, or a folder is not private.
     """
-    if not _NAME.fullmatch(name):
-        raise WireError(
-            "the arm's name is not valid",
-            got=repr(name),
-            expected="1 to 32 of a-z, 0-9, '-' and '_', beginning with a letter or digit",
-        )
+    check_arm_name(name)
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if runtime and os.path.isabs(runtime) and os.path.isdir(runtime):
         root = Path(runtime) / "dvla"

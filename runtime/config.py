@@ -53,7 +53,7 @@ class ServoConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Future setpoints carried by each command [s]."""
 
     def __post_init__(self) -> None:
-        _require("rate_hz", self.rate_hz, 20, 1000, " Hz")
+        _require("rate_hz", self.rate_hz, 60, 1000, " Hz")
         _require("horizon_s", self.horizon_s, 0.01, 0.25, " s")
 
     @property

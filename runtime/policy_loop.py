@@ -79,8 +79,8 @@ class PolicyLoop:
         Raises:
             Exception: whatever the policy raised in its inference.
         """
+        self._deliver(now_ns)  # what arrives at an instant counts for it
         self.scheduler.advance(now_ns)
-        self._deliver(now_ns)
         if self._flight is None and self.scheduler.wants_inference(now_ns):
             self._start(now_ns, privileged)
 

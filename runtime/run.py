@@ -242,7 +242,7 @@ class Run:
         """Compute the summary, write the report, and print what a person wants to know."""
         summary = write_report(self._folder.path)
         show_summary(summary, json=self._config.json, plain=self._config.plain)
-        if not self._config.json:
+        if not self._config.json and self._folder.report.exists():
             print(f"report: {self._folder.report}")
 
 

@@ -8,9 +8,11 @@ from typing import Any, Literal
 import msgspec
 
 from dvla.engines.errors import UsageError
+from dvla.runtime.addresses import check_arm_name
 from dvla.runtime.config import Bootstrap, Resume, SchedulerConfig, SeamMode, ServoConfig
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.robots import Robot, robot_by_name
+from dvla.runtime.twin.objects import parse_task
 
 MAX_DURATION_S = 24 * 3600.0
 MAX_INJECTED_MS = 10_000.0
@@ -116,6 +118,9 @@ def check(config: RunConfig) -> Robot:
     ):
         if not 0.0 <= value <= high:
             raise ConfigError(f"{name} is out of bounds", got=value, expected=f"0 to {high:g}")
+    check_arm_name(config.arm_name or robot.name)
+    if config.task and config.policy == "oracle":
+        parse_task(config.task)
     config.scheduler()
     config.servo()
     return robot

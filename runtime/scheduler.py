@@ -60,6 +60,8 @@ class Scheduler:
         control_period_ns: T, spacing of the actions.
         sink: where events go.
         publish: called with every new timeline; ``publish_timeline`` writes it to a stream.
+        max_observation_age_ns: the arm refuses older ones, so that a motion whose end would be
+            older than that is not anchored; its chunk counts as the stale one that it is.
 
     Raises:
         ConfigError: two chunks and the past knots do not fit into one slot of the stream.
@@ -73,6 +75,7 @@ class Scheduler:
         control_period_ns: int,
         sink: EventSink,
         publish: Callable[[Timeline], object] | None = None,
+        max_observation_age_ns: int | None = None,
     ) -> None:
         largest = (CAPACITY_KNOTS - PAST_KNOTS) // 2
         if not 1 <= chunk_size <= largest:
@@ -86,6 +89,7 @@ class Scheduler:
         self._period_ns = control_period_ns
         self._sink = sink
         self._publish = publish
+        self._max_age_ns = max_observation_age_ns
         self._lead_ns = round(config.lead_s * NS_PER_S)
         self._tally = Tally()
         self._now_ns = 0
@@ -233,14 +237,17 @@ class Scheduler:
         if not self._config.laas:
             running_end_ns = self._running().end_ns if self._state == "running" else now_ns
             return max(now_ns, running_end_ns)
-        if self._anchors(chunk):
+        if self._anchors(chunk, now_ns):
             return now_ns
         # An observation from before an anchored motion began saw the arm at rest: what follows from
         # it is the motion's beginning, whenever that was.
         return max(chunk.t_obs_ns, self._anchor_ns or 0)
 
-    def _anchors(self, chunk: Chunk) -> bool:
+    def _anchors(self, chunk: Chunk, now_ns: int) -> bool:
         """Return whether a chunk's motion starts when it arrives rather than when it was seen."""
+        oldest_ns = now_ns - chunk.t_obs_ns + self._chunk_size * self._period_ns
+        if self._max_age_ns is not None and oldest_ns > self._max_age_ns:
+            return False
         if self._first_chunk:
             # An action executed since the observation has moved the arm away from what was seen.
             at_rest = chunk.t_obs_ns >= self._moved_until_ns
@@ -259,7 +266,7 @@ class Scheduler:
             )
         if self._config.laas:
             self._tally.actions_overridden += len(old) - self._cursor
-            if self._anchors(chunk):
+            if self._anchors(chunk, now_ns):
                 self._anchor_ns = now_ns
         first = first_action(tau_ns, now_ns, self._period_ns)
         setpoints = self._cross(old, chunk, tau_ns, first)

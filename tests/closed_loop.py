@@ -23,6 +23,7 @@ class ClosedLoop:
         config: the switches.
         latency_ms: by number of the inference; None loses the chunk.
         chunk_size: actions per chunk.
+        max_age_ms: oldest observation that may move the arm.
     """
 
     def __init__(
@@ -30,10 +31,15 @@ class ClosedLoop:
         config: SchedulerConfig,
         latency_ms: Callable[[int], int | None],
         chunk_size: int = 20,
+        max_age_ms: int | None = None,
     ) -> None:
         self.log = Log()
         self.scheduler = Scheduler(
-            config, chunk_size=chunk_size, control_period_ns=PERIOD_NS, sink=self.log
+            config,
+            chunk_size=chunk_size,
+            control_period_ns=PERIOD_NS,
+            sink=self.log,
+            max_observation_age_ns=None if max_age_ms is None else max_age_ms * MS,
         )
         self.now_ns = START_NS
         self._latency_ms = latency_ms

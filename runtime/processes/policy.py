@@ -19,6 +19,7 @@ from dvla.runtime.policy_api import ChunkPolicy
 from dvla.runtime.policy_loop import PolicyLoop
 from dvla.runtime.processes.child import Child, run_child
 from dvla.runtime.processes.settings import Settings
+from dvla.runtime.robots import robot_by_name
 from dvla.runtime.scheduler import Scheduler
 from dvla.runtime.state_buffer import StateBuffer
 from dvla.runtime.timeline import publish_timeline
@@ -77,12 +78,14 @@ def body(child: Child) -> None:
         for name, fd in settings.rings.frames.items()
     }
     states = StateBuffer()
+    limits = robot_by_name(settings.robot).limits
     scheduler = Scheduler(
         settings.scheduler,
         chunk_size=policy.chunk_size,
         control_period_ns=round(policy.control_period_s * 1e9),
         sink=events,
         publish=lambda timeline: publish_timeline(timeline, stream),
+        max_observation_age_ns=round(limits.max_observation_age_s * 1e9),
     )
     loop = PolicyLoop(
         policy,

@@ -25,5 +25,7 @@ FRANKA_LIMITS = ArmLimits(
         angular_acceleration=10.0,
         angular_jerk=400.0,
     ),
+    # Without latency-aware streaming the last action of a waiting chunk is two chunks old.
+    max_observation_age_s=2.0,
     workspace=Workspace(lower=(0.2, -0.55, 0.005), upper=(0.75, 0.55, 0.75)),
 )

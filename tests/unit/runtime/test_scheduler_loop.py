@@ -109,6 +109,14 @@ def test_a_policy_slower_than_its_chunks_holds_and_says_so() -> None:
     assert loop.scheduler.timeline.hold
 
 
+def test_a_motion_that_the_arm_would_refuse_as_too_old_is_never_anchored() -> None:
+    # 1201 ms at arrival and 800 ms of actions: the last of them would be 2001 ms old.
+    loop = ClosedLoop(SchedulerConfig(), lambda _: 1201, max_age_ms=2000).run(8000)
+    assert loop.states() == ["too_slow"]
+    assert loop.indices() == []
+    assert ClosedLoop(SchedulerConfig(), lambda _: 1200, max_age_ms=2000).run(8000).indices()
+
+
 def test_the_first_chunk_that_is_not_wholly_stale_ends_too_slow() -> None:
     loop = ClosedLoop(SchedulerConfig(), lambda n: 2000 if n < 5 else 200).run(12000)
     assert loop.states() == ["running", "underrun", "too_slow", "running"]

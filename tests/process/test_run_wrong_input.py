@@ -1,0 +1,56 @@
+"""What a run says to a wrong input: one paragraph, the right exit code, nothing left behind."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from run_harness import LiveRun
+
+Start = Callable[..., LiveRun]
+ORACLE = ("--policy", "oracle", "--duration", "1")
+
+WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
+    "unknown robot": (("--robot", "kuka", *ORACLE), 2, r"unknown robot.*'kuka'.*Valid: franka"),
+    "no policy": ((), 2, r"--bundle is missing.*dvla-export"),
+    "missing bundle": (("--bundle", "/nowhere"), 2, r"/nowhere is not a bundle.*dvla-export"),
+    "both policies": (("--bundle", "/nowhere", *ORACLE), 2, r"no meaning"),
+    "negative duration": (("--policy", "oracle", "--duration", "-3"), 2, r"--duration.*-3"),
+    "endless latency": ((*ORACLE, "--inject-latency-ms", "1e9"), 2, r"--inject-latency-ms"),
+    "servo rate": ((*ORACLE, "--servo-hz", "5"), 2, r"rate_hz is out of bounds.*5"),
+    "blend steps": ((*ORACLE, "--seam", "blend", "--blend-steps", "0"), 2, r"blend_steps"),
+    "arm name": ((*ORACLE, "--arm-name", "../x"), 2, r"arm's name"),
+    "arm model": ((*ORACLE, "--arm-model", "/nowhere.xml"), 2, r"/nowhere.xml cannot be read"),
+    "task": ((*ORACLE, "--task", "dance"), 2, r"names no object.*ball, can, box"),
+    "configuration": (("--config", "/nowhere.yaml"), 2, r"/nowhere.yaml cannot be used"),
+    "no renderer": (ORACLE, 3, r"No off-screen OpenGL.*libegl1"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_input_gets_one_paragraph_and_its_exit_code(start: Start, case: str) -> None:
+    flags, code, message = WRONG[case]
+    run = start(*flags, env={"MUJOCO_GL": "glfw"} if case == "no renderer" else None)
+    assert run.end() == code, run.text
+    run.until(message)
+    assert "Traceback" not in run.text
+    assert run.left_behind() == []
+    assert not run.runs.exists() or not list(run.runs.iterdir()), "an empty run folder was left"
+
+
+def test_a_full_disk_ends_the_recording_and_not_the_run(start: Start, tmp_path: Path) -> None:
+    disk = tmp_path / "runs"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk is not permitted here")
+    try:
+        run = start("--policy", "oracle", "--duration", "8")
+        assert run.end() == 0, run.text
+        run.until("recording ended here and the run goes on: No space left")
+        assert run.left_behind() == []
+        assert len(run.events("action_in_force")) > 5, "what was recorded before is lost"
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)

@@ -28,23 +28,24 @@ def run_main(fn: Callable[[], int | None], *, debug: bool | None = None) -> int:
     Returns:
         The exit code, for ``sys.exit``. ``SystemExit`` (``--help``, parse errors) passes through.
     """
+    caught: BaseException
     wants_traceback = "--debug" in sys.argv[1:] if debug is None else debug
     try:
         return fn() or 0
     except DvlaError as error:
-        code, message = error.exit_code, str(error)
-    except KeyboardInterrupt:
-        code, message = EXIT_INTERRUPTED, "Interrupted."
+        caught, code, message = error, error.exit_code, str(error)
+    except KeyboardInterrupt as error:
+        caught, code, message = error, EXIT_INTERRUPTED, "Interrupted."
     except OSError as error:
-        code, message = EXIT_ENVIRONMENT, _operating_system_message(error)
+        caught, code, message = error, EXIT_ENVIRONMENT, _operating_system_message(error)
     except Exception as error:
-        code = EXIT_FAULT
+        caught, code = error, EXIT_FAULT
         message = (
             f"A fault in DVLA: {type(error).__name__}: {error} "
             "Next: run the same command with --debug and report its output."
         )
     if wants_traceback:
-        traceback.print_exc()
+        traceback.print_exception(type(caught), caught, caught.__traceback__)
     command = sys.argv[0].rsplit("/", 1)[-1]
     print(f"{command}: {message}", file=sys.stderr)
     return code

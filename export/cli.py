@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import tyro
@@ -14,8 +14,10 @@ from dvla.engines.bundle import MANIFEST_NAME
 from dvla.engines.cli_errors import run_main
 from dvla.engines.errors import UsageError
 from dvla.engines.registry import check_backend_name
-from dvla.export.build import ExportOptions, ExportReport, export_bundle, verify_bundle
 from dvla.export.progress import Progress, folder_bytes, size_text
+
+if TYPE_CHECKING:
+    from dvla.export.build import ExportReport
 
 Flag = tyro.conf.FlagCreatePairsOff[bool]
 
@@ -56,6 +58,9 @@ def command(
         plain: print no colours and no frames; NO_COLOR does the same.
         debug: print a traceback with an error.
     """
+    # Imported here, because it brings torch, which --help must not wait for.
+    from dvla.export.build import ExportOptions, export_bundle, verify_bundle
+
     del debug  # Read by run_main, before arguments are parsed.
     check_backend_name(backend)
     progress = Progress(lambda line: print(line, file=sys.stderr, flush=True))
@@ -149,6 +154,9 @@ def print_table(report: ExportReport) -> None:
 
 def main() -> None:
     """Run the command line."""
+    # Threads that spin at every barrier make torch ten times slower where another program runs.
+    # OpenMP reads this when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(run_main(lambda: tyro.cli(command, prog="dvla-export")))
 
 

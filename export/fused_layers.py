@@ -17,6 +17,11 @@ MASKED = -3.0e4
 """Added to a masked score: finite in fp16, and exp of it is zero beside any visible score."""
 
 
+def decoder_layers(layers: nn.ModuleList) -> list[DecoderLayer]:
+    """Return the layers of a stack as what they are."""
+    return [layer for layer in layers if isinstance(layer, DecoderLayer)]
+
+
 def input_major(*weights: Tensor) -> nn.Parameter:
     """Return linear weights (out, in) side by side as one (in, out) matrix."""
     stacked = torch.cat([weight.detach() for weight in weights], dim=0)
@@ -33,7 +38,9 @@ class FusedNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (L, D) to the same shape."""
-        return x / torch.sqrt(x.pow(2).mean(-1, keepdim=True) + self.eps) * self.weight
+        mean_square: Tensor = x.pow(2).mean(-1, keepdim=True)
+        y: Tensor = x / torch.sqrt(mean_square + self.eps) * self.weight
+        return y
 
 
 class FusedMlp(nn.Module):
@@ -48,7 +55,8 @@ class FusedMlp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (L, D) to the same shape."""
         gate, up = (self.norm(x) @ self.gate_up).chunk(2, dim=-1)
-        return x + (F.silu(gate) * up) @ self.down
+        y: Tensor = x + (F.silu(gate) * up) @ self.down
+        return y
 
 
 def rope_tables(length: int, head_dim: int) -> tuple[Tensor, Tensor]:
@@ -116,7 +124,7 @@ class FusedLayer(nn.Module):
 
     def keys_values(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         """Map x (L, D) to roped keys and values, (kv_heads, L, head_dim) each."""
-        k, v = (self.norm(x) @ self.projections).split([self.kv_dim, self.kv_dim], dim=-1)
+        k, v = (self.norm(x) @ self.projections).chunk(2, dim=-1)
         return rotate(split_heads(k, self.head_dim), cos, sin), split_heads(v, self.head_dim)
 
     def queries_keys_values(
@@ -124,9 +132,9 @@ class FusedLayer(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Map x (L, D) to roped queries (heads, L, head_dim), roped keys, and values."""
         widths = [self.q_dim + self.kv_dim, self.kv_dim]
-        qk, v = (self.norm(x) @ self.projections).split(widths, dim=-1)
+        qk, v = torch.split(self.norm(x) @ self.projections, widths, dim=-1)
         heads = [self.q_dim // self.head_dim, self.kv_dim // self.head_dim]
-        q, k = rotate(split_heads(qk, self.head_dim), cos, sin).split(heads, dim=0)
+        q, k = torch.split(rotate(split_heads(qk, self.head_dim), cos, sin), heads, dim=0)
         return q, k, split_heads(v, self.head_dim)
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from dvla.engines.tensors import GraphSpec, TensorSpec
 from dvla.export.fused_layers import (
     MASKED,
     FusedLayer,
+    decoder_layers,
     grouped_attention,
     input_major,
     rope_tables,
@@ -60,13 +61,13 @@ class PrefixGraph(nn.Module):
         last = len(vlm.text_model.layers) - 1
         self.layers = nn.ModuleList(
             FusedLayer(layer, arch.text, keys_and_values_only=index == last)
-            for index, layer in enumerate(vlm.text_model.layers)
+            for index, layer in enumerate(decoder_layers(vlm.text_model.layers))
         )
         expert = policy.model.vlm_with_expert.lm_expert
         self.cross_values = nn.ParameterDict(
             {
                 str(index): input_major(layer.self_attn.v_proj.weight)
-                for index, layer in enumerate(expert.layers)
+                for index, layer in enumerate(decoder_layers(expert.layers))
                 if not expert.is_joint(index)
             }
         )
@@ -106,6 +107,7 @@ class PrefixGraph(nn.Module):
         bias = torch.where(self.visible & mask, 0.0, MASKED)
         keys, values = [], []
         for index, layer in enumerate(self.layers):
+            assert isinstance(layer, FusedLayer)
             if layer.keys_and_values_only:
                 k, v = layer.keys_values(x, cos, sin)
             else:
@@ -120,12 +122,12 @@ class PrefixGraph(nn.Module):
         cameras, n_obs, height, width, _ = frames.shape
         planes = frames.permute(0, 1, 4, 2, 3).reshape(cameras, n_obs * 3, height, width)
         images = self.rows @ planes.to(torch.float32) @ self.columns - 1.0
-        tokens = self.connector(self.vision(images)) * self.embedding_scale
+        tokens: Tensor = self.connector(self.vision(images)) * self.embedding_scale
         return tokens.reshape(self.n_image_tokens, -1)
 
     def _language(self, token_ids: Tensor) -> Tensor:
-        embedded: Tensor = self.embed_tokens(token_ids)
-        return embedded * self.embedding_scale
+        embedded: Tensor = self.embed_tokens(token_ids) * self.embedding_scale
+        return embedded
 
     def _state(self, state: Tensor) -> Tensor:
         normalised = ((state - self.state_mean) / self.state_divisor)[None]

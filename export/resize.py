@@ -50,8 +50,10 @@ def _letterbox_matrices(size: Size, square: Size) -> tuple[Tensor, Tensor]:
 
 def _antialiased_matrix(size: int, target: int) -> Tensor:
     """Return the (target, size) matrix of torch's antialiased bilinear resize of one axis."""
-    identity = torch.eye(size)[None, :, :, None]
+    # Several images of one channel: of one image with a channel per row and a width of one,
+    # torch 2.13 returns wrong values.
+    by_row = torch.eye(size)[:, None, :, None].repeat(1, 1, 1, 8)
     resized = F.interpolate(
-        identity, size=[target, 1], mode="bilinear", align_corners=False, antialias=True
+        by_row, size=[target, 8], mode="bilinear", align_corners=False, antialias=True
     )
-    return resized[0, :, :, 0].T.to(torch.float64)
+    return resized[:, 0, :, 0].T.to(torch.float64)

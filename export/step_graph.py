@@ -11,6 +11,7 @@ from dvla.export.fused_layers import (
     FusedCrossLayer,
     FusedLayer,
     FusedNorm,
+    decoder_layers,
     grouped_attention,
     input_major,
     rope_tables,
@@ -50,7 +51,7 @@ class StepGraph(nn.Module):
             FusedLayer(layer, arch.expert)
             if expert.is_joint(index)
             else FusedCrossLayer(layer, arch.expert)
-            for index, layer in enumerate(expert.layers)
+            for index, layer in enumerate(decoder_layers(expert.layers))
         )
         self.norm = FusedNorm(expert.norm)
         self.action_out = input_major(model.action_out_proj.weight)
@@ -87,9 +88,11 @@ class StepGraph(nn.Module):
                 k, v = torch.cat([k, own_k], dim=1), torch.cat([v, own_v], dim=1)
                 attended = grouped_attention(q, k, v, joint_bias)
             else:
+                assert isinstance(layer, FusedCrossLayer)
                 attended = grouped_attention(layer.queries(h, *cross), k, v, prefix_bias)
             h = layer.finish(h, attended)
-        return self.norm(h) @ self.action_out + self.action_out_bias
+        velocity: Tensor = self.norm(h) @ self.action_out + self.action_out_bias
+        return velocity
 
 
 def time_biases(policy: DynamicVla) -> NDArray[np.float32]:

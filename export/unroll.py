@@ -68,7 +68,7 @@ def unroll_denoise(
     varying = varying_values(graph.node, {"x", "time_bias"})
     nodes = [node for node in graph.node if not varying.intersection(node.output)]
     in_step = [node for node in graph.node if varying.intersection(node.output)]
-    constants = {"step_size": np.float32(1.0 / len(time_biases))}
+    constants: dict[str, NDArray[Any]] = {"step_size": np.array(1.0 / len(time_biases), np.float32)}
 
     x = "noise"
     for index, bias in enumerate(time_biases):
@@ -94,7 +94,7 @@ def unroll_denoise(
     kept = [value for name, value in by_name.items() if name not in ("x", "time_bias")]
     rows = _shape(by_name["x"])[0]
     actions = helper.make_tensor_value_info("actions", 1, [rows, len(action_scale)])
-    baked = [numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()]
+    baked = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     unrolled = helper.make_graph(
         nodes, "denoise", [*kept, noise], [actions], [*graph.initializer, *baked]
     )

@@ -1,0 +1,75 @@
+"""A tiny bundle, exported once per test session, and copies of it to damage."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from golden_model import TINY_CHECKPOINT, Golden
+from numpy.typing import NDArray
+
+from dvla.engines.bundle import MANIFEST_NAME
+from dvla.export.build import ExportOptions, export_bundle
+from dvla.export.progress import Progress
+from dvla.export.synthetic_tokenizer import write_byte_tokenizer
+from dvla.runtime.observation import Observation
+
+
+@functools.cache
+def scratch() -> Path:
+    """Return a folder that is removed when the tests end."""
+    folder = Path(tempfile.mkdtemp(prefix="dvla-bundle-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@functools.cache
+def tokenizer() -> Path:
+    """Return a byte-level tokenizer for the tiny vocabulary."""
+    path = scratch() / "tokenizer.json"
+    write_byte_tokenizer(path, 512)
+    return path
+
+
+@functools.cache
+def tiny_bundle() -> Path:
+    """Return the exported tiny checkpoint; it is shared, so do not change it."""
+    bundle = scratch() / "tiny.bundle"
+    export_bundle(TINY_CHECKPOINT, bundle, ExportOptions(tokenizer=tokenizer()), Progress())
+    return bundle
+
+
+def copy_of_tiny_bundle(folder: Path) -> Path:
+    """Return a copy of the tiny bundle that a test may damage."""
+    return Path(shutil.copytree(tiny_bundle(), folder / "copy.bundle"))
+
+
+def edit_manifest(bundle: Path, edit: Callable[[dict[str, Any]], None]) -> None:
+    """Change a bundle's manifest as plain data."""
+    path = bundle / MANIFEST_NAME
+    data = msgspec.json.decode(path.read_bytes())
+    edit(data)
+    path.write_bytes(msgspec.json.encode(data))
+
+
+def golden_observation(golden: Golden, bundle_cameras: tuple[str, ...], config: Any) -> Observation:
+    """Return the observation of a golden vector, with its own token ids."""
+    frames = golden.frames(config)
+    return Observation(
+        images={key: frames[key][0].numpy() for key in bundle_cameras},
+        state=golden["in_state_raw"][0],
+        token_ids=tuple(int(token) for token in golden["in_tokens"][0]),
+        t_obs_ns=123,
+    )
+
+
+def golden_noise(golden: Golden) -> NDArray[np.float32]:
+    """Return the initial noise of a golden vector, (H, max_action_dim)."""
+    return np.array(golden["in_noise"][0])

@@ -134,7 +134,7 @@ def arm_mjcf() -> str:
 def _hand_mjcf() -> str:
     """Return the hand: TCP site, wrist camera and two finger slides along the hand's y axis."""
     turn = _text(math.cos(math.pi / 8), 0, 0, -math.sin(math.pi / 8))
-    tilt = 0.36
+    tilt = 0.34
     view = _text(0, 1, 0, math.cos(tilt), 0, math.sin(tilt))
     finger = """
   <body name="finger{n}" gravcomp="1" pos="0 0 0.0584" quat="{quat}">
@@ -147,7 +147,7 @@ def _hand_mjcf() -> str:
   <geom class="look" type="box" size="0.012 0.014 0.010" pos="0.055 0 0.012" mass="0.05"
         rgba="{_DARK}"/>
   <site name="{TCP_SITE}" pos="0 0 {HAND_TCP_M}" size="0.005" rgba="0 0 0 0"/>
-  <camera name="{WRIST_CAMERA}" pos="0.065 0 0.022" xyaxes="{view}" fovy="72"/>
+  <camera name="{WRIST_CAMERA}" pos="0.065 0 0.038" xyaxes="{view}" fovy="72"/>
   {finger.format(n=1, quat="1 0 0 0")}
   {finger.format(n=2, quat="0 0 0 1")}
 </body>"""

@@ -70,8 +70,10 @@ def unwrap_near(angles: NDArray[np.floating], reference: NDArray[np.floating]) -
 def setpoints_from_actions(actions: NDArray[np.floating]) -> Float64:
     """Convert absolute actions to setpoints whose quaternions keep one sign from row to row.
 
+    The gripper of an action is a decision, with its threshold at 0: it becomes +1 or -1.
+
     Args:
-        actions: (H, 7) [m, rad, -].
+        actions: (H, 7) [m, rad, -], finite.
 
     Returns:
         (H, 8) float64.
@@ -80,7 +82,8 @@ def setpoints_from_actions(actions: NDArray[np.floating]) -> Float64:
     quaternion = quaternion_from_euler(actions[:, 3:6])
     same_side = np.sum(quaternion[1:] * quaternion[:-1], axis=-1) >= 0
     quaternion[1:] *= np.cumprod(np.where(same_side, 1.0, -1.0))[:, None]
-    return np.concatenate([actions[:, :3], quaternion, actions[:, 6:7]], axis=1)
+    gripper = np.where(actions[:, 6:7] >= 0.0, 1.0, -1.0)
+    return np.concatenate([actions[:, :3], quaternion, gripper], axis=1)
 
 
 def state_from_setpoint(setpoint: NDArray[np.floating]) -> Float64:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import msgspec
@@ -50,6 +51,7 @@ from dvla.runtime.tokenizer import PromptEncoder, find_tokenizer
 
 # Graphs, reference and tokenizer together, relative to the checkpoint's weights in float32.
 _SPACE_FACTOR = 1.1
+_LIBRARIES = ("torch", "safetensors", "onnx", "onnxscript")
 
 
 class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,6 +98,7 @@ def export_bundle(
         ExportMismatch: the engine's actions are not the model's; nothing is written.
     """
     engine = engine_class(options.backend)
+    _require_libraries()
     refuse_existing(output, options.overwrite)
     asked = parse_camera_size(options.camera_size) if options.camera_size else None
     with progress.stage("checkpoint"):
@@ -188,6 +191,17 @@ def _verify(bundle: Bundle, engine: type[Engine], progress: Progress) -> Verific
     engines = with_record(manifest.engines, record)
     write_manifest(bundle.path, msgspec.structs.replace(manifest, engines=engines))
     return verification
+
+
+def _require_libraries() -> None:
+    """Raise a MissingDependency unless everything that an export needs can be imported."""
+    for name in _LIBRARIES:
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            raise MissingDependency(
+                f"An export needs {name}", got=str(error), next_command="pip install 'dvla[export]'"
+            ) from error
 
 
 def _require_space(output: Path, checkpoint: Checkpoint) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from dvla.engines.errors import MissingDependency
 from dvla.engines.tensors import GraphSpec
 from dvla.export.model.normalize import EPS
 from dvla.export.model.policy import DynamicVla
@@ -74,15 +73,7 @@ def write_denoise(policy: DynamicVla, action_units: tuple[str, ...], folder: Pat
 
 def export_module(module: nn.Module, spec: GraphSpec, folder: Path) -> None:
     """Write a module as ``<graph>.onnx``, its weights beside it in ``<graph>.onnx.data``."""
-    try:
-        import onnx
-        import onnxscript  # noqa: F401  torch's exporter needs it.
-    except ModuleNotFoundError as error:
-        raise MissingDependency(
-            "Exporting needs onnx and onnxscript",
-            got=str(error),
-            next_command="pip install 'dvla[export]'",
-        ) from error
+    import onnx
 
     folder.mkdir(parents=True, exist_ok=True)
     example = tuple(torch.from_numpy(tensor.empty()) for tensor in spec.inputs)

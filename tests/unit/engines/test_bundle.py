@@ -79,7 +79,7 @@ def test_folders_of_killed_exports_are_removed(tmp_path: Path) -> None:
 
 
 def test_a_missing_bundle_says_what_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="no such folder.*dvla-export"):
+    with pytest.raises(BundleError, match=r"no such folder.*dvla-export"):
         read_bundle(tmp_path / "none")
     with pytest.raises(BundleError, match=r"no manifest\.json"):
         read_bundle(tmp_path)

@@ -24,13 +24,19 @@ from dvla.runtime.policy import Policy
 
 ROOT = Path(__file__).resolve().parents[3]
 
+BLOCK = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == {block!r}:
+            raise ModuleNotFoundError("No module named " + name, name=name)
+sys.meta_path.insert(0, Blocked())
+"""
+
 
 def run(*arguments: object, block: str = "") -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own, where an import may be blocked."""
-    code = "import sys\n"
-    if block:
-        code += f"sys.modules[{block!r}] = None\n"
-    code += "from dvla.export.cli import main\nmain()"
+    code = BLOCK.format(block=block) + "from dvla.export.cli import main\nmain()"
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
         cwd=ROOT,

@@ -139,8 +139,9 @@ def test_unrolling_shares_weights_and_hoists_what_does_not_vary() -> None:
     assert len(denoise.graph.node) == hoisted + 10 * (in_step + 2) + 3
     assert not (folder / "denoise.onnx.data").exists()
     external = [i for i in denoise.graph.initializer if i.external_data]
-    assert {entry.value for i in external for entry in i.external_data if entry.key == "location"} \
-        == {"step.onnx.data"}
+    assert {
+        entry.value for i in external for entry in i.external_data if entry.key == "location"
+    } == {"step.onnx.data"}
     assert {opset.version for opset in denoise.opset_import} == {18}
     prefix = str(folder / "prefix.onnx")
     assert "BatchNormalization" not in {
@@ -161,4 +162,6 @@ def test_the_full_size_exports_and_gives_the_references_actions(tmp_path: Path) 
     chunk = exported.predict(observation, noise=golden_noise(golden))
     exported.close()
     expected = golden["actions_absolute"][0]
-    assert np.abs(wrapped_difference(chunk.actions, expected)).max() <= 1e-4 * np.abs(expected).max()
+    assert (
+        np.abs(wrapped_difference(chunk.actions, expected)).max() <= 1e-4 * np.abs(expected).max()
+    )

@@ -78,7 +78,7 @@ def halve_the_step(graph: Any) -> None:
 def test_a_fault_in_the_denoise_graph_fails(tmp_path: Path, fault: Callable[[Any], None]) -> None:
     bundle = copy_of_tiny_bundle(tmp_path)
     edit_denoise(bundle, fault)
-    with pytest.raises(ExportMismatch, match="relative error.*largest per column: x .* m,"):
+    with pytest.raises(ExportMismatch, match=r"relative error.*largest per column: x .* m,"):
         verify_bundle(bundle, "onnxruntime", Progress())
     with pytest.raises(EngineMismatch, match="onnxruntime"):
         Policy.load(bundle)
@@ -162,7 +162,9 @@ def test_the_normalised_error_sees_what_the_gripper_hides() -> None:
     manifest = bundle.manifest
     reference = load_reference(bundle.path / bundles.REFERENCE_NAME)
     statistics = msgspec.structs.replace(
-        manifest.normalisation, action_mean=(0.0,) * 7, action_std=(5e-3,) * 3 + (0.02,) * 3 + (1.0,)
+        manifest.normalisation,
+        action_mean=(0.0,) * 7,
+        action_std=(5e-3,) * 3 + (0.02,) * 3 + (1.0,),
     )
     random = np.random.default_rng(0)
     scale = np.array(statistics.action_std, np.float32)

@@ -192,13 +192,15 @@ class Scheduler:
         self._report_until(self._now_ns + 1)
 
     def new_generation(self, now_ns: int) -> int:
-        """Begin a new episode or instruction: older chunks are void, and the timeline is empty."""
+        """Begin a new episode or instruction: older chunks are void, and the timeline is empty.
+
+        How many stale chunks came in a row is kept: an episode does not make a policy faster.
+        """
         now_ns = self._pass_time(now_ns)
         self._clear(now_ns, "generation")
         self._generation += 1
         self._newest_t_obs_ns = None
         self._first_chunk = True
-        self._stale_in_a_row = 0
         self._enter("bootstrap", now_ns, f"generation {self._generation}")
         self._replace_timeline(self._empty(hold=True))
         return self._generation

@@ -117,6 +117,14 @@ def test_a_motion_that_the_arm_would_refuse_as_too_old_is_never_anchored() -> No
     assert ClosedLoop(SchedulerConfig(), lambda _: 1200, max_age_ms=2000).run(8000).indices()
 
 
+def test_short_episodes_do_not_hide_that_a_policy_is_too_slow() -> None:
+    loop = ClosedLoop(SchedulerConfig(), lambda _: 2000, max_age_ms=2000)
+    for _ in range(3):
+        loop.run(4500)  # two stale chunks, of which the second counts for this episode alone
+        loop.scheduler.new_generation(loop.now_ns)
+    assert "too_slow" in loop.states()
+
+
 def test_the_first_chunk_that_is_not_wholly_stale_ends_too_slow() -> None:
     loop = ClosedLoop(SchedulerConfig(), lambda n: 2000 if n < 5 else 200).run(12000)
     assert loop.states() == ["running", "underrun", "too_slow", "running"]

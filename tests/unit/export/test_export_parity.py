@@ -142,7 +142,7 @@ def test_unrolling_shares_weights_and_hoists_what_does_not_vary() -> None:
     assert {
         entry.value for i in external for entry in i.external_data if entry.key == "location"
     } == {"step.onnx.data"}
-    assert {opset.version for opset in denoise.opset_import} == {18}
+    assert {opset.version for opset in denoise.opset_import} == {20}
     prefix = str(folder / "prefix.onnx")
     assert "BatchNormalization" not in {
         node.op_type for node in onnx.load(prefix, load_external_data=False).graph.node

@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMPS := .stamps
 SOURCES := $(wildcard bindings/*.pyx bindings/*.pxd bindings/*.h)
 TORCH ?= torch==2.13.0
+# Idle OpenMP threads that spin starve everything else on a small machine.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: demo test lint typecheck check clean setup
 

@@ -203,7 +203,7 @@ def test_states_that_pause_cost_nothing_while_the_arm_still_plays() -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [ServoConfig(rate_hz=20), ServoConfig(rate_hz=1000, horizon_s=0.25)]
+    "config", [ServoConfig(rate_hz=60, horizon_s=0.05), ServoConfig(rate_hz=1000, horizon_s=0.25)]
 )
 def test_a_horizon_that_does_not_fit_the_rate_is_refused(config: ServoConfig) -> None:
     with pytest.raises(ConfigError, match="horizon"):

@@ -91,8 +91,8 @@ class LiveRun:
         return dict(json.loads((self.folder() / "summary.json").read_text()))
 
     def events(self, kind: str) -> list[dict[str, object]]:
-        """Return its events of one kind."""
-        lines = (self.folder() / "events.jsonl").read_text().splitlines()
+        """Return its events of one kind; a full disk may have cut the last line."""
+        lines = (self.folder() / "events.jsonl").read_text().split("\n")[:-1]
         return [event for event in map(json.loads, lines) if event["event"] == kind]
 
     def left_behind(self) -> list[str]:

@@ -11,7 +11,7 @@ from dvla.engines.errors import UsageError
 from dvla.runtime.addresses import check_arm_name
 from dvla.runtime.config import Bootstrap, Resume, SchedulerConfig, SeamMode, ServoConfig
 from dvla.runtime.errors import ConfigError
-from dvla.runtime.robots import Robot, robot_by_name
+from dvla.runtime.robots import ROBOTS, Robot, robot_by_name
 from dvla.runtime.twin.objects import parse_task
 
 MAX_DURATION_S = 24 * 3600.0
@@ -95,9 +95,14 @@ def check(config: RunConfig) -> Robot:
         UsageError: its parts do not go together.
     """
     robot = robot_by_name(config.robot)
-    if not config.sim and not robot.driver:
+    if not robot.twin:
         raise UsageError(
-            f"this version cannot drive a real {robot.name}",
+            f"this version of dvla-run drives digital twins only, and the {robot.name} has none",
+            choices=[f"--robot {name} --sim" for name in sorted(ROBOTS) if ROBOTS[name].twin],
+        )
+    if not config.sim:
+        raise UsageError(
+            f"this version of dvla-run cannot drive a real {robot.name}",
             expected="--sim, for its digital twin",
             next_command=f"dvla-run --robot {robot.name} --sim --policy oracle",
         )

@@ -7,6 +7,7 @@ import msgspec
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.limits import ArmLimits
 from dvla.runtime.robots.franka import FRANKA_LIMITS
+from dvla.runtime.robots.piper.limits import PIPER_LIMITS
 
 
 class Robot(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,7 +17,8 @@ class Robot(msgspec.Struct, frozen=True, kw_only=True):
         name: what ``--robot`` takes.
         limits: shipped limits, of the real arm and its twin alike.
         twin: whether ``--sim`` can stand in for it.
-        driver: whether this version can drive the real arm.
+        driver: whether there is a driver of the real arm. ``dvla-run`` does not use it yet: in
+            this version it drives digital twins only.
     """
 
     name: str
@@ -25,7 +27,10 @@ class Robot(msgspec.Struct, frozen=True, kw_only=True):
     driver: bool
 
 
-ROBOTS = {"franka": Robot(name="franka", limits=FRANKA_LIMITS, twin=True, driver=False)}
+ROBOTS = {
+    "franka": Robot(name="franka", limits=FRANKA_LIMITS, twin=True, driver=False),
+    "piper": Robot(name="piper", limits=PIPER_LIMITS, twin=False, driver=True),
+}
 
 
 def robot_by_name(name: str) -> Robot:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("bindings", "engines", "runtime", "export", "benchmarks")
 EXTRAS = (
     "torch", "onnx", "onnxscript", "safetensors", "mujoco", "mink", "daqp", "av", "matplotlib",
-    "tensorrt", "tensorrt_rtx", "pycuda", "cuda", "openvino", "PIL", "scipy", "ruckig",
+    "tensorrt", "tensorrt_rtx", "pycuda", "cuda", "openvino", "PIL", "scipy", "ruckig", "can",
 )  # fmt: skip
 MAY_IMPORT = {
     "bindings": {"bindings"},

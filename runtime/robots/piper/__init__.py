@@ -1,0 +1,1 @@
+"""PiPER (AgileX): limits, CAN protocol, kinematics and driver of the real arm."""

@@ -1,0 +1,120 @@
+"""The CAN bus under the driver: python-can, without its threads."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Any, Protocol
+
+from dvla.engines.errors import MissingDependency
+from dvla.runtime.errors import ConfigError, RobotFault
+from dvla.runtime.robots.piper.protocol import Frame
+
+BITRATE = 1_000_000
+INSTALL = 'pip install "dvla[piper]"'
+
+
+class FrameBus(Protocol):
+    """Sends and receives frames; nothing here blocks."""
+
+    def send(self, frame: Frame) -> bool:
+        """Send a frame; return whether the bus took it."""
+
+    def receive(self) -> Frame | None:
+        """Return the next frame, or None when there is none.
+
+        Raises:
+            RobotFault: the bus is gone.
+        """
+
+    def close(self) -> None:
+        """Let go of the bus."""
+
+
+class CanBus:
+    """A bus of python-can. Without a Notifier it has no thread: its queue is the kernel's.
+
+    Args:
+        can: the module ``can``.
+        bus: an open bus.
+    """
+
+    def __init__(self, can: ModuleType, bus: Any) -> None:
+        self._can, self._bus = can, bus
+
+    def send(self, frame: Frame) -> bool:
+        """Send a frame; return whether the bus took it."""
+        id_, data = frame
+        message = self._can.Message(arbitration_id=id_, data=data, is_extended_id=False)
+        try:
+            self._bus.send(message)
+        except self._can.CanError:
+            return False
+        return True
+
+    def receive(self) -> Frame | None:
+        """Return the next data frame of 8 bytes with an 11-bit identifier, or None."""
+        while True:
+            try:
+                message = self._bus.recv(0)
+            except self._can.CanError as error:
+                raise RobotFault("the CAN bus is gone", got=str(error)) from error
+            if message is None:
+                return None
+            ordinary = not (message.is_extended_id or message.is_error_frame)
+            if ordinary and not message.is_remote_frame and message.dlc == 8:
+                return Frame(message.arbitration_id, bytes(message.data))
+
+    def close(self) -> None:
+        """Let go of the bus."""
+        self._bus.shutdown()
+
+
+def import_can() -> ModuleType:
+    """Return the module ``can``, or say how to install it."""
+    try:
+        return importlib.import_module("can")
+    except ImportError as error:
+        raise MissingDependency(
+            "The PiPER needs the Python package can", got=str(error), next_command=INSTALL
+        ) from error
+
+
+def open_bus(address: str) -> CanBus:
+    """Open the bus that an address names.
+
+    Args:
+        address: ``can0``: a SocketCAN interface that is up; ``slcan:/dev/ttyACM0``: a serial
+            adapter; ``virtual:NAME``: a bus within this process, for tests.
+
+    Raises:
+        ConfigError: the address is none of these.
+        MissingDependency: python-can is not installed.
+        RobotFault: the bus cannot be opened.
+    """
+    kind, colon, channel = address.partition(":")
+    if not colon:
+        kind, channel = "socketcan", address
+    # A serial port is read without waiting; its adapter needs no settling time of ours.
+    options: dict[str, dict[str, Any]] = {
+        "socketcan": {},
+        "slcan": {"bitrate": BITRATE, "sleep_after_open": 0.0, "timeout": 0.0},
+        "virtual": {},
+    }
+    if kind not in options or not channel:
+        raise ConfigError(
+            "the address is no CAN bus",
+            got=repr(address),
+            choices=["can0", "slcan:/dev/ttyACM0", "virtual:NAME"],
+        )
+    can = import_can()
+    try:
+        return CanBus(can, can.Bus(interface=kind, channel=channel, **options[kind]))
+    except (can.CanError, OSError, ImportError) as error:
+        raise RobotFault(
+            f"the CAN bus {address} cannot be opened",
+            got=str(error),
+            next_command=f"ip link set {channel} up type can bitrate {BITRATE}"
+            if kind == "socketcan"
+            else "check the adapter, its cable and the permissions of its port",
+        ) from error

@@ -1,0 +1,334 @@
+"""The driver of a real PiPER: joint targets by MOVE J, from IK on the host.
+
+It has four phases:
+
+    listening   nothing is sent; readings say that the arm is not engaged
+    engaging    the present joints are written as the target before anything is switched on
+    engaged     commands are sent
+    faulted     the present joints were written as the target once more; nothing else is sent
+
+The arm keeps its last target, over the end of the process that wrote it, and moves to it on a
+change of mode. So the target is written first, many times, and the mode is asked for only in
+``engage``: a person who takes the arm over by its button is not overruled.
+
+Motors are never disabled: the arm would fall.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.runtime.errors import RobotFault
+from dvla.runtime.robots.base import ArmReading
+from dvla.runtime.robots.piper.bus import FrameBus
+from dvla.runtime.robots.piper.feedback import NEVER_NS, Feedback
+from dvla.runtime.robots.piper.gripper import GripperLatch
+from dvla.runtime.robots.piper.health import (
+    disabled_joints,
+    follows,
+    grip_lost,
+    mode_words,
+    silence,
+    trouble,
+)
+from dvla.runtime.robots.piper.kinematics import (
+    GRIPPER_STROKE_M,
+    Q_LOWER,
+    Q_UPPER,
+    FrameCheck,
+    check_frames,
+    quaternion_from_matrix,
+    tcp_and_twist,
+)
+from dvla.runtime.robots.piper.protocol import (
+    Frame,
+    enable_frames,
+    gripper_frame,
+    joint_target_frames,
+    mode_frame,
+)
+from dvla.runtime.robots.piper.words import joint_words
+
+Phase = Literal["listening", "engaging", "engaged", "faulted", "closed"]
+
+ENGAGE_S = 3.0
+PRELOAD_TICKS = 20
+"""Times that the present joints are written before a mode is asked for; frames get lost."""
+ASK_EVERY_TICKS = 10
+HOLD_TICKS = 20
+REST_RAD_S = 0.1
+BEYOND_RAD = 0.0175
+"""A resting arm may report a joint that much outside its range (1 degree); its target is not."""
+FRESH_NS = 50_000_000
+MAX_FRAMES_PER_READ = 512
+MAX_IK_ERROR_M = 0.05
+MAX_REFUSED_TICKS = 25
+GRIPPER_REFRESH_NS = 40_000_000
+
+
+class JointSolver(Protocol):
+    """Inverse kinematics that continues from its last solution."""
+
+    def reset(self, q: NDArray[np.float64]) -> None:
+        """Start from joint positions."""
+
+    def step(self, setpoint: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+        """Return joint positions for a setpoint, and the distance left [m]."""
+
+
+class PiperDriver:
+    """An ``ArmDriver`` over a CAN bus, for one thread.
+
+    Args:
+        bus: to the arm.
+        ik: of the PiPER, for the rate at which ``command`` is called.
+        speed_percent: share of full joint speed with which MOVE J follows targets.
+        gripper_effort_nm: most torque of the gripper.
+    """
+
+    def __init__(
+        self,
+        bus: FrameBus,
+        ik: JointSolver,
+        *,
+        speed_percent: int = 100,
+        gripper_effort_nm: float = 1.0,
+    ) -> None:
+        self._bus, self._ik = bus, ik
+        self._mode_frame = mode_frame(speed_percent)
+        self._effort_nm = gripper_effort_nm
+        self.feedback = Feedback()
+        self._phase: Phase = "listening"
+        self._fault = ""
+        self._target: NDArray[np.float64] = np.zeros(6)
+        self._ticks = 0
+        self._deadline_ns = 0
+        self._hold_ticks = 0
+        self._refused_ticks = 0
+        self._latch = GripperLatch()
+        self._gripper_sent: tuple[float, int] = (-1.0, 0)
+
+    @property
+    def phase(self) -> Phase:
+        """Where the driver is between listening and closed."""
+        return self._phase
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def read(self, now_ns: int) -> ArmReading:
+        """Take what the bus holds, go on with engaging or holding, and return the reading.
+
+        Raises:
+            RobotFault: no joint positions have come yet, or the bus is gone.
+        """
+        self._receive(now_ns)
+        feedback = self.feedback
+        if feedback.joints_ns == NEVER_NS:
+            raise RobotFault(
+                "the PiPER has sent no joint positions",
+                got=silence(feedback, now_ns),
+                expected="its feedback on the CAN bus, 1 Mbit/s",
+                next_command="check power, cable and `ip -details link show`",
+            )
+        self._turn(now_ns)
+        tcp, twist = tcp_and_twist(feedback.q, feedback.dq)
+        setpoint = np.empty(8)
+        setpoint[:3] = tcp[:3, 3]
+        setpoint[3:7] = quaternion_from_matrix(tcp[:3, :3])
+        setpoint[7] = self._opening()
+        return ArmReading(
+            t_ns=feedback.joints_ns,
+            setpoint=setpoint,
+            twist=twist,
+            q=feedback.q.copy(),
+            dq=feedback.dq.copy(),
+            fault=self._words(now_ns),
+        )
+
+    def _receive(self, now_ns: int) -> None:
+        for _ in range(MAX_FRAMES_PER_READ):
+            frame = self._bus.receive()
+            if frame is None:
+                return
+            self.feedback.take(frame, now_ns)
+
+    def _turn(self, now_ns: int) -> None:
+        if self._phase == "engaging":
+            self._go_on_engaging(now_ns)
+        elif self._phase == "engaged":
+            wrong = silence(self.feedback, now_ns) or trouble(self.feedback)
+            wrong = wrong or grip_lost(self.feedback)
+            if wrong:
+                self._fail(wrong, now_ns)
+        elif self._phase == "faulted" and self._hold_ticks:
+            self._hold_ticks -= 1
+            self._send_target()
+
+    def _words(self, now_ns: int) -> str:
+        """Return the fault of this reading."""
+        if self._phase == "engaged":
+            return ""
+        if self._phase == "faulted":
+            return self._fault
+        wrong = silence(self.feedback, now_ns)
+        wrong = wrong or trouble(self.feedback, target_states_count=self._phase != "engaging")
+        return wrong or f"not engaged: the arm is in {mode_words(self.feedback.status)}"
+
+    def _opening(self) -> float:
+        gripper = self.feedback.gripper
+        stroke_m = 0.0 if gripper is None else gripper.stroke_m
+        return float(np.clip(2.0 * stroke_m / GRIPPER_STROKE_M - 1.0, -1.0, 1.0))
+
+    def check_frames(self) -> FrameCheck:
+        """Compare the host's kinematics with the end pose that the arm reports; sends nothing.
+
+        Raises:
+            RobotFault: the arm has not reported one yet.
+        """
+        if NEVER_NS in (self.feedback.pose_ns, self.feedback.joints_ns):
+            raise RobotFault("the arm has reported no end pose yet", expected="0x2A2 to 0x2A7")
+        return check_frames(self.feedback.q, self.feedback.end_pose)
+
+    # -- engaging ------------------------------------------------------------------------------
+
+    def engage(self, now_ns: int) -> None:
+        """Begin to take the arm over where it stands; ``read`` goes on with it.
+
+        It ends in phase "engaged", or in "faulted" with the reason in the readings.
+
+        Raises:
+            RobotFault: the arm is not fit for it: silent, in error, moving, or out of range.
+        """
+        if self._phase == "closed":
+            raise RobotFault("the driver is closed")
+        feedback = self.feedback
+        wrong = silence(feedback, now_ns) or trouble(feedback, target_states_count=False)
+        wrong = wrong or self._unfit()
+        if wrong:
+            raise RobotFault("the PiPER cannot be engaged", got=wrong)
+        self._phase, self._fault = "engaging", ""
+        self._ticks, self._hold_ticks, self._refused_ticks = 0, 0, 0
+        self._deadline_ns = now_ns + int(ENGAGE_S * 1e9)
+        self._target = self._present()
+
+    def _unfit(self) -> str:
+        q = self.feedback.q
+        speed = float(np.abs(self.feedback.dq).max())
+        if speed > REST_RAD_S:
+            return f"the arm moves at {speed:.2f} rad/s"
+        beyond = np.maximum(q - np.array(Q_UPPER), np.array(Q_LOWER) - q)
+        worst = int(np.argmax(beyond))
+        if beyond[worst] > BEYOND_RAD:
+            degrees = np.degrees(beyond[worst])
+            return f"joint {worst + 1} is {degrees:.1f} deg outside its range; move it by hand"
+        return ""
+
+    def _present(self) -> NDArray[np.float64]:
+        """Return the joints as they are, within their ranges: (6,) [rad]."""
+        return np.clip(self.feedback.q, Q_LOWER, Q_UPPER)
+
+    def _go_on_engaging(self, now_ns: int) -> None:
+        feedback = self.feedback
+        wrong = silence(feedback, now_ns) or trouble(feedback, target_states_count=False)
+        if wrong:
+            self._fail(wrong, now_ns)
+            return
+        if now_ns > self._deadline_ns:
+            self._fail(f"engaging took over {ENGAGE_S:g} s: {self._missing()}", now_ns)
+            return
+        disabled = disabled_joints(feedback)
+        if disabled:
+            # A disabled arm may sink, or be moved by hand: the target follows it.
+            self._target = self._present()
+        self._send_target()
+        self._ticks += 1
+        if self._ticks < PRELOAD_TICKS:
+            return
+        ask = self._ticks % ASK_EVERY_TICKS == 0
+        if disabled:
+            if ask:
+                self._send_all(enable_frames())
+        elif not follows(feedback.status):
+            if ask:
+                self._send_all((self._mode_frame,))
+        elif not trouble(feedback):
+            self._ik.reset(self._target)
+            self._latch.reset()
+            self._gripper_sent = (-1.0, 0)
+            self._phase = "engaged"
+
+    def _missing(self) -> str:
+        disabled = joint_words(disabled_joints(self.feedback))
+        if disabled:
+            return f"the motors of {disabled} stay disabled"
+        return grip_lost(self.feedback) or trouble(self.feedback) or "its last answer came late"
+
+    # -- commanding ----------------------------------------------------------------------------
+
+    def command(self, setpoint: NDArray[np.float64], now_ns: int) -> None:
+        """Send one setpoint (8,) to be reached now; without effect unless engaged."""
+        if self._phase != "engaged":
+            return
+        if not np.isfinite(setpoint).all():
+            self._fail("the setpoint is not finite", now_ns)
+            return
+        q, error_m = self._ik.step(setpoint)
+        if not np.isfinite(q).all() or error_m > MAX_IK_ERROR_M:
+            left = f"{1000 * error_m:.0f} mm away"
+            self._fail(f"the joints cannot follow the setpoint: {left}", now_ns)
+            return
+        self._target = np.clip(q, Q_LOWER, Q_UPPER)
+        taken = self._send_target()
+        self._refused_ticks = 0 if taken else self._refused_ticks + 1
+        if self._refused_ticks > MAX_REFUSED_TICKS:
+            self._fail("the CAN bus takes no frames", now_ns)
+            return
+        self._send_gripper(float(setpoint[7]), now_ns)
+
+    def _send_gripper(self, opening: float, now_ns: int) -> None:
+        opened = self._latch.decide(opening, now_ns)
+        if opened is None:
+            return
+        stroke_m = GRIPPER_STROKE_M if opened else 0.0
+        sent_m, sent_ns = self._gripper_sent
+        if stroke_m == sent_m and now_ns - sent_ns < GRIPPER_REFRESH_NS:
+            return
+        if self._bus.send(gripper_frame(stroke_m, self._effort_nm)):
+            self._gripper_sent = (stroke_m, now_ns)
+
+    def _send_target(self) -> bool:
+        return self._send_all(joint_target_frames(self._target))
+
+    def _send_all(self, frames: tuple[Frame, ...]) -> bool:
+        return all([self._bus.send(frame) for frame in frames])
+
+    # -- holding -------------------------------------------------------------------------------
+
+    def _fail(self, fault: str, now_ns: int) -> None:
+        """Latch a fault; an arm that listens to us is told to stay where it is."""
+        held = self._phase in ("engaged", "engaging")
+        self._phase, self._fault = "faulted", fault
+        fresh = now_ns - self.feedback.joints_ns <= FRESH_NS
+        # Old positions would be a motion; then the target that the arm has is the better hold.
+        if held and fresh and follows(self.feedback.status):
+            self._target = self._present()
+            self._hold_ticks = HOLD_TICKS
+
+    def close(self) -> None:
+        """Leave the arm in hold, enabled, and let go of the bus.
+
+        An arm at rest keeps its target, so that it does not sink; a moving one is told to stay
+        where it is.
+        """
+        if self._phase == "closed":
+            return
+        if self._phase == "engaged":
+            if float(np.abs(self.feedback.dq).max()) > REST_RAD_S:
+                self._target = self._present()
+            for _ in range(3):
+                self._send_target()
+        self._phase = "closed"
+        self._bus.close()

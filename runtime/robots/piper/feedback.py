@@ -1,0 +1,94 @@
+"""The newest of everything that the arm sends, and when it was received."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.runtime.robots.piper.protocol import (
+    ID_END_POSES,
+    ID_GRIPPER,
+    ID_JOINTS,
+    ID_LEADER,
+    ID_MOTORS,
+    ID_SPEEDS,
+    ID_STATUS,
+    JOINTS,
+    Frame,
+    GripperState,
+    Status,
+    decode_angles,
+    decode_end_pose,
+    decode_gripper,
+    decode_motor_flags,
+    decode_speed,
+    decode_status,
+)
+
+NEVER_NS = -1
+"""Stands in for the time of a frame that has not come yet."""
+
+
+class Feedback:
+    """Takes frames; a joint position is as old as the oldest of the three frames that make it."""
+
+    def __init__(self) -> None:
+        self.q: NDArray[np.float64] = np.zeros(JOINTS)
+        self.dq: NDArray[np.float64] = np.zeros(JOINTS)
+        self.end_pose: NDArray[np.float64] = np.zeros(6)
+        self.motor_flags = [0] * JOINTS
+        self.status: Status | None = None
+        self.gripper: GripperState | None = None
+        self.leader_seen = False
+        self.status_ns = NEVER_NS
+        self.gripper_ns = NEVER_NS
+        self._joint_ns = [NEVER_NS] * 3
+        self._pose_ns = [NEVER_NS] * 3
+        self._speed_ns = [NEVER_NS] * JOINTS
+        self._motor_ns = [NEVER_NS] * JOINTS
+
+    @property
+    def joints_ns(self) -> int:
+        """When the oldest part of ``q`` was received, or ``NEVER_NS``."""
+        return min(self._joint_ns)
+
+    @property
+    def speeds_ns(self) -> int:
+        """When the oldest part of ``dq`` was received, or ``NEVER_NS``."""
+        return min(self._speed_ns)
+
+    @property
+    def motors_ns(self) -> int:
+        """When the oldest of the motors' flags was received, or ``NEVER_NS``."""
+        return min(self._motor_ns)
+
+    @property
+    def pose_ns(self) -> int:
+        """When the oldest part of ``end_pose`` was received, or ``NEVER_NS``."""
+        return min(self._pose_ns)
+
+    def take(self, frame: Frame, now_ns: int) -> None:
+        """Take one frame; frames of other identifiers are ignored."""
+        id_, data = frame
+        if id_ in ID_JOINTS:
+            index = id_ - ID_JOINTS[0]
+            self.q[2 * index : 2 * index + 2] = decode_angles(data)
+            self._joint_ns[index] = now_ns
+        elif id_ in ID_SPEEDS:
+            index = id_ - ID_SPEEDS[0]
+            self.dq[index] = decode_speed(data)
+            self._speed_ns[index] = now_ns
+        elif id_ == ID_STATUS:
+            self.status, self.status_ns = decode_status(data), now_ns
+        elif id_ in ID_MOTORS:
+            index = id_ - ID_MOTORS[0]
+            self.motor_flags[index] = decode_motor_flags(data)
+            self._motor_ns[index] = now_ns
+        elif id_ == ID_GRIPPER:
+            self.gripper, self.gripper_ns = decode_gripper(data), now_ns
+        elif id_ in ID_END_POSES:
+            index = id_ - ID_END_POSES[0]
+            self.end_pose[2 * index : 2 * index + 2] = decode_end_pose(index, data)
+            self._pose_ns[index] = now_ns
+        elif id_ in ID_LEADER:
+            self.leader_seen = True

@@ -1,0 +1,30 @@
+"""The limits shipped for the PiPER.
+
+The maker gives a reach of 0.626 m, 180 to 225 deg/s a joint and, as the firmware's default,
+5 rad/s2 a joint: at half a metre that is 2.5 m/s2, so the envelope asks for less than the Franka's.
+"""
+
+from __future__ import annotations
+
+from dvla.runtime.limits import ArmLimits, CartesianLimits, Workspace
+
+PIPER_LIMITS = ArmLimits(
+    envelope=CartesianLimits(
+        linear_velocity=0.6,
+        linear_acceleration=2.5,
+        linear_jerk=80.0,
+        angular_velocity=1.5,
+        angular_acceleration=6.0,
+        angular_jerk=200.0,
+    ),
+    shaper=CartesianLimits(
+        linear_velocity=0.55,
+        linear_acceleration=2.2,
+        linear_jerk=50.0,
+        angular_velocity=1.35,
+        angular_acceleration=5.0,
+        angular_jerk=130.0,
+    ),
+    workspace=Workspace(lower=(0.10, -0.35, 0.005), upper=(0.55, 0.35, 0.50)),
+)
+"""Every corner of the workspace is within reach of the TCP; in which attitudes, IK finds out."""

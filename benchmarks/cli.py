@@ -1,13 +1,15 @@
-"""``dvla-bench``: measure closed loops."""
+"""``dvla-bench``: measure latency, loops and streams, alone and closed."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import msgspec
 import tyro
 
+from dvla.benchmarks import commands
 from dvla.engines.cli_errors import run_main
 from dvla.engines.errors import UsageError
 from dvla.runtime.config import SchedulerConfig
@@ -119,21 +121,30 @@ def _command(cell: object, workers: int) -> str:
 
 def about() -> None:
     """Print what this machine is, as every report records it."""
-    from dvla.runtime.machine import describe_machine
+    from dvla.benchmarks.report.machine import describe_bench_machine
 
-    print(msgspec.json.format(msgspec.json.encode(describe_machine()), indent=1).decode())
+    print(msgspec.json.format(msgspec.json.encode(describe_bench_machine()), indent=1).decode())
 
 
 def _body() -> None:
     tyro.extras.subcommand_cli_from_dict(
-        {"dom": dom, "machine": about},
+        {
+            "latency": commands.latency,
+            "servo": commands.servo,
+            "stream": commands.stream,
+            "dom": dom,
+            "machine": about,
+        },
         prog="dvla-bench",
-        description="Measure closed loops; every report names the machine and the command.",
+        description="Measure; every report names the machine, the command and what was computed.",
     )
 
 
 def main() -> None:
     """Run ``dvla-bench``."""
+    # Threads of torch that spin at every barrier would take the cores from the subject that runs
+    # next. OpenMP reads this when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(run_main(_body))
 
 

@@ -1,0 +1,1 @@
+"""Latency of inference: per part and end to end, against peers in alternation."""

@@ -1,0 +1,70 @@
+"""An engine of a bundle as a subject: end to end, and what each of its graphs took."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.benchmarks.fixtures import Case
+from dvla.benchmarks.report.schema import DENOISE, END_TO_END, VISION_PREFIX
+from dvla.engines.registry import engine_class
+from dvla.runtime.policy import Policy
+
+
+class EngineSubject:
+    """A loaded policy on one backend.
+
+    Args:
+        bundle: folder of the bundle.
+        backend: name of the backend.
+        case: what every run computes.
+        threads: of one inference.
+    """
+
+    def __init__(self, policy: Policy, backend: str, case: Case, threads: int) -> None:
+        self.name = backend
+        self.is_peer = False
+        self.threads = threads
+        self._policy = policy
+        self._case = case
+        self.actions: NDArray[np.float32] | None = None
+
+    @property
+    def policy(self) -> Policy:
+        """The loaded policy."""
+        return self._policy
+
+    @property
+    def precision(self) -> str:
+        """The number formats of the bundle's parts, one word where they agree."""
+        formats = sorted(set(self._policy.bundle.manifest.precision.values()))
+        return "+".join(formats)
+
+    @property
+    def description(self) -> str:
+        """Library, version, device and options."""
+        identity = engine_class(self.name).identity()
+        options = ", ".join(f"{key} {value}" for key, value in sorted(identity.options.items()))
+        return (
+            f"{identity.backend} {identity.version} on {identity.device} ({identity.capability}), "
+            f"{self.precision}, {options or 'no options'}, idle threads sleep"
+        )
+
+    def run(self) -> dict[str, float]:
+        """Infer once; return seconds by part."""
+        started_s = time.perf_counter()
+        chunk = self._policy.predict(self._case.observation, noise=self._case.noise)
+        end_to_end_s = time.perf_counter() - started_s
+        self.actions = chunk.actions
+        pipeline = self._policy.pipeline
+        return {
+            VISION_PREFIX: pipeline.prefix.last_run_s,
+            DENOISE: pipeline.denoise.last_run_s,
+            END_TO_END: end_to_end_s,
+        }
+
+    def close(self) -> None:
+        """Free the engines."""
+        self._policy.close()

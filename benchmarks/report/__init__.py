@@ -1,0 +1,1 @@
+"""Reports of ``dvla-bench``: their schema, their statistics and their page."""

@@ -1,0 +1,279 @@
+"""What a benchmark ran on: the machine manifest, the container's limits, and who else was busy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+
+from dvla.runtime.machine import Machine, describe_machine
+
+FLAGS = (
+    "avx2", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_tile",
+    "amx_bf16", "amx_int8", "asimd", "asimdhp", "asimddp", "bf16", "i8mm", "sve", "sve2",
+)  # fmt: skip
+LIBRARIES = ("torch", "openvino", "onnx", "tensorrt", "tensorrt_rtx", "pycuda", "triton")
+_TOOL_TIMEOUT_S = 10.0
+_BUSY_SHARE = 0.05
+_BUSY_STEAL = 0.02
+
+
+class Gpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One GPU as its driver describes it; clocks and memory with their units."""
+
+    name: str
+    driver: str
+    memory: str
+    sm_clock: str
+    memory_clock: str
+    power_limit: str
+
+
+class BenchMachine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a benchmark ran.
+
+    Attributes:
+        base: the manifest that runs record too.
+        flags: instruction sets that inference uses, of those the CPU has.
+        last_level_cache_bytes: of one core's view; 0 when unknown.
+        max_mhz: highest clock that the governor may choose; 0 when unknown.
+        cpu_limit_cores: what the container grants, or None without a limit.
+        memory_limit_bytes: of the container, or None without a limit.
+        power_mode: of a board or laptop, "unknown" where nothing says.
+        gpus: of the NVIDIA driver.
+        libraries: versions of optional backends; ``base`` has those of the base install.
+    """
+
+    base: Machine
+    flags: tuple[str, ...]
+    last_level_cache_bytes: int
+    max_mhz: float
+    cpu_limit_cores: float | None
+    memory_limit_bytes: int | None
+    power_mode: str
+    gpus: tuple[Gpu, ...]
+    libraries: dict[str, str]
+
+
+class Activity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much of the machine the benchmark had.
+
+    Attributes:
+        load_before / load_after: load average over one minute; the second includes the benchmark.
+        other_cores: cores that other programs used meanwhile; None where the kernel does not say.
+        steal_share: share of the time that the hypervisor gave to others; None likewise.
+        busy: the timings are not the machine's alone.
+        text: the same as a sentence.
+    """
+
+    load_before: float
+    load_after: float
+    other_cores: float | None
+    steal_share: float | None
+    busy: bool
+    text: str
+
+
+def describe_bench_machine(root: Path = Path("/")) -> BenchMachine:
+    """Return this machine's manifest; unknown parts are told as such, never raised.
+
+    Args:
+        root: where the kernel's files lie.
+    """
+    group = _cgroup(root)
+    return BenchMachine(
+        base=describe_machine(),
+        flags=_flags(root),
+        last_level_cache_bytes=_last_level_cache_bytes(root),
+        max_mhz=_number(root / "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq") / 1e3,
+        cpu_limit_cores=cpu_limit_cores(root, group),
+        memory_limit_bytes=memory_limit_bytes(root, group),
+        power_mode=_power_mode(root),
+        gpus=_gpus(),
+        libraries=_versions(),
+    )
+
+
+def cpu_limit_cores(root: Path, group: str) -> float | None:
+    """Return the cores that the control group grants, of version 2 or 1."""
+    for folder in (root / "sys/fs/cgroup" / group, root / "sys/fs/cgroup"):
+        words = _text(folder / "cpu.max").split()
+        if len(words) == 2 and words[0].isdigit():
+            return int(words[0]) / int(words[1])
+    quota = _number(root / "sys/fs/cgroup/cpu/cpu.cfs_quota_us")
+    period = _number(root / "sys/fs/cgroup/cpu/cpu.cfs_period_us")
+    return quota / period if quota > 0 and period > 0 else None
+
+
+def memory_limit_bytes(root: Path, group: str) -> int | None:
+    """Return the memory that the control group grants, of version 2 or 1."""
+    for folder in (root / "sys/fs/cgroup" / group, root / "sys/fs/cgroup"):
+        word = _text(folder / "memory.max").strip()
+        if word.isdigit():
+            return int(word)
+    limit = int(_number(root / "sys/fs/cgroup/memory/memory.limit_in_bytes"))
+    # Version 1 says "unlimited" with a number close to 2**63.
+    return limit if 0 < limit < 1 << 60 else None
+
+
+class ActivityMeter:
+    """Measures from its making to ``stop`` how much of the machine others used."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._root = root
+        self._load_before = os.getloadavg()[0]
+        self._before = _cpu_ticks(root)
+        self._own_before_s = _own_cpu_s()
+
+    def stop(self) -> Activity:
+        """Return the activity since the meter was made."""
+        after, own_s = _cpu_ticks(self._root), _own_cpu_s() - self._own_before_s
+        cores = len(os.sched_getaffinity(0))
+        if self._before is None or after is None:
+            return judge_activity(self._load_before, os.getloadavg()[0], cores, None, None)
+        total, busy, steal = (b - a for a, b in zip(self._before, after, strict=True))
+        if total <= 0:
+            return judge_activity(self._load_before, os.getloadavg()[0], cores, None, None)
+        ticks_per_s = os.sysconf("SC_CLK_TCK")
+        all_cores = os.cpu_count() or cores
+        other = max(0.0, busy / ticks_per_s - own_s) / (total / ticks_per_s / all_cores)
+        return judge_activity(
+            self._load_before, os.getloadavg()[0], cores, round(other, 3), round(steal / total, 4)
+        )
+
+
+def judge_activity(
+    load_before: float,
+    load_after: float,
+    cores: int,
+    other_cores: float | None,
+    steal_share: float | None,
+) -> Activity:
+    """Say whether a machine was busy with something else."""
+    busy_others = other_cores is not None and other_cores > _BUSY_SHARE * cores
+    busy_steal = steal_share is not None and steal_share > _BUSY_STEAL
+    busy_load = other_cores is None and load_before > 0.5 * cores
+    parts = [f"load average {load_before:.2f} before and {load_after:.2f} after"]
+    if other_cores is not None:
+        parts.append(f"other programs used {other_cores:.2f} of {cores} cores meanwhile")
+    if steal_share is not None:
+        parts.append(f"the hypervisor took {100 * steal_share:.1f} %")
+    busy = busy_others or busy_steal or busy_load
+    verdict = "The machine was BUSY" if busy else "The machine was quiet"
+    return Activity(
+        load_before=round(load_before, 2),
+        load_after=round(load_after, 2),
+        other_cores=other_cores,
+        steal_share=steal_share,
+        busy=busy,
+        text=f"{verdict}: {', '.join(parts)}.",
+    )
+
+
+def _cpu_ticks(root: Path) -> tuple[int, int, int] | None:
+    """Return all, busy and stolen ticks of all CPUs since boot."""
+    words = _text(root / "proc/stat").split("\n")[0].split()
+    if len(words) < 9 or words[0] != "cpu":
+        return None
+    user, nice, system, idle, iowait, irq, softirq, steal = map(int, words[1:9])
+    busy = user + nice + system + irq + softirq
+    return busy + idle + iowait + steal, busy, steal
+
+
+def _own_cpu_s() -> float:
+    """Return the CPU time of this process and of its children that have ended [s]."""
+    return sum(os.times()[:4])
+
+
+def _flags(root: Path) -> tuple[str, ...]:
+    for line in _text(root / "proc/cpuinfo").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            present = set(value.split())
+            return tuple(flag for flag in FLAGS if flag in present)
+    return ()
+
+
+def _last_level_cache_bytes(root: Path) -> int:
+    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+    sizes = [0]
+    for index in (root / "sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+        text = _text(index).strip()
+        if text[:-1].isdigit() and text[-1] in units:
+            sizes.append(int(text[:-1]) * units[text[-1]])
+    return max(sizes)
+
+
+def _cgroup(root: Path) -> str:
+    """Return this process's group in the version 2 hierarchy, relative to its root."""
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        if line.startswith("0::"):
+            return line[3:].strip("/ ")
+    return ""
+
+
+def _power_mode(root: Path) -> str:
+    told = _tool("nvpmodel", "-q")
+    if told:
+        return " ".join(told.split())
+    return _text(root / "sys/firmware/acpi/platform_profile").strip() or "unknown"
+
+
+def _gpus() -> tuple[Gpu, ...]:
+    fields = "name,driver_version,memory.total,clocks.sm,clocks.mem,power.limit"
+    told = _tool("nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader")
+    rows = [[word.strip() for word in line.split(",")] for line in told.splitlines()]
+    return tuple(
+        Gpu(
+            name=row[0],
+            driver=row[1],
+            memory=row[2],
+            sm_clock=row[3],
+            memory_clock=row[4],
+            power_limit=row[5],
+        )
+        for row in rows
+        if len(row) == 6
+    )
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _tool(name: str, *arguments: str) -> str:
+    """Return what a tool of the system prints, or nothing where it is missing or fails."""
+    path = shutil.which(name)
+    if path is None:
+        return ""
+    try:
+        done = subprocess.run(
+            [path, *arguments], capture_output=True, text=True, timeout=_TOOL_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _number(path: Path) -> float:
+    try:
+        return float(_text(path))
+    except ValueError:
+        return 0.0

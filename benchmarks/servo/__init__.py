@@ -1,0 +1,1 @@
+"""Jitter of the servo loop, beside a bare C loop."""

@@ -1,0 +1,88 @@
+"""One call of ``dvla-bench``: what every report says besides its measurements."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+import msgspec
+
+import dvla
+from dvla.benchmarks.report.machine import ActivityMeter, describe_bench_machine
+from dvla.benchmarks.report.schema import BenchReport
+from dvla.benchmarks.report.store import write_atomically, write_report
+from dvla.benchmarks.report.text import report_text
+from dvla.engines.errors import UsageError
+
+
+def say(line: str) -> None:
+    """Print a line of progress where it does not mix with results."""
+    print(line, file=sys.stderr, flush=True)
+
+
+class Session:
+    """Makes a report: machine and activity around whatever is measured.
+
+    Args:
+        command: that makes the same report again, without paths of this machine.
+    """
+
+    def __init__(self, command: str) -> None:
+        self._command = command
+        self._started_utc = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self._machine = describe_bench_machine()
+        self._meter = ActivityMeter()
+
+    def restart_meter(self) -> None:
+        """Begin to measure the activity again, after preparations that are not measured."""
+        self._meter = ActivityMeter()
+
+    def finish(self, report: Callable[[BenchReport], BenchReport]) -> BenchReport:
+        """Return the report; ``report`` adds the results."""
+        return report(
+            BenchReport(
+                dvla_version=dvla.__version__,
+                command=self._command,
+                started_utc=self._started_utc,
+                machine=self._machine,
+                activity=self._meter.stop(),
+            )
+        )
+
+
+def deliver(report: BenchReport, out: Path | None, json: bool) -> None:
+    """Write a report and print it: as text, or the whole of it as JSON."""
+    if out is not None:
+        write_report(out, report)
+        write_page(out.with_suffix(".html"), report)
+        say(f"report: {out} and {out.with_suffix('.html')}")
+    if json:
+        print(msgspec.json.encode(report).decode())
+    else:
+        print(report_text(report))
+
+
+def write_page(path: Path, *reports: BenchReport) -> None:
+    """Write the page of some reports."""
+    from dvla.benchmarks.report.page import page_html
+
+    write_atomically(path, page_html(reports).encode())
+
+
+def positive(flag: str, value: float, low: float = 1, high: float = 1e6) -> None:
+    """Raise a UsageError unless a flag's value is within its bounds."""
+    if not low <= value <= high:
+        raise UsageError(
+            f"{flag} is out of bounds", got=f"{value:g}", expected=f"{low:g} to {high:g}"
+        )
+
+
+def threads_of(asked: int | None) -> int:
+    """Return the threads of every subject: all cores that this process may use, unless asked."""
+    cores = len(os.sched_getaffinity(0))
+    if asked is not None:
+        positive("--threads", asked, 1, 4096)
+    return cores if asked is None else asked

@@ -10,7 +10,7 @@ import msgspec
 from dvla.engines.cache import EngineKey
 from dvla.engines.tensors import GraphSpec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 EngineStatus = Literal["verified", "compiled, not run", "failed"]
 
 
@@ -120,6 +120,21 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     latency_s: float
 
 
+class StepsCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far another number of Euler steps leads from the checkpoint's own actions.
+
+    Both are the fp32 torch model's, so that it is the error of the sampler alone.
+
+    Attributes:
+        num_steps: of this bundle; ``checkpoint_steps`` of the checkpoint.
+        columns: difference per action column over all cases of the verification.
+    """
+
+    num_steps: int
+    checkpoint_steps: int
+    columns: tuple[ColumnError, ...]
+
+
 class EngineRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One engine that the bundle offers, and whether it ever ran and was right."""
 
@@ -142,6 +157,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         graphs: the declared tensors of every graph, ``onnx/<name>.onnx``.
         files: every file that is checked when the bundle is loaded.
         engines: what may run it.
+        steps_cost: what ``--steps`` costs; absent with the checkpoint's own number of steps.
     """
 
     schema_version: int
@@ -154,3 +170,4 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     graphs: tuple[GraphSpec, ...]
     files: tuple[FileRecord, ...]
     engines: tuple[EngineRecord, ...] = ()
+    steps_cost: StepsCost | None = None

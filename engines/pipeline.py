@@ -29,6 +29,11 @@ class ActionPipeline:
     def __init__(self, prefix: Engine, denoise: Engine) -> None:
         self.prefix = prefix
         self.denoise = denoise
+        self._unguided: dict[str, NDArray[Any]] = {
+            spec.name: spec.empty()
+            for spec in denoise.graph.inputs
+            if spec.name in ("prev_actions", "prev_weight")
+        }
 
     @classmethod
     def of_bundle(
@@ -66,6 +71,8 @@ class ActionPipeline:
         token_mask: NDArray[np.bool_],
         state: NDArray[np.float32],
         noise: NDArray[np.float32],
+        prev_actions: NDArray[np.float32] | None = None,
+        prev_weight: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """Run one inference.
 
@@ -75,6 +82,10 @@ class ActionPipeline:
             token_mask: (max_length,) bool, true where a token is.
             state: (S,) float32, the newest, physical units.
             noise: (H, max_action_dim) float32; it is read only.
+            prev_actions: (H, A) float32, the future of the previous chunk in the units of the
+                result, which guides the sampling.
+            prev_weight: (H,) float32 in [0, 1], how much. Without the two, all weights are zero,
+                which is the plain sampler.
 
         Returns:
             (H, A) float32, physical units; offsets where the policy predicts offsets.
@@ -82,7 +93,8 @@ class ActionPipeline:
         cache: dict[str, NDArray[Any]] = self.prefix.run(
             {"frames": frames, "token_ids": token_ids, "token_mask": token_mask, "state": state}
         )
-        actions: NDArray[np.float32] = self.denoise.run(
-            {**cache, "token_mask": token_mask, "noise": noise}
-        )["actions"]
+        inputs = self._unguided | cache | {"token_mask": token_mask, "noise": noise}
+        if prev_actions is not None and prev_weight is not None:
+            inputs |= {"prev_actions": prev_actions, "prev_weight": prev_weight}
+        actions: NDArray[np.float32] = self.denoise.run(inputs)["actions"]
         return actions

@@ -28,6 +28,7 @@ from dvla.engines.manifest import (
     EngineRecord,
     Manifest,
     Source,
+    StepsCost,
     Verification,
 )
 from dvla.engines.pipeline import ActionPipeline
@@ -46,7 +47,9 @@ from dvla.export.reference import (
     save_reference,
     synthetic_inputs,
     with_actions,
+    with_guided_case,
 )
+from dvla.export.steps import check_steps, steps_cost, with_steps
 from dvla.runtime.tokenizer import PromptEncoder, find_tokenizer
 
 # Graphs, reference and tokenizer together, relative to the checkpoint's weights in float32.
@@ -63,6 +66,7 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         camera_size: WIDTHxHEIGHT of the frames; the checkpoint's own size when not given.
         observations: recorded observations for the gate; synthetic ones when not given.
         overwrite: replace a bundle of the same name.
+        steps: Euler steps of the denoise graph; the checkpoint's own number when not given.
     """
 
     backend: str = "onnxruntime"
@@ -70,6 +74,7 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     camera_size: str | None = None
     observations: Path | None = None
     overwrite: bool = False
+    steps: int | None = None
 
 
 class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,12 +85,14 @@ class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
         backend: the engine that was verified.
         verification: its errors.
         eager_s: median duration of one inference of the torch model [s]; absent without torch.
+        steps_cost: what another number of Euler steps than the checkpoint's own costs.
     """
 
     bundle: Path
     backend: str
     verification: Verification
     eager_s: float | None = None
+    steps_cost: StepsCost | None = None
 
 
 def export_bundle(
@@ -98,11 +105,13 @@ def export_bundle(
         ExportMismatch: the engine's actions are not the model's; nothing is written.
     """
     engine = engine_class(options.backend)
+    check_steps(options.steps)
     _require_libraries()
     refuse_existing(output, options.overwrite)
     asked = parse_camera_size(options.camera_size) if options.camera_size else None
     with progress.stage("checkpoint"):
-        checkpoint = load_checkpoint(model)
+        trained = load_checkpoint(model)
+    checkpoint = with_steps(trained, options.steps)
     config = checkpoint.config
     camera = asked or default_camera_size(config)
     facts = policy_facts(config, checkpoint.arch, camera)
@@ -117,6 +126,7 @@ def export_bundle(
     _require_space(output, checkpoint)
     policy = build_policy(checkpoint)
     statistics = normalisation(policy)
+    inputs = with_guided_case(inputs, statistics)
 
     with new_bundle(output, overwrite=options.overwrite) as building:
         onnx = building / "onnx"
@@ -126,6 +136,7 @@ def export_bundle(
         with progress.stage(f"reference: torch on {len(inputs.frames)} {inputs.source} frames"):
             reference, eager_s = with_actions(inputs, policy)
             save_reference(building / REFERENCE_NAME, reference)
+            cost = steps_cost(reference, policy, trained.config.num_steps, facts)
         with progress.stage("hashes"):
             files = file_records(building)
             source_sha256 = sha256_file(checkpoint.source)
@@ -143,11 +154,16 @@ def export_bundle(
             precision=dict.fromkeys(("vision", "prefix", "denoise"), "fp32"),
             graphs=graphs,
             files=files,
+            steps_cost=cost,
         )
         verification = _verify(Bundle(path=building, manifest=manifest), engine, progress)
         require_passed(verification, options.backend)
     return ExportReport(
-        bundle=output, backend=options.backend, verification=verification, eager_s=eager_s
+        bundle=output,
+        backend=options.backend,
+        verification=verification,
+        eager_s=eager_s,
+        steps_cost=cost,
     )
 
 
@@ -167,7 +183,12 @@ def verify_bundle(path: Path, backend: str, progress: Progress) -> ExportReport:
         bundle.check_files()
     verification = _verify(bundle, engine, progress)
     require_passed(verification, backend)
-    return ExportReport(bundle=path, backend=backend, verification=verification)
+    return ExportReport(
+        bundle=path,
+        backend=backend,
+        verification=verification,
+        steps_cost=bundle.manifest.steps_cost,
+    )
 
 
 def _verify(bundle: Bundle, engine: type[Engine], progress: Progress) -> Verification:

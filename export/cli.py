@@ -17,6 +17,7 @@ from dvla.engines.registry import check_backend_name
 from dvla.export.progress import Progress, folder_bytes, size_text
 
 if TYPE_CHECKING:
+    from dvla.engines.manifest import StepsCost
     from dvla.export.build import ExportReport
 
 Flag = tyro.conf.FlagCreatePairsOff[bool]
@@ -29,6 +30,7 @@ def command(
     tokenizer: Path | None = None,
     camera_size: str | None = None,
     observations: Path | None = None,
+    steps: int | None = None,
     overwrite: Flag = False,
     verify: Flag = False,
     json: Flag = False,
@@ -51,6 +53,8 @@ def command(
             the Hugging Face cache.
         camera_size: WIDTHxHEIGHT of the frames in pixels; the checkpoint's own when not given.
         observations: .npz of recorded observations to compare on; synthetic ones when not given.
+        steps: Euler steps of the denoising; the checkpoint's own number when not given. Fewer are
+            faster; what that costs in accuracy is measured and reported.
         overwrite: replace the bundle when it exists.
         verify: of a bundle: verify it here. Of a checkpoint: after the export, verify the finished
             bundle once more from the disk, as a robot will load it.
@@ -79,6 +83,7 @@ def command(
             camera_size=camera_size,
             observations=observations,
             overwrite=overwrite,
+            steps=steps,
         )
         target = output or Path(f"{model.resolve().name}.bundle")
         report = export_bundle(model, target, options, progress)
@@ -124,9 +129,23 @@ def summary_lines(report: ExportReport) -> list[str]:
     speed = f"One inference takes {found.latency_s:.3f} s"
     if report.eager_s is not None:
         speed += f" ({report.eager_s / found.latency_s:.2f} x as fast as torch)"
+    if report.steps_cost is not None:
+        lines.append(steps_line(report.steps_cost))
     size = size_text(folder_bytes(report.bundle))
     lines += [f"{speed}.", f"Verified: {report.bundle} ({size})"]
     return lines
+
+
+def steps_line(cost: StepsCost) -> str:
+    """Return what another number of Euler steps costs, column by column."""
+    columns = ", ".join(
+        f"{column.name} {column.max_error:.2g}{'' if column.units == '-' else ' ' + column.units}"
+        for column in cost.columns
+    )
+    return (
+        f"{cost.num_steps} steps instead of the checkpoint's {cost.checkpoint_steps} change the "
+        f"actions by up to: {columns}."
+    )
 
 
 def print_plain(report: ExportReport) -> None:

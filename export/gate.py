@@ -52,6 +52,8 @@ def verify(
                 reference.token_mask[case],
                 reference.state[case],
                 reference.noise[case],
+                reference.prev_actions[case],
+                reference.prev_weight[case],
             )
         )
         durations_s.append(time.perf_counter() - started_s)
@@ -77,7 +79,21 @@ def compare(
     rounding = _ROUNDING_ULPS * np.finfo(np.float32).eps * np.abs(wanted).max(axis=(0, 1))
     in_network_units = np.maximum(error - rounding, 0.0) / std
     normalised = _worst_relative(in_network_units, np.abs(wanted - mean) / std)
-    columns = tuple(
+    return Verification(
+        frames=reference.source,
+        cases=len(reference),
+        relative_error=relative,
+        normalised_error=normalised,
+        limit=limit,
+        columns=column_errors(error, facts),
+        passed=relative <= limit and normalised <= limit,
+        latency_s=latency_s,
+    )
+
+
+def column_errors(error: NDArray[np.float64], facts: PolicyFacts) -> tuple[ColumnError, ...]:
+    """Return the errors of each action column of absolute differences (N, H, A)."""
+    return tuple(
         ColumnError(
             name=name,
             units=units,
@@ -87,16 +103,6 @@ def compare(
         for column, (name, units) in enumerate(
             zip(facts.action_names, facts.action_units, strict=True)
         )
-    )
-    return Verification(
-        frames=reference.source,
-        cases=len(reference),
-        relative_error=relative,
-        normalised_error=normalised,
-        limit=limit,
-        columns=columns,
-        passed=relative <= limit and normalised <= limit,
-        latency_s=latency_s,
     )
 
 

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dvla.engines.tensors import GraphSpec
+from dvla.export.model.flow import flow_times
 from dvla.export.model.normalize import EPS
 from dvla.export.model.policy import DynamicVla
 from dvla.export.prefix_graph import PrefixGraph, prefix_spec
@@ -63,14 +65,19 @@ def write_denoise(policy: DynamicVla, action_units: tuple[str, ...], folder: Pat
     """Unroll ``step.onnx`` into ``denoise.onnx`` beside it and return its declaration."""
     import onnx
 
-    statistics = policy.unnormalize_outputs.buffer_action
     step = onnx.load(str(folder / "step.onnx"), load_external_data=False)
-    scale = (statistics.std + EPS).numpy().astype(np.float32)
-    offset = statistics.mean.numpy().astype(np.float32)
-    denoise = unroll_denoise(step, time_biases(policy), scale, offset)
+    times = flow_times(policy.config.num_steps)
+    denoise = unroll_denoise(step, time_biases(policy), times, *action_statistics(policy))
     onnx.save(denoise, str(folder / "denoise.onnx"))
     onnx.checker.check_model(str(folder / "denoise.onnx"))
     return denoise_spec(policy, action_units)
+
+
+def action_statistics(policy: DynamicVla) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return scale and offset (A,) that bring the network's actions to physical units."""
+    statistics = policy.unnormalize_outputs.buffer_action
+    scale = (statistics.std + EPS).numpy().astype(np.float32)
+    return scale, statistics.mean.numpy().astype(np.float32)
 
 
 def export_module(module: nn.Module, spec: GraphSpec, folder: Path) -> None:

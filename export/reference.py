@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvla.engines.errors import BundleError, UsageError
-from dvla.engines.manifest import PolicyFacts
+from dvla.engines.manifest import Normalisation, PolicyFacts
 from dvla.export.model.policy import DynamicVla
-from dvla.export.torch_ import torch
+from dvla.export.torch_ import F, Tensor, torch
 
 FrameSource = Literal["synthetic", "recorded"]
 SYNTHETIC_CASES = 4
 _ARRAYS = ("frames", "token_ids", "token_mask", "state", "noise")
+_RESULTS = ("prev_actions", "prev_weight", "actions")
 _BLOCK_PIXELS = 16
 
 
@@ -35,6 +36,8 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
         token_ids: (N, max_length) int64; token_mask: (N, max_length) bool.
         state: (N, S) float32, the newest.
         noise: (N, H, max_action_dim) float32.
+        prev_actions: (N, H, A) float32, the future of a previous chunk in the units of ``actions``.
+        prev_weight: (N, H) float32 in [0, 1], how much it guides; zero of a plain case.
         actions: (N, H, A) float32 as the denoise graph gives them: physical units, before the state
             is added to offsets (adding it would hide their error behind larger numbers).
     """
@@ -45,6 +48,8 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     token_mask: NDArray[np.bool_]
     state: NDArray[np.float32]
     noise: NDArray[np.float32]
+    prev_actions: NDArray[np.float32]
+    prev_weight: NDArray[np.float32]
     actions: NDArray[np.float32]
 
     def __len__(self) -> int:
@@ -80,8 +85,29 @@ def synthetic_inputs(facts: PolicyFacts, cases: int = SYNTHETIC_CASES) -> Refere
         token_mask=token_mask,
         state=state,
         noise=noise,
+        prev_actions=np.zeros((cases, facts.chunk_size, len(facts.action_names)), np.float32),
+        prev_weight=np.zeros((cases, facts.chunk_size), np.float32),
         actions=np.empty((0, facts.chunk_size, len(facts.action_names)), np.float32),
     )
+
+
+def with_guided_case(inputs: Reference, normalisation: Normalisation) -> Reference:
+    """Return the inputs and their last case once more, now guided by a made-up previous chunk.
+
+    Its weights are all of [0, 1]: one for the first third of the chunk, falling over the second,
+    zero for the third.
+    """
+    random = np.random.Generator(np.random.PCG64(len(inputs.frames)))
+    horizon, width = inputs.prev_actions.shape[1:]
+    drawn = random.standard_normal((horizon, width)) * normalisation.action_std
+    weight = np.clip(2.0 - 3.0 * np.arange(horizon) / max(1, horizon - 1), 0.0, 1.0)
+    repeated = {
+        name: np.concatenate([getattr(inputs, name), getattr(inputs, name)[-1:]])
+        for name in (*_ARRAYS, "prev_actions", "prev_weight")
+    }
+    repeated["prev_actions"][-1] = drawn + normalisation.action_mean
+    repeated["prev_weight"][-1] = weight
+    return msgspec.structs.replace(inputs, **repeated)
 
 
 def _blocks(random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -93,11 +119,18 @@ def _blocks(random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.u
     return (blocks + random.integers(0, 32, shape)).astype(np.uint8)
 
 
-def with_actions(inputs: Reference, policy: DynamicVla) -> tuple[Reference, float]:
+def with_actions(
+    inputs: Reference, policy: DynamicVla, num_steps: int | None = None
+) -> tuple[Reference, float]:
     """Let the torch model act on every case.
 
     Prompts go in without their padding, as the model was trained, so that the gate also shows that
     padding changes nothing.
+
+    Args:
+        inputs: the cases.
+        policy: the model.
+        num_steps: Euler steps; the policy's own when not given.
 
     Returns:
         The reference with actions, and the median duration of one eager inference [s].
@@ -105,13 +138,15 @@ def with_actions(inputs: Reference, policy: DynamicVla) -> tuple[Reference, floa
     actions, durations_s = [], []
     for case in range(len(inputs.frames)):
         started_s = time.perf_counter()
-        actions.append(_eager_actions(inputs, policy, case))
+        actions.append(_eager_actions(inputs, policy, case, num_steps))
         durations_s.append(time.perf_counter() - started_s)
     filled = msgspec.structs.replace(inputs, actions=np.stack(actions))
     return filled, float(np.median(durations_s))
 
 
-def _eager_actions(inputs: Reference, policy: DynamicVla, case: int) -> NDArray[np.float32]:
+def _eager_actions(
+    inputs: Reference, policy: DynamicVla, case: int, num_steps: int | None
+) -> NDArray[np.float32]:
     """Return the torch model's actions (H, A) of one case."""
     mask = inputs.token_mask[case]
     keys = policy.config.image_keys
@@ -126,14 +161,31 @@ def _eager_actions(inputs: Reference, policy: DynamicVla, case: int) -> NDArray[
         )
         cache = policy.prefix_cache(embedded, prefix)
         noise = torch.from_numpy(inputs.noise[case])[None]
-        actions = policy.unnormalize_actions(policy.sample_actions(cache, prefix, noise))
+        sampled = policy.sample_actions(
+            cache, prefix, noise, num_steps=num_steps, **_guide_of(inputs, policy, case)
+        )
+        actions = policy.unnormalize_actions(sampled)
     row: NDArray[np.float32] = actions[0].numpy()
     return row
 
 
+def _guide_of(inputs: Reference, policy: DynamicVla, case: int) -> dict[str, Tensor]:
+    """Return the guide of a case as the torch sampler takes it; none of a plain case."""
+    weight = inputs.prev_weight[case]
+    if not weight.any():
+        return {}
+    statistics = policy.unnormalize_outputs.buffer_action
+    target = statistics.normalize(torch.from_numpy(inputs.prev_actions[case])[None])
+    padding = policy.config.max_action_dim - target.shape[-1]
+    return {
+        "prev_actions": F.pad(target, (0, padding)),
+        "prev_weight": torch.from_numpy(weight)[None],
+    }
+
+
 def save_reference(path: Path, reference: Reference) -> None:
     """Write a reference as one compressed file of arrays."""
-    arrays = {name: getattr(reference, name) for name in (*_ARRAYS, "actions")}
+    arrays = {name: getattr(reference, name) for name in (*_ARRAYS, *_RESULTS)}
     with path.open("wb") as file:
         np.savez_compressed(file, source=np.array(reference.source), **arrays)
 
@@ -144,7 +196,7 @@ def load_reference(path: Path) -> Reference:
         with np.load(path, allow_pickle=False) as arrays:
             return Reference(
                 source=msgspec.convert(str(arrays["source"]), FrameSource),
-                **{name: arrays[name] for name in (*_ARRAYS, "actions")},
+                **{name: arrays[name] for name in (*_ARRAYS, *_RESULTS)},
             )
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise BundleError(
@@ -155,7 +207,7 @@ def load_reference(path: Path) -> Reference:
 
 
 def load_recorded_inputs(path: Path, facts: PolicyFacts) -> Reference:
-    """Read recorded observations, an ``.npz`` of the arrays of ``Reference`` but ``actions``.
+    """Read recorded observations, an ``.npz`` of the observations' arrays and noise.
 
     Raises:
         UsageError: the file cannot be read, or an array does not have the policy's shape.
@@ -178,4 +230,8 @@ def load_recorded_inputs(path: Path, facts: PolicyFacts) -> Reference:
                 got=f"{array.dtype}{list(array.shape)}",
                 expected=f"{like.dtype}[cases, {', '.join(map(str, like.shape[1:]))}]",
             )
-    return Reference(source="recorded", actions=shapes.actions, **found)
+    plain = {
+        name: np.repeat(getattr(shapes, name), len(found["frames"]), axis=0)
+        for name in ("prev_actions", "prev_weight")
+    }
+    return Reference(source="recorded", actions=shapes.actions, **plain, **found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -132,7 +133,11 @@ def step_spec(policy: DynamicVla) -> GraphSpec:
 
 
 def denoise_spec(policy: DynamicVla, units: tuple[str, ...]) -> GraphSpec:
-    """Return the declared inputs and outputs of the denoise graph."""
+    """Return the declared inputs and outputs of the denoise graph.
+
+    ``prev_actions`` are in the units of ``actions``, offsets where those are offsets; the graph
+    normalises them. ``prev_weight`` is in [0, 1] per action; all zero is the plain sampler.
+    """
     config = policy.config
     noise = TensorSpec(
         name="noise", shape=(config.chunk_size, config.max_action_dim), dtype="float32"
@@ -143,8 +148,12 @@ def denoise_spec(policy: DynamicVla, units: tuple[str, ...]) -> GraphSpec:
         dtype="float32",
         units=", ".join(units),
     )
+    prev_actions = msgspec.structs.replace(actions, name="prev_actions")
+    prev_weight = TensorSpec(name="prev_weight", shape=(config.chunk_size,), dtype="float32")
     return GraphSpec(
         name="denoise",
-        inputs=(*cache_specs(policy), token_mask_spec(policy), noise),
+        inputs=(
+            *cache_specs(policy), token_mask_spec(policy), noise, prev_actions, prev_weight,
+        ),
         outputs=(actions,),
-    )
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Ten Euler steps from one: unroll the step graph at ONNX level, with shared weights.
+"""All Euler steps from one: unroll the step graph at ONNX level, with shared weights.
 
 Through torch this takes minutes and yields ten traces to optimise. Here the nodes of one step are
 copied under new names; weights stay where they are, in the external file that the step graph uses
@@ -44,11 +44,69 @@ def renamed_copies(
         yield copy
 
 
+class Nodes:
+    """Nodes and constants of a graph that is being written."""
+
+    def __init__(self, nodes: list[Node], constants: dict[str, NDArray[Any]]) -> None:
+        self.nodes, self.constants = nodes, constants
+
+    def add(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        """Append a node, which has its output's name, and return that name."""
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(operator, inputs, [output], output, **attributes))
+        return output
+
+
+class Guide:
+    """The soft mask of real-time chunking, after every Euler step: x (1 - w) + w (t e + (1 - t) y).
+
+    y is the previous chunk's future, e the noise, w the weight of each action and t the flow time
+    after the step. What does not depend on t stands before the first step: w y and w (e - y). Where
+    all weights are zero, x times one plus zero is x to the last bit.
+
+    Args:
+        graph: takes the nodes.
+        columns: A, width of the actions.
+        width: D, width of the sample; the columns beyond A are pulled towards zero.
+    """
+
+    def __init__(self, graph: Nodes, columns: int, width: int) -> None:
+        self._graph = graph
+        graph.constants |= {
+            "guide_one": np.array(1.0, np.float32),
+            "guide_axis": np.array([1], np.int64),
+            "guide_padding": np.array([0, 0, 0, width - columns], np.int64),
+        }
+        add = graph.add
+        centred = add("Sub", ["prev_actions", "action_offset"], "prev_centred")
+        normalised = add("Div", [centred, "action_scale"], "prev_normalised")
+        target = add("Pad", [normalised, "guide_padding"], "guide_target")
+        weight = add("Unsqueeze", ["prev_weight", "guide_axis"], "guide_weight")
+        self._kept = add("Sub", ["guide_one", weight], "guide_kept")
+        self._pull = add("Mul", [weight, target], "guide_pull")
+        spread = add("Sub", ["noise", target], "guide_spread")
+        self._drift = add("Mul", [weight, spread], "guide_drift")
+
+    def apply(self, x: str, flow_time: float, suffix: str) -> str:
+        """Pull the sample ``x`` at a flow time and return the result's name."""
+        add, pull = self._graph.add, self._pull
+        if flow_time > 0.0:
+            self._graph.constants[f"flow_time{suffix}"] = np.array(flow_time, np.float32)
+            moved = add("Mul", [self._drift, f"flow_time{suffix}"], f"guide_moved{suffix}")
+            pull = add("Add", [pull, moved], f"guide_at{suffix}")
+        kept = add("Mul", [x, self._kept], f"x_kept{suffix}")
+        return add("Add", [kept, pull], f"x_guided{suffix}")
+
+
 def unroll_denoise(
     step: Model,
     time_biases: NDArray[np.float32],
+    flow_times: Sequence[float],
     action_scale: NDArray[np.float32],
     action_offset: NDArray[np.float32],
+    *,
+    guided: bool = True,
 ) -> Model:
     """Return the graph of all Euler steps, and of the un-normalisation after them.
 
@@ -56,11 +114,15 @@ def unroll_denoise(
         step: model with the inputs ``x`` (H, D), ``time_bias`` (width,) and others, and the output
             ``velocity`` (H, D); its weights may be references to an external file.
         time_biases: (num_steps, width) float32: the time half of the embedding at each flow time.
+        flow_times: num_steps + 1 times from 1 down to 0.
         action_scale: (A,) standard deviation of each action column.
         action_offset: (A,) mean of each action column.
+        guided: with the soft mask of real-time chunking; without it, the plain sampler that the
+            mask is measured against.
 
     Returns:
-        A model with the inputs ``noise`` (H, D) and the others, and the output ``actions`` (H, A).
+        A model with the inputs ``noise`` (H, D), ``prev_actions`` (H, A) and ``prev_weight`` (H,)
+        where guided, and the others, and the output ``actions`` (H, A).
     """
     from onnx import helper, numpy_helper
 
@@ -68,35 +130,43 @@ def unroll_denoise(
     varying = varying_values(graph.node, {"x", "time_bias"})
     nodes = [node for node in graph.node if not varying.intersection(node.output)]
     in_step = [node for node in graph.node if varying.intersection(node.output)]
-    constants: dict[str, NDArray[Any]] = {"step_size": np.array(1.0 / len(time_biases), np.float32)}
+    by_name = {value.name: value for value in graph.input}
+    (rows, width), columns = _shape(by_name["x"]), len(action_scale)
+    written = Nodes(
+        nodes,
+        {
+            "step_size": np.array(1.0 / len(time_biases), np.float32),
+            "action_columns": np.arange(columns, dtype=np.int64),
+            "action_scale": action_scale,
+            "action_offset": action_offset,
+        },
+    )
+    guide = Guide(written, columns, width) if guided else None
 
     x = "noise"
-    for index, bias in enumerate(time_biases):
+    for index, (bias, next_time) in enumerate(zip(time_biases, flow_times[1:], strict=True)):
         suffix = f"_step{index}"
-        constants[f"time_bias{suffix}"] = bias
+        written.constants[f"time_bias{suffix}"] = bias
         names = {"x": x, "time_bias": f"time_bias{suffix}"}
         nodes.extend(renamed_copies(in_step, names, suffix, varying))
-        moved, following = f"displacement{suffix}", f"x{suffix}"
-        nodes.append(helper.make_node("Mul", [f"velocity{suffix}", "step_size"], [moved], moved))
-        nodes.append(helper.make_node("Sub", [x, moved], [following], following))
-        x = following
+        moved = written.add("Mul", [f"velocity{suffix}", "step_size"], f"displacement{suffix}")
+        x = written.add("Sub", [x, moved], f"x{suffix}")
+        if guide is not None:
+            x = guide.apply(x, next_time, suffix)
 
-    constants |= {"action_columns": np.arange(len(action_scale), dtype=np.int64)}
-    constants |= {"action_scale": action_scale, "action_offset": action_offset}
-    nodes += [
-        helper.make_node("Gather", [x, "action_columns"], ["normalised"], "normalised", axis=1),
-        helper.make_node("Mul", ["normalised", "action_scale"], ["scaled"], "scaled"),
-        helper.make_node("Add", ["scaled", "action_offset"], ["actions"], "actions"),
-    ]
+    written.add("Gather", [x, "action_columns"], "normalised", axis=1)
+    written.add("Mul", ["normalised", "action_scale"], "scaled")
+    written.add("Add", ["scaled", "action_offset"], "actions")
 
-    by_name = {value.name: value for value in graph.input}
-    noise = helper.make_tensor_value_info("noise", 1, _shape(by_name["x"]))
     kept = [value for name, value in by_name.items() if name not in ("x", "time_bias")]
-    rows = _shape(by_name["x"])[0]
-    actions = helper.make_tensor_value_info("actions", 1, [rows, len(action_scale)])
-    baked = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    shapes = {"noise": [rows, width]}
+    if guided:
+        shapes |= {"prev_actions": [rows, columns], "prev_weight": [rows]}
+    own = [helper.make_tensor_value_info(name, 1, shape) for name, shape in shapes.items()]
+    actions = helper.make_tensor_value_info("actions", 1, [rows, columns])
+    baked = [numpy_helper.from_array(value, name) for name, value in written.constants.items()]
     unrolled = helper.make_graph(
-        nodes, "denoise", [*kept, noise], [actions], [*graph.initializer, *baked]
+        nodes, "denoise", [*kept, *own], [actions], [*graph.initializer, *baked]
     )
     return helper.make_model(
         unrolled, opset_imports=step.opset_import, ir_version=step.ir_version, producer_name="dvla"

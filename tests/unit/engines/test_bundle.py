@@ -90,8 +90,8 @@ def test_a_missing_bundle_says_what_is_missing(tmp_path: Path) -> None:
     [
         ("{", "damaged"),
         ("[]", "damaged"),
-        ('{"schema_version": 99}', "schema version 99.*Expected schema version 1"),
-        ('{"schema_version": 1}', "damaged.*missing required field"),
+        ('{"schema_version": 99}', "schema version 99.*Expected schema version 2"),
+        ('{"schema_version": 2}', "damaged.*missing required field"),
     ],
 )
 def test_a_wrong_manifest_is_refused(tmp_path: Path, text: str, message: str) -> None:

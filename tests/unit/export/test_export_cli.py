@@ -134,7 +134,7 @@ def test_a_camera_size_and_recorded_observations(
     captured = capsys.readouterr()
     report = json.loads(captured.out)
     assert report["verification"]["frames"] == "recorded"
-    assert report["verification"]["cases"] == 2
+    assert report["verification"]["cases"] == 2 + 1  # One of them again, with a guide.
     assert report["verification"]["passed"]
     assert report["size_bytes"] > 4e6
     assert [s["name"] for s in report["stages"]][:3] == ["checkpoint", "prefix graph", "step graph"]

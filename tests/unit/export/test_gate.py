@@ -72,8 +72,26 @@ def halve_the_step(graph: Any) -> None:
             tensor.CopyFrom(numpy_helper.from_array(half.astype(np.float32), "step_size"))
 
 
+def ignore_the_guide(graph: Any) -> None:
+    for node in graph.node:
+        node.input[:] = ["x_step4" if i == "x_guided_step4" else i for i in node.input]
+
+
+def guide_towards_the_normalised(graph: Any) -> None:
+    for node in graph.node:
+        node.input[:] = ["prev_actions" if i == "prev_normalised" else i for i in node.input]
+
+
 @pytest.mark.parametrize(
-    "fault", [skip_unnormalise, forget_the_offset, shift_one_time_bias, halve_the_step]
+    "fault",
+    [
+        skip_unnormalise,
+        forget_the_offset,
+        shift_one_time_bias,
+        halve_the_step,
+        ignore_the_guide,
+        guide_towards_the_normalised,
+    ],
 )
 def test_a_fault_in_the_denoise_graph_fails(tmp_path: Path, fault: Callable[[Any], None]) -> None:
     bundle = copy_of_tiny_bundle(tmp_path)

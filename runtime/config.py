@@ -10,7 +10,7 @@ from dvla.runtime.errors import ConfigError
 
 Bootstrap = Literal["anchor", "discard"]
 Resume = Literal["discard", "anchor"]
-SeamMode = Literal["switch", "blend"]
+SeamMode = Literal["switch", "blend", "rtc"]
 
 
 def _require(name: str, value: float, low: float, high: float, unit: str = "") -> None:
@@ -33,7 +33,8 @@ class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     resume: Resume = "discard"
     """First chunk after an underrun: discard stale actions, or anchor at its arrival."""
     seam: SeamMode = "switch"
-    """How one chunk takes over from another: switch at once, or blend over --blend-steps."""
+    """How one chunk takes over from another: switch at once; blend over --blend-steps; rtc guides
+    the sampling of a chunk by the previous one (a network with --laas; others switch)."""
     blend_steps: int = 4
     """Steps of the cross-fade of --seam blend."""
     lead_s: float = 0.0

@@ -18,11 +18,17 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
 
 
 class InferenceStarted(Event, frozen=True, tag="inference_started"):
-    """An inference began on the observation captured at ``t_obs_ns``."""
+    """An inference began on the observation captured at ``t_obs_ns``.
+
+    Under ``--seam rtc`` the previous chunk guides ``guided_steps`` of its actions, of which the
+    first ``kept_steps`` stay as they are.
+    """
 
     sequence: int
     generation: int
     t_obs_ns: int
+    kept_steps: int = 0
+    guided_steps: int = 0
 
 
 class ChunkMerged(Event, frozen=True, tag="chunk_merged"):

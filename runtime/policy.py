@@ -16,16 +16,19 @@ from dvla.engines.pipeline import ActionPipeline
 from dvla.engines.selection import runnable_engine
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.observation import Observation
-from dvla.runtime.policy_checks import check_noise, checked_frames, newest_state
+from dvla.runtime.policy_checks import check_guide, check_noise, checked_frames, newest_state
 from dvla.runtime.pose import unwrap_near
 from dvla.runtime.tokenizer import Prompt, PromptEncoder, pad_tokens, tokenizer_sha256
 
 # rx and rz of an action and of a state; ry never leaves [-pi/2, pi/2].
 _WRAPPED_COLUMNS = (3, 5)
+# A guide is clipped to what the network can have seen: a column that never varied in training has
+# a deviation of zero, and the smallest difference would become millions of deviations.
+_GUIDE_DEVIATIONS = 10.0
 
 
 class Policy:
-    """A loaded, warmed-up bundle; it implements ``ChunkPolicy``.
+    """A loaded, warmed-up bundle; it implements ``ChunkPolicy`` and ``GuidedPolicy``.
 
     Make one with ``Policy.load``. It holds no state of an episode, so the same observation and the
     same noise always give the same chunk.
@@ -93,6 +96,9 @@ class Policy:
         observation: Observation,
         noise: NDArray[np.float32] | None = None,
         seed: int | None = None,
+        *,
+        prev_actions: NDArray[np.float32] | None = None,
+        prev_weight: NDArray[np.float32] | None = None,
     ) -> Chunk:
         """Return the chunk for an observation.
 
@@ -100,19 +106,27 @@ class Policy:
             observation: images, state and instruction with one capture time.
             noise: (H, max_action_dim) float32 initial noise, read only; it fixes the result.
             seed: of the noise, where no noise is given; it fixes the result too.
+            prev_actions: (H, 7) absolute [m, rad, -], what the previous chunk asks for at the
+                instants of this chunk's actions; it guides the sampling.
+            prev_weight: (H,) in [0, 1], how much; 1 keeps the action, 0 leaves it free. Without the
+                two, all are 0.
 
         Returns:
             The chunk; its actions (H, A) [m, rad, -] are absolute and read-only.
 
         Raises:
-            UsageError: a name, shape, dtype or value of the observation or the noise is wrong.
+            UsageError: a name, shape, dtype or value of the observation, the noise or the guide is
+                wrong.
         """
         started_s = time.perf_counter()
         frames = checked_frames(self._facts, observation, self._frames)
         state = newest_state(self._facts, observation)
         prompt = self._prompt(observation)
         drawn = self._noise(noise, seed)
-        actions = self.pipeline.run(frames, prompt.token_ids, prompt.token_mask, state, drawn)
+        guide = self._guide(prev_actions, prev_weight, state)
+        actions = self.pipeline.run(
+            frames, prompt.token_ids, prompt.token_mask, state, drawn, *guide
+        )
         absolute = absolute_actions(actions, state, self._facts.delta_columns)
         absolute.flags.writeable = False
         chunk = Chunk(
@@ -143,6 +157,27 @@ class Policy:
             self._prompts[text] = self._encoder.encode(text)
         return self._prompts[text]
 
+    def _guide(
+        self,
+        prev_actions: NDArray[np.float32] | None,
+        prev_weight: NDArray[np.float32] | None,
+        state: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | tuple[()]:
+        """Return the checked guide as the graph takes it, or nothing where there is none."""
+        if prev_actions is None and prev_weight is None:
+            return ()
+        if prev_actions is None or prev_weight is None:
+            raise UsageError(
+                "Half a guide is given", expected="both prev_actions and prev_weight, or neither"
+            )
+        check_guide(prev_actions, prev_weight, self._facts)
+        target = relative_actions(prev_actions, state, self._facts.delta_columns)
+        seen = self.bundle.manifest.normalisation
+        reach = _GUIDE_DEVIATIONS * np.array(seen.action_std)
+        mean = np.array(seen.action_mean)
+        target = np.clip(target, mean - reach, mean + reach)
+        return target.astype(np.float32), np.asarray(prev_weight, np.float32)
+
     def _noise(self, noise: NDArray[np.float32] | None, seed: int | None) -> NDArray[np.float32]:
         """Return the caller's noise, checked, or draw it."""
         shape = (self._facts.chunk_size, self._facts.max_action_dim)
@@ -153,6 +188,26 @@ class Policy:
             return noise
         random = self._random if seed is None else np.random.Generator(np.random.PCG64(seed))
         return random.standard_normal(shape, np.float32)
+
+
+def relative_actions(
+    actions: NDArray[np.floating], state: NDArray[np.float32], delta_columns: int
+) -> NDArray[np.float64]:
+    """Invert ``absolute_actions`` for a state that need not be the one they were made with.
+
+    Args:
+        actions: (H, A) absolute [m, rad, -]; rx and rz may be whole turns away from the state.
+        state: (S,) the newest state of the new observation [m, rad].
+        delta_columns: number of leading columns that become offsets from the state.
+
+    Returns:
+        (H, A) float64, a new array.
+    """
+    relative = np.array(actions, np.float64)
+    for column in _WRAPPED_COLUMNS:
+        relative[:, column] = unwrap_near(relative[:, column], state[column])
+    relative[:, :delta_columns] -= state[:delta_columns]
+    return relative
 
 
 def absolute_actions(

@@ -1,8 +1,14 @@
-"""What the scheduler asks of a policy, whatever is behind it."""
+"""What the scheduler asks of a policy, whatever is behind it.
+
+A ``GuidedPolicy`` can also be guided by the previous chunk (real-time chunking). Policies that take
+no guide, as the oracle, keep working under ``--seam rtc``: they are asked without one, and their
+seams are switches.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+import inspect
+from typing import Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,3 +38,32 @@ class ChunkPolicy(Protocol):
 
     def reset(self) -> None:
         """Forget everything of the episode so far."""
+
+
+class GuidedPolicy(ChunkPolicy, Protocol):
+    """A policy whose sampling the previous chunk can guide."""
+
+    def predict(
+        self,
+        observation: Observation,
+        noise: NDArray[np.float32] | None = None,
+        seed: int | None = None,
+        *,
+        prev_actions: NDArray[np.float32] | None = None,
+        prev_weight: NDArray[np.float32] | None = None,
+    ) -> Chunk:
+        """Return the chunk for an observation, near the previous one where weights are high.
+
+        Args:
+            observation: what is seen.
+            noise: fixes a stochastic policy.
+            seed: does so too.
+            prev_actions: (H, A) absolute [m, rad, -], the previous chunk at this chunk's instants.
+            prev_weight: (H,) in [0, 1]: 1 keeps an action, 0 leaves it free.
+        """
+
+
+def takes_guide(policy: ChunkPolicy) -> TypeGuard[GuidedPolicy]:
+    """Return whether a policy's ``predict`` has ``prev_actions`` and ``prev_weight``."""
+    parameters = inspect.signature(policy.predict).parameters
+    return {"prev_actions", "prev_weight"} <= parameters.keys()

@@ -67,3 +67,34 @@ def check_noise(noise: NDArray[np.float32], shape: tuple[int, int]) -> None:
         )
     if not np.isfinite(noise).all():
         raise UsageError("The noise is not finite")
+
+
+def check_guide(
+    prev_actions: NDArray[np.floating], prev_weight: NDArray[np.floating], facts: PolicyFacts
+) -> None:
+    """Raise a UsageError unless the guide is finite, of the policy's shape, its weights in [0, 1].
+
+    Args:
+        prev_actions: (H, A) absolute [m, rad, -].
+        prev_weight: (H,).
+        facts: what the policy gives.
+    """
+    shapes = {
+        "prev_actions": (facts.chunk_size, len(facts.action_names)),
+        "prev_weight": (facts.chunk_size,),
+    }
+    for array, (name, shape) in zip((prev_actions, prev_weight), shapes.items(), strict=True):
+        if array.shape != shape or not np.issubdtype(array.dtype, np.floating):
+            raise UsageError(
+                f"{name} does not have the policy's shape and dtype",
+                got=f"{array.dtype}{list(array.shape)}",
+                expected=f"float32{list(shape)}",
+            )
+        if not np.isfinite(array).all():
+            raise UsageError(f"{name} is not finite")
+    if prev_weight.min() < 0.0 or prev_weight.max() > 1.0:
+        raise UsageError(
+            "prev_weight is out of bounds",
+            got=f"{prev_weight.min():g} to {prev_weight.max():g}",
+            expected="0 (free) to 1 (kept)",
+        )

@@ -15,8 +15,9 @@ import msgspec
 from dvla.runtime.assembler import ObservationAssembler
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.errors import StaleObservation
+from dvla.runtime.guide import Guide
 from dvla.runtime.observation import Observation
-from dvla.runtime.policy_api import ChunkPolicy
+from dvla.runtime.policy_api import ChunkPolicy, takes_guide
 from dvla.runtime.scheduler import Scheduler
 from dvla.runtime.scheduler_state import Ticket
 
@@ -121,8 +122,17 @@ class PolicyLoop:
         self.unready = ""
         self._last_t_obs_ns = observation.t_obs_ns
         ticket = self.scheduler.begin_inference(now_ns, observation.t_obs_ns)
-        work = self._runner.submit(lambda: self._policy.predict(observation))
+        work = self._runner.submit(lambda: self._infer(observation, ticket.guide))
         self._flight = _InFlight(ticket, work, now_ns)
+
+    def _infer(self, observation: Observation, guide: Guide | None) -> Chunk:
+        """Ask the policy, with the guide where there is one and the policy takes it."""
+        policy = self._policy
+        if guide is None or not takes_guide(policy):
+            return policy.predict(observation)
+        return policy.predict(
+            observation, prev_actions=guide.prev_actions, prev_weight=guide.prev_weight
+        )
 
     def _observe(self, newest_ns: int, privileged: Callable[[int], object] | None) -> Observation:
         truth = privileged(newest_ns) if privileged is not None else None

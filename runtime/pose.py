@@ -86,6 +86,20 @@ def setpoints_from_actions(actions: NDArray[np.floating]) -> Float64:
     return np.concatenate([actions[:, :3], quaternion, gripper], axis=1)
 
 
+def actions_from_setpoints(setpoints: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Convert setpoints back to absolute actions, each angle in (-pi, pi].
+
+    Args:
+        setpoints: (n, 8).
+
+    Returns:
+        (n, 7) float32 [m, rad, -].
+    """
+    setpoints = np.asarray(setpoints, np.float64)
+    euler = euler_from_quaternion(setpoints[:, 3:7])
+    return np.concatenate([setpoints[:, :3], euler, setpoints[:, 7:]], axis=1, dtype=np.float32)
+
+
 def state_from_setpoint(setpoint: NDArray[np.floating]) -> Float64:
     """Convert setpoints to the policy's 6-D state, rx and rz wrapped to [0, 2 pi).
 

@@ -11,7 +11,7 @@ from dvla.engines.errors import UsageError
 from dvla.runtime.addresses import check_arm_name
 from dvla.runtime.config import Bootstrap, Resume, SchedulerConfig, SeamMode, ServoConfig
 from dvla.runtime.errors import ConfigError
-from dvla.runtime.robots import ROBOTS, Robot, robot_by_name
+from dvla.runtime.robots import Robot, robot_with_twin
 from dvla.runtime.twin.objects import parse_task
 
 MAX_DURATION_S = 24 * 3600.0
@@ -47,7 +47,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     resume: Resume = "discard"
     """First chunk after an underrun: discard what is stale, or anchor it at its arrival."""
     seam: SeamMode = "switch"
-    """How one chunk takes over from another."""
+    """How one chunk takes over from another: switch at once; blend over --blend-steps; rtc guides
+    the network's sampling by the previous chunk (with --laas; without it chunks do not overlap)."""
     blend_steps: int = 4
     """Steps of the cross-fade of --seam blend."""
     inject_latency_ms: float = 0.0
@@ -94,22 +95,22 @@ def check(config: RunConfig) -> Robot:
         ConfigError: a value is out of its bounds, or the robot is unknown.
         UsageError: its parts do not go together.
     """
-    robot = robot_by_name(config.robot)
-    if not robot.twin:
-        raise UsageError(
-            f"this version of dvla-run drives digital twins only, and the {robot.name} has none",
-            choices=[f"--robot {name} --sim" for name in sorted(ROBOTS) if ROBOTS[name].twin],
-        )
+    robot = robot_with_twin(config.robot)
     if not config.sim:
         raise UsageError(
-            f"this version of dvla-run cannot drive a real {robot.name}",
-            expected="--sim, for its digital twin",
+            f"this version of dvla-run drives digital twins only, not a real {robot.name}",
+            expected="--sim",
             next_command=f"dvla-run --robot {robot.name} --sim --policy oracle",
         )
     if config.policy == "oracle" and config.bundle is not None:
         raise UsageError(
             "--policy oracle runs no network, so --bundle has no meaning with it",
             next_command="leave one of the two out",
+        )
+    if config.policy == "oracle" and config.seam == "rtc":
+        raise UsageError(
+            "--seam rtc guides the sampling of a network; the oracle samples nothing",
+            expected="--seam switch or --seam blend with --policy oracle",
         )
     if config.policy == "bundle" and config.bundle is None:
         raise UsageError(

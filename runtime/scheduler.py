@@ -25,6 +25,7 @@ from dvla.runtime.events import (
     InferenceStarted,
     SchedulerStateChanged,
 )
+from dvla.runtime.guide import Guide, LatencyWindow, guide_from
 from dvla.runtime.pose import Float64, setpoints_from_actions
 from dvla.runtime.scheduler_state import (
     DiscardReason,
@@ -96,8 +97,10 @@ class Scheduler:
         self._generation = 0
         self._state: SchedulerState = "bootstrap"
         self._next_sequence = 0
-        self._in_flight: dict[int, Ticket] = {}
+        self._in_flight: dict[int, int] = {}  # when each inference began, by its number
+        self._latencies = LatencyWindow()
         self._timeline = self._empty(hold=False)
+        self._plan = self._timeline  # with what was executed since the merge before the last
         self._cursor = 0  # rows of the timeline that have come into force
         self._waiting: ChunkMerged | None = None  # merged, not yet in force
         self._newest_t_obs_ns: int | None = None  # of this generation's accepted chunks
@@ -146,11 +149,15 @@ class Scheduler:
     def begin_inference(self, now_ns: int, t_obs_ns: int) -> Ticket:
         """Begin an inference on an observation; its chunk must carry the ticket's numbers."""
         now_ns = self._pass_time(now_ns)
+        guide = self._guide(t_obs_ns, now_ns)
         ticket = Ticket(
-            sequence=self._next_sequence, generation=self._generation, t_obs_ns=t_obs_ns
+            sequence=self._next_sequence,
+            generation=self._generation,
+            t_obs_ns=t_obs_ns,
+            guide=guide,
         )
         self._next_sequence += 1
-        self._in_flight[ticket.sequence] = ticket
+        self._in_flight[ticket.sequence] = now_ns
         self._tally.inferences += 1
         self._sink.emit(
             InferenceStarted(
@@ -158,6 +165,8 @@ class Scheduler:
                 sequence=ticket.sequence,
                 generation=ticket.generation,
                 t_obs_ns=t_obs_ns,
+                kept_steps=guide.kept_steps if guide else 0,
+                guided_steps=guide.guided_steps if guide else 0,
             )
         )
         return ticket
@@ -171,8 +180,10 @@ class Scheduler:
     def on_chunk(self, chunk: Chunk, now_ns: int) -> DiscardReason | None:
         """Take a chunk that arrives now; return why it replaced nothing, or None if it counts."""
         now_ns = self._pass_time(now_ns)
-        begun = self._in_flight.pop(chunk.sequence, None) is not None
-        reason = self._fault_of(chunk, now_ns, begun)
+        begun_ns = self._in_flight.pop(chunk.sequence, None)
+        if begun_ns is not None:
+            self._latencies.add(now_ns - begun_ns)
+        reason = self._fault_of(chunk, now_ns, begun_ns is not None)
         tau_ns = 0
         if reason is None:
             tau_ns = self._time_base(chunk, now_ns)
@@ -255,6 +266,20 @@ class Scheduler:
             at_rest = chunk.t_obs_ns >= self._moved_until_ns
             return self._config.bootstrap == "anchor" and at_rest
         return self._config.resume == "anchor" and self._state == "underrun"
+
+    def _guide(self, t_obs_ns: int, now_ns: int) -> Guide | None:
+        """Return what guides an inference that begins now; None samples as if nothing went on.
+
+        That is so unless an action is in force: after a start, a hold or an underrun the next chunk
+        starts a motion, and without streaming it begins where the previous one ends.
+        """
+        config = self._config
+        if config.seam != "rtc" or not config.laas or self._state != "running":
+            return None
+        tau_ns = max(t_obs_ns, self._anchor_ns or 0)
+        p95_ns = self._latencies.p95_ns
+        arrival_ns = None if p95_ns is None else now_ns + p95_ns
+        return guide_from(self._plan, tau_ns, arrival_ns, self._chunk_size)
 
     # --- chunks ---------------------------------------------------------------------------------
 
@@ -424,6 +449,7 @@ class Scheduler:
 
     def _replace_timeline(self, timeline: Timeline, reported: int = 0) -> None:
         """Put a timeline in place, its first rows already reported, and publish it."""
+        self._plan = timeline
         keep = trim_mask(timeline, self._now_ns)
         self._cursor = int(np.count_nonzero(keep[:reported]))
         self._timeline = select(timeline, keep)

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from dvla.runtime.guide import Guide
+
 SchedulerState = Literal["bootstrap", "running", "underrun", "too_slow", "hold"]
 """bootstrap: nothing executed yet; running: an action is in force; underrun: the timeline ran dry;
 too_slow: three wholly stale chunks in a row; hold: a commanded hold, or the arm stopped."""
@@ -18,11 +20,15 @@ hold came; invalid: wrong shape or grid, not finite, or seen after it arrived.""
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
-    """One inference: its number and the generation and observation that it began with."""
+    """One inference: its number, the generation and observation that it began with, its guide.
+
+    Without ``--seam rtc``, and where nothing is executed that could guide it, ``guide`` is None.
+    """
 
     sequence: int
     generation: int
     t_obs_ns: int
+    guide: Guide | None = None
 
 
 class SchedulerCounters(msgspec.Struct, frozen=True, kw_only=True):

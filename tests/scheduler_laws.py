@@ -165,6 +165,65 @@ def law_knots_are_sound(run: Run) -> None:
         assert np.count_nonzero(knots_ns <= t_ns) <= 2
 
 
+def law_guide_is_the_plan_until_the_chunk_arrives(run: Run) -> None:
+    """An inference is guided where, and only where, the plan that is executed has an action."""
+    config = run.scenario.config
+    for t_ns, ticket in run.begun:
+        motion_ns = motion_start(run, t_ns)
+        if config.seam != "rtc" or not config.laas or motion_ns is None:
+            assert ticket.guide is None
+            continue
+        timeline = [line for at_ns, line in run.published if at_ns <= t_ns][-1]
+        anchors = [
+            event.tau_ns
+            for event in merged(run).values()
+            if motion_ns <= event.t_ns == event.tau_ns <= t_ns
+        ]
+        tau_ns = max([ticket.t_obs_ns, *anchors])
+        latencies_ns = first_latencies(run, t_ns)
+        has_action = [
+            motion_ns <= tau_ns + i * PERIOD_NS < timeline.end_ns for i in range(CHUNK_SIZE)
+        ]
+        if not any(has_action):
+            assert ticket.guide is None
+            continue
+        assert ticket.guide is not None
+        arrival_ns = t_ns + max(latencies_ns)
+        for i, weight in enumerate(ticket.guide.prev_weight):
+            instant_ns = tau_ns + i * PERIOD_NS
+            assert (weight > 0) == has_action[i], (i, instant_ns)
+            assert (weight == 1) == (has_action[i] and instant_ns < arrival_ns)
+            row, later = (timeline.row_in_force(instant_ns + d) for d in (0, PERIOD_NS))
+            if min(row, later) >= 0 and timeline.sequences[row] == timeline.sequences[later]:
+                steps = (instant_ns - timeline.due_ns[row]) / PERIOD_NS + timeline.indices[row]
+                wanted = timeline.sequences[row] + steps / 100
+                assert abs(ticket.guide.prev_actions[i, 0] - wanted) < 1e-5
+
+
+def motion_start(run: Run, t_ns: int) -> int | None:
+    """Return since when the motion of an instant goes on, or None where nothing moves."""
+    start_ns = None
+    for event in run.events:
+        if not isinstance(event, SchedulerStateChanged) or event.t_ns > t_ns:
+            continue
+        if event.state == "running":
+            start_ns = event.t_ns
+        # What ends at this very instant is reported after what begins at it.
+        elif event.state != "underrun" or event.t_ns < t_ns:
+            start_ns = None
+    return start_ns
+
+
+def first_latencies(run: Run, t_ns: int) -> list[int]:
+    """Return how long each inference took whose chunk has arrived by an instant."""
+    begins_ns = {ticket.sequence: begin_ns for begin_ns, ticket in run.begun}
+    arrivals_ns: dict[int, int] = {}
+    for delivery in run.deliveries:
+        if delivery.t_ns <= t_ns:
+            arrivals_ns.setdefault(delivery.ticket.sequence, delivery.t_ns)
+    return [at_ns - begins_ns[sequence] for sequence, at_ns in arrivals_ns.items()]
+
+
 LAWS = (
     law_oracle_agrees,
     law_older_never_returns,
@@ -175,5 +234,6 @@ LAWS = (
     law_actions_are_conserved,
     law_published_tells_the_truth,
     law_knots_are_sound,
+    law_guide_is_the_plan_until_the_chunk_arrives,
 )
 """Laws of every run under streaming; without it all but ``law_never_stale`` hold as well."""

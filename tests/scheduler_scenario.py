@@ -67,6 +67,7 @@ class Run(msgspec.Struct, frozen=True):
     scenario: Scenario
     steps: tuple[Step, ...]
     events: list[Event]
+    begun: list[tuple[int, Ticket]]
     deliveries: list[Delivery]
     published: list[tuple[int, Timeline]]
     counters: SchedulerCounters
@@ -141,7 +142,9 @@ def play(scenario: Scenario, module: Any = scheduler_module) -> Run:
             scheduler.advance(now_ns)
         now_ns += GRID_NS
     scheduler.advance(end_ns)
-    return Run(scenario, steps, log.events, deliveries, published, scheduler.counters, end_ns)
+    begun = [(scenario.inferences[number].begin_ns, ticket) for number, ticket in tickets.items()]
+    counters = scheduler.counters
+    return Run(scenario, steps, log.events, begun, deliveries, published, counters, end_ns)
 
 
 def configs(**fixed: Any) -> st.SearchStrategy[SchedulerConfig]:
@@ -151,7 +154,7 @@ def configs(**fixed: Any) -> st.SearchStrategy[SchedulerConfig]:
         "laas": st.booleans(),
         "bootstrap": st.sampled_from(["anchor", "discard"]),
         "resume": st.sampled_from(["anchor", "discard"]),
-        "seam": st.sampled_from(["switch", "blend"]),
+        "seam": st.sampled_from(["switch", "blend", "rtc"]),
     }
     return st.builds(
         SchedulerConfig, **(fields | {key: st.just(value) for key, value in fixed.items()})

@@ -13,6 +13,7 @@ from scheduler_laws import (
     law_actions_are_conserved,
     law_every_action_once,
     law_generations_never_mix,
+    law_guide_is_the_plan_until_the_chunk_arrives,
     law_knots_are_sound,
     law_never_stale,
     law_newest_observation_wins,
@@ -131,6 +132,42 @@ IN_SCHEDULER: dict[str, tuple[str, str, bool, Law]] = {
         "return self._timeline",
         False,
         law_oracle_agrees,
+    ),
+    "guided by a plan that has run dry": (
+        'or not config.laas or self._state != "running":',
+        "or not config.laas:",
+        True,
+        law_guide_is_the_plan_until_the_chunk_arrives,
+    ),
+    "guided without streaming": (
+        'config.seam != "rtc" or not config.laas or',
+        'config.seam != "rtc" or',
+        False,
+        law_guide_is_the_plan_until_the_chunk_arrives,
+    ),
+    "guided whatever the seam": (
+        'if config.seam != "rtc" or',
+        "if",
+        True,
+        law_guide_is_the_plan_until_the_chunk_arrives,
+    ),
+    "guided on a grid that the chunk will not have": (
+        "tau_ns = max(t_obs_ns, self._anchor_ns or 0)",
+        "tau_ns = t_obs_ns",
+        True,
+        law_guide_is_the_plan_until_the_chunk_arrives,
+    ),
+    "the age of the observation is no part of the delay": (
+        "else now_ns + p95_ns",
+        "else tau_ns + p95_ns",
+        True,
+        law_guide_is_the_plan_until_the_chunk_arrives,
+    ),
+    "latencies are never learnt": (
+        "self._latencies.add(now_ns - begun_ns)",
+        "self._latencies.add(self._period_ns)",
+        True,
+        law_guide_is_the_plan_until_the_chunk_arrives,
     ),
     "a superseded chunk is not reported": (
         "        if self._waiting is not None:\n            waiting = self._waiting\n"

@@ -37,7 +37,8 @@ $(STAMPS)/torch: $(STAMPS)/venv
 
 $(STAMPS)/packages: $(STAMPS)/torch pyproject.toml setup.py
 	@echo "setup: installing dvla[export,sim,dev] into $(VENV)"
-	@$(BIN)/pip install --quiet --editable ".[export,sim,dev]"
+	@$(BIN)/pip install --quiet --no-build-isolation --config-settings editable_mode=compat \
+		--editable ".[export,sim,dev]"
 	@touch $@
 
 $(STAMPS)/built: $(STAMPS)/packages $(SOURCES)

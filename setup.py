@@ -41,12 +41,14 @@ setup(
     ext_modules=cythonize(
         extensions(),
         build_dir="build/cython",
+        quiet=True,
         language_level=3,
         compiler_directives={
             "boundscheck": DEBUG,
             "wraparound": False,
             "initializedcheck": DEBUG,
             "cdivision": not DEBUG,
+            "show_performance_hints": False,
             "embedsignature": True,
         },
     )

@@ -79,7 +79,7 @@ def _working_platform(wanted: str) -> str:
         got="; ".join(reasons),
         expected="one of the valid values of MUJOCO_GL, or none to choose automatically",
         choices=PLATFORMS,
-        next_command="apt-get install libegl1 libegl-mesa0 (EGL) or apt-get install libosmesa6",
+        next_command="apt-get install libegl1 libegl-mesa0 libgl1 (EGL), or libosmesa6 libgl1",
     )
 
 

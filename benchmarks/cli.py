@@ -51,7 +51,7 @@ def dom(
     from dvla.benchmarks.dom.latency import Latency
     from dvla.benchmarks.dom.result import CellConfig, EpisodeResult
     from dvla.benchmarks.dom.table import campaign_table
-    from dvla.runtime.robots import robot_by_name
+    from dvla.runtime.robots import robot_with_twin
     from dvla.runtime.twin.dependencies import import_mink, import_mujoco
     from dvla.runtime.twin.objects import parse_task
 
@@ -61,7 +61,7 @@ def dom(
             raise UsageError(f"{name} is out of bounds", got=value, expected="at least 1")
     if not 0 <= latency_ms <= 10_000:
         raise UsageError("--latency-ms is out of bounds", got=latency_ms, expected="0 to 10000 ms")
-    robot_by_name(robot)
+    robot_with_twin(robot)
     if task:
         parse_task(task)
     import_mujoco()
@@ -132,6 +132,9 @@ def _body() -> None:
             "latency": commands.latency,
             "servo": commands.servo,
             "stream": commands.stream,
+            "compare": commands.compare,
+            "report": commands.report,
+            "all": commands.everything,
             "dom": dom,
             "machine": about,
         },

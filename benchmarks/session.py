@@ -56,13 +56,19 @@ class Session:
 def deliver(report: BenchReport, out: Path | None, json: bool) -> None:
     """Write a report and print it: as text, or the whole of it as JSON."""
     if out is not None:
-        write_report(out, report)
-        write_page(out.with_suffix(".html"), report)
-        say(f"report: {out} and {out.with_suffix('.html')}")
+        deliver_files(report, out)
     if json:
         print(msgspec.json.encode(report).decode())
     else:
         print(report_text(report))
+
+
+def deliver_files(report: BenchReport, out: Path) -> None:
+    """Write a report and, beside it, its page."""
+    page = out.with_suffix(".html")
+    write_report(out, report)
+    write_page(page, report)
+    say(f"report: {out} and {page}")
 
 
 def write_page(path: Path, *reports: BenchReport) -> None:

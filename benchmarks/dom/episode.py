@@ -23,7 +23,7 @@ from dvla.runtime.events import ArmModeChanged, Event
 from dvla.runtime.messages import FollowRequest, LeaseRequest
 from dvla.runtime.policy_api import ChunkPolicy
 from dvla.runtime.policy_loop import PolicyLoop
-from dvla.runtime.robots import robot_by_name
+from dvla.runtime.robots import robot_with_twin
 from dvla.runtime.scheduler import Scheduler
 from dvla.runtime.servo import ServoCore
 from dvla.runtime.state_buffer import StateBuffer
@@ -79,7 +79,7 @@ class ClosedLoop:
         self._tick_ns = servo.period_ns
         now_ns = self.clock.now_ns()
         world.reset(seed, now_ns)
-        limits = robot_by_name(config.robot).limits
+        limits = robot_with_twin(config.robot).limits
         driver = TwinDriver(world, DifferentialIk(servo.period_ns / NS_PER_S))
         self.arm = ArmController(driver, limits, self.log, now_ns, session=_ARM_SESSION)
         self._stream = ActionStream.create()

@@ -36,9 +36,9 @@ $(STAMPS)/torch: $(STAMPS)/venv
 	@touch $@
 
 $(STAMPS)/packages: $(STAMPS)/torch pyproject.toml setup.py
-	@echo "setup: installing dvla[export,sim,dev] into $(VENV)"
+	@echo "setup: installing dvla[export,openvino,sim,dev] into $(VENV)"
 	@$(BIN)/pip install --quiet --no-build-isolation --config-settings editable_mode=compat \
-		--editable ".[export,sim,dev]"
+		--editable ".[export,openvino,sim,dev]"
 	@touch $@
 
 $(STAMPS)/built: $(STAMPS)/packages $(SOURCES)

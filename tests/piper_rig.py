@@ -37,6 +37,12 @@ class PiperRig:
         self.arm.step(self.now_ns)
         return self.now_ns
 
+    joints = 6
+
+    def true_q(self) -> np.ndarray:
+        """Return where the arm's joints are."""
+        return self.arm.q.copy()
+
     def hear(self) -> PiperRig:
         """Wait for the arm's feedback."""
         await_feedback(self.driver, self.wait)

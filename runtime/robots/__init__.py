@@ -42,3 +42,16 @@ def robot_by_name(name: str) -> Robot:
     if name not in ROBOTS:
         raise ConfigError("unknown robot", got=repr(name), choices=sorted(ROBOTS))
     return ROBOTS[name]
+
+
+def robot_with_twin(name: str) -> Robot:
+    """Return a robot that can be simulated.
+
+    Raises:
+        ConfigError: there is none of that name, or it has no digital twin.
+    """
+    robot = robot_by_name(name)
+    if not robot.twin:
+        twins = sorted(other.name for other in ROBOTS.values() if other.twin)
+        raise ConfigError(f"the {name} has no digital twin in this version", choices=twins)
+    return robot

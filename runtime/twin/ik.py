@@ -16,7 +16,6 @@ from dvla.runtime.twin.dependencies import import_mink, import_mujoco
 if TYPE_CHECKING:
     import mujoco
 
-_ORIENTATION_COST = 0.3
 _POSTURE_COST = 1e-3
 _DAMPING = 1e-6
 
@@ -30,6 +29,8 @@ class IkArm(msgspec.Struct, frozen=True, kw_only=True):
         speed_limits: (n,) [rad/s].
         posture: (n,) [rad], where solving starts and what it weakly prefers.
         tcp_site: name of the TCP's site.
+        orientation_m_per_rad: what a radian of attitude weighs against position; it counts where
+            the joints cannot do both.
     """
 
     spec: Callable[[], mujoco.MjSpec]
@@ -37,6 +38,7 @@ class IkArm(msgspec.Struct, frozen=True, kw_only=True):
     speed_limits: tuple[float, ...]
     posture: tuple[float, ...]
     tcp_site: str
+    orientation_m_per_rad: float = 0.3
 
 
 def franka_ik_arm(arm_model: Path | None = None) -> IkArm:
@@ -82,7 +84,7 @@ class DifferentialIk:
             frame_name=arm.tcp_site,
             frame_type="site",
             position_cost=1.0,
-            orientation_cost=_ORIENTATION_COST,
+            orientation_cost=arm.orientation_m_per_rad,
         )
         self._posture = mink.PostureTask(model, cost=_POSTURE_COST)
         self._limits = [

@@ -51,6 +51,7 @@ from dvla.runtime.robots.piper.protocol import (
     mode_frame,
 )
 from dvla.runtime.robots.piper.words import joint_words
+from dvla.runtime.rotation import rotation_between
 
 Phase = Literal["listening", "engaging", "engaged", "faulted", "closed"]
 
@@ -64,7 +65,8 @@ BEYOND_RAD = 0.0175
 """A resting arm may report a joint that much outside its range (1 degree); its target is not."""
 FRESH_NS = 50_000_000
 MAX_FRAMES_PER_READ = 512
-MAX_IK_ERROR_M = 0.05
+MAX_MISS_M, MAX_MISS_RAD = 0.03, 0.6
+"""How far from the setpoint the joints' TCP may be; where a joint ends, attitude gives way first."""
 MAX_REFUSED_TICKS = 25
 GRIPPER_REFRESH_NS = 40_000_000
 
@@ -275,12 +277,15 @@ class PiperDriver:
         if not np.isfinite(setpoint).all():
             self._fail("the setpoint is not finite", now_ns)
             return
-        q, error_m = self._ik.step(setpoint)
-        if not np.isfinite(q).all() or error_m > MAX_IK_ERROR_M:
-            left = f"{1000 * error_m:.0f} mm away"
-            self._fail(f"the joints cannot follow the setpoint: {left}", now_ns)
+        q, _ = self._ik.step(setpoint)
+        target = np.clip(q, Q_LOWER, Q_UPPER)
+        miss_m, miss_rad = _miss(target, setpoint)
+        # Written so that NaN fails as well.
+        if not (miss_m <= MAX_MISS_M and miss_rad <= MAX_MISS_RAD):
+            miss = f"{1000 * miss_m:.0f} mm, {np.degrees(miss_rad):.0f} deg away"
+            self._fail(f"the joints cannot follow the setpoint: {miss}", now_ns)
             return
-        self._target = np.clip(q, Q_LOWER, Q_UPPER)
+        self._target = target
         taken = self._send_target()
         self._refused_ticks = 0 if taken else self._refused_ticks + 1
         if self._refused_ticks > MAX_REFUSED_TICKS:
@@ -332,3 +337,10 @@ class PiperDriver:
                 self._send_target()
         self._phase = "closed"
         self._bus.close()
+
+
+def _miss(q: NDArray[np.float64], setpoint: NDArray[np.float64]) -> tuple[float, float]:
+    """Return how far the TCP of joint positions is from a setpoint [m, rad], by the arm's table."""
+    tcp, _ = tcp_and_twist(q, np.zeros(6))
+    turn = rotation_between(setpoint[3:7], quaternion_from_matrix(tcp[:3, :3]))
+    return float(np.linalg.norm(tcp[:3, 3] - setpoint[:3])), float(np.linalg.norm(turn))

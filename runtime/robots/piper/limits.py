@@ -25,6 +25,8 @@ PIPER_LIMITS = ArmLimits(
         angular_acceleration=5.0,
         angular_jerk=130.0,
     ),
+    # As for the Franka: the last action of a chunk that waited is two chunks old.
+    max_observation_age_s=2.0,
     workspace=Workspace(lower=(0.10, -0.35, 0.005), upper=(0.55, 0.35, 0.50)),
 )
 """Every corner of the workspace is within reach of the TCP; in which attitudes, IK finds out."""

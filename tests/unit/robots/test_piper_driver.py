@@ -10,6 +10,7 @@ import pytest
 from piper_emulator import CAN, MOVE_J, PARKED, READY, STALE_TARGET, STANDBY, TEACHING
 
 from dvla.runtime.errors import RobotFault
+from dvla.runtime.rotation import rotate, rotation_between
 
 pytest.importorskip("can", reason="python-can is not installed")
 pytest.importorskip("mujoco")
@@ -287,6 +288,21 @@ def test_closing_in_motion_stops_the_arm_where_it_is(make_rig: MakeRig) -> None:
         rig.wait()
     assert ahead > 0.05
     assert np.abs(rig.arm.q - there).max() < 0.02
+
+
+def test_where_the_wrist_ends_attitude_gives_way_before_position(make_rig: MakeRig) -> None:
+    rig = make_rig().take_over()
+    setpoint = rig.read(5).setpoint
+    for _ in range(250):
+        setpoint[:3] += (0.0004, 0.0, 0.0003)
+        reading = rig.follow(setpoint, PERIOD_MS * 1e-3)
+    reading = rig.follow(setpoint, 0.3)
+    turn = rotation_between(setpoint[3:7], reading.setpoint[3:7])
+    assert reading.fault == ""
+    assert 0.05 < np.linalg.norm(turn) < 0.6, "the way leads to where joint 5 ends"
+    assert np.linalg.norm(reading.setpoint[:3] - setpoint[:3]) < 5e-3
+    setpoint[3:7] = rotate(np.array([0.0, -1.0, 0.0]), setpoint[3:7])
+    assert "deg away" in rig.follow(setpoint, 1.0).fault
 
 
 def test_a_stuck_gripper_blocks_nothing_and_is_seen(make_rig: MakeRig) -> None:

@@ -1,0 +1,57 @@
+"""Every driver keeps the contract: the Franka's twin, and the PiPER on an emulated bus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from driver_contract import LAWS, ArmRig
+
+pytest.importorskip("mujoco")
+pytest.importorskip("mink")
+
+
+class TwinRig:
+    """The Franka's twin under a virtual clock."""
+
+    joints = 7
+
+    def __init__(self) -> None:
+        from dvla.runtime.twin.driver import TwinDriver
+        from dvla.runtime.twin.ik import DifferentialIk
+        from dvla.runtime.twin.world import TwinWorld
+
+        self.world = TwinWorld()
+        self.now_ns = 1_000_000_000
+        self.world.reset(0, self.now_ns)
+        self.driver = TwinDriver(self.world, DifferentialIk(0.004))
+
+    def wait(self) -> int:
+        self.now_ns += 4_000_000
+        return self.now_ns
+
+    def true_q(self) -> np.ndarray:
+        self.world.advance(self.now_ns)
+        return self.world.q
+
+    def close(self) -> None:
+        self.driver.close()
+
+
+def piper_rig() -> Any:
+    pytest.importorskip("can", reason="python-can is not installed")
+    from piper_rig import PiperRig
+
+    return PiperRig().take_over()
+
+
+@pytest.mark.parametrize("make", [TwinRig, piper_rig], ids=["franka-twin", "piper"])
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+def test_law(law: Callable[[ArmRig], None], make: Callable[[], ArmRig]) -> None:
+    rig = make()
+    try:
+        law(rig)
+    finally:
+        rig.close()

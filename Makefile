@@ -37,7 +37,7 @@ $(STAMPS)/torch: $(STAMPS)/venv
 
 $(STAMPS)/packages: $(STAMPS)/torch pyproject.toml setup.py
 	@echo "setup: installing dvla[export,openvino,sim,dev] into $(VENV)"
-	@$(BIN)/pip install --quiet --no-build-isolation --config-settings editable_mode=compat \
+	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --no-build-isolation \
 		--editable ".[export,openvino,sim,dev]"
 	@touch $@
 

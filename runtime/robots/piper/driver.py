@@ -66,7 +66,7 @@ BEYOND_RAD = 0.0175
 FRESH_NS = 50_000_000
 MAX_FRAMES_PER_READ = 512
 MAX_MISS_M, MAX_MISS_RAD = 0.03, 0.6
-"""How far from the setpoint the joints' TCP may be; where a joint ends, attitude gives way first."""
+"""How far from the setpoint the TCP may be; where a joint ends, attitude gives way first."""
 MAX_REFUSED_TICKS = 25
 GRIPPER_REFRESH_NS = 40_000_000
 

@@ -88,7 +88,7 @@ def make_loop() -> Iterator[Callable[..., PiperLoop]]:
 def test_a_trajectory_is_followed_and_nothing_is_refused(make_loop) -> None:
     loop = make_loop()
     start = loop.pose()
-    loop.play((0.05, 0.12, 0.03), 30)
+    loop.play((0.02, 0.10, -0.03), 30)
     loop.run(1.1)
     assert np.linalg.norm(loop.pose()[:3] - start[:3]) > 0.1
     loop.run(0.6)
@@ -160,7 +160,7 @@ def test_an_arm_that_does_not_move_is_noticed(make_loop) -> None:
 
 def test_a_fault_commands_nothing_and_its_end_starts_no_motion(make_loop) -> None:
     loop = make_loop()
-    loop.play((0.1, 0.15, 0.05), 60)
+    loop.play((0.1, 0.15, 0.05), 15)
     loop.run(0.5)
     loop.rig.arm.control = TEACHING
     loop.run(0.1)

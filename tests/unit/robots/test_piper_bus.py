@@ -1,0 +1,90 @@
+"""The bus under the driver: addresses, frames that are not the arm's, and a bus that fails."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from dvla.engines.errors import MissingDependency
+from dvla.runtime.errors import ConfigError, RobotFault
+from dvla.runtime.robots.piper.bus import open_bus
+from dvla.runtime.robots.piper.driver import MAX_REFUSED_TICKS
+from dvla.runtime.robots.piper.protocol import Frame
+
+
+@pytest.mark.parametrize("address", ["", "tcp:can0", "slcan:", "virtual:", ":can0"])
+def test_an_address_that_is_no_bus_lists_what_would_be(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"can0, slcan:/dev/ttyACM0, virtual:NAME"):
+        open_bus(address)
+
+
+@pytest.mark.parametrize("package", ["can", "mink"])
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    from dvla.runtime.robots.piper.start import open_piper
+
+    for name in ("can", "mujoco", "mink", "daqp"):
+        monkeypatch.setitem(sys.modules, name, sys)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingDependency, match=rf"package {package}\..*pip install \"dvla\[piper"):
+        open_piper("can0", 0.004)
+
+
+def test_a_bus_that_does_not_exist_says_what_to_do() -> None:
+    pytest.importorskip("can", reason="python-can is not installed")
+    with pytest.raises(RobotFault, match=r"no-such-can.*ip link set no-such-can up"):
+        open_bus("no-such-can")
+    with pytest.raises(RobotFault, match=r"check the adapter"):
+        open_bus("slcan:/dev/no-such-port")
+
+
+def test_frames_that_are_not_the_arms_are_passed_over() -> None:
+    can = pytest.importorskip("can", reason="python-can is not installed")
+    stranger = can.Bus(interface="virtual", channel="strangers")
+    bus = open_bus("virtual:strangers")
+    stranger.send(can.Message(arbitration_id=0x2A5, data=bytes(8), is_extended_id=True))
+    stranger.send(can.Message(arbitration_id=0x2A5, data=bytes(3), is_extended_id=False))
+    stranger.send(can.Message(arbitration_id=0x2A5, is_remote_frame=True, is_extended_id=False))
+    stranger.send(can.Message(arbitration_id=0x2A5, data=bytes(range(8)), is_extended_id=False))
+    assert bus.receive() == Frame(0x2A5, bytes(range(8)))
+    assert bus.receive() is None
+    assert bus.send(Frame(0x155, bytes(8)))
+    assert stranger.recv(0).arbitration_id == 0x155
+    bus.close()
+    stranger.shutdown()
+    assert not bus.send(Frame(0x155, bytes(8)))
+    with pytest.raises(RobotFault, match="the CAN bus is gone"):
+        bus.receive()
+
+
+def test_a_bus_that_takes_no_frames_is_a_fault_but_one_lost_frame_is_not() -> None:
+    for package in ("can", "mujoco", "mink"):
+        pytest.importorskip(package)
+    from piper_rig import PiperRig
+
+    rig = PiperRig().take_over()
+    setpoint = rig.read(5).setpoint
+    refused = iter([False] * 3)
+    send = rig.driver._bus.send
+    rig.driver._bus.send = lambda frame: next(refused, True) and send(frame)
+    assert rig.follow(setpoint, 0.4).fault == ""
+    rig.driver._bus.send = lambda frame: False
+    assert rig.follow(setpoint, 0.004 * MAX_REFUSED_TICKS).fault == ""
+    assert rig.follow(setpoint, 0.02).fault == "the CAN bus takes no frames"
+    rig.close()
+
+
+def test_no_thread_is_started() -> None:
+    import threading
+
+    for package in ("can", "mujoco", "mink"):
+        pytest.importorskip(package)
+    from piper_rig import PiperRig
+
+    before = threading.active_count()
+    rig = PiperRig().take_over()
+    rig.follow(rig.read(5).setpoint, 0.2)
+    assert threading.active_count() == before
+    assert np.isfinite(rig.true_q()).all()
+    rig.close()

@@ -135,6 +135,11 @@ class PiperEmulator:
         self._moved_zeros = moved_zeros
         self._now_ms: int | None = None
 
+    @property
+    def now_ns(self) -> int:
+        """Up to when the arm has moved, or 0."""
+        return 0 if self._now_ms is None else self._now_ms * MS
+
     # -- time ----------------------------------------------------------------------------------
 
     def step(self, now_ns: int) -> None:

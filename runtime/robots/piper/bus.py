@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from types import ModuleType
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ from dvla.runtime.errors import ConfigError, RobotFault
 from dvla.runtime.robots.piper.protocol import Frame
 
 BITRATE = 1_000_000
+SERIAL_CHATTER = 12
 INSTALL = 'pip install "dvla[piper]"'
 
 
@@ -37,10 +39,12 @@ class CanBus:
     Args:
         can: the module ``can``.
         bus: an open bus.
+        chatter: answers in a row that may be no frame before the bus counts as empty; a serial
+            adapter acknowledges every frame that it is given, and each is such an answer.
     """
 
-    def __init__(self, can: ModuleType, bus: Any) -> None:
-        self._can, self._bus = can, bus
+    def __init__(self, can: ModuleType, bus: Any, *, chatter: int = 0) -> None:
+        self._can, self._bus, self._chatter = can, bus, chatter
 
     def send(self, frame: Frame) -> bool:
         """Send a frame; return whether the bus took it."""
@@ -48,26 +52,30 @@ class CanBus:
         message = self._can.Message(arbitration_id=id_, data=data, is_extended_id=False)
         try:
             self._bus.send(message)
-        except self._can.CanError:
+        except (self._can.CanError, OSError):
             return False
         return True
 
     def receive(self) -> Frame | None:
         """Return the next data frame of 8 bytes with an 11-bit identifier, or None."""
-        while True:
+        empty = 0
+        while empty <= self._chatter:
             try:
                 message = self._bus.recv(0)
-            except self._can.CanError as error:
+            except (self._can.CanError, OSError) as error:
                 raise RobotFault("the CAN bus is gone", got=str(error)) from error
             if message is None:
-                return None
+                empty += 1
+                continue
             ordinary = not (message.is_extended_id or message.is_error_frame)
             if ordinary and not message.is_remote_frame and message.dlc == 8:
                 return Frame(message.arbitration_id, bytes(message.data))
+        return None
 
     def close(self) -> None:
-        """Let go of the bus."""
-        self._bus.shutdown()
+        """Let go of the bus; of one that was pulled out there is nothing left to close."""
+        with contextlib.suppress(self._can.CanError, OSError):
+            self._bus.shutdown()
 
 
 def import_can() -> ModuleType:
@@ -109,7 +117,8 @@ def open_bus(address: str) -> CanBus:
         )
     can = import_can()
     try:
-        return CanBus(can, can.Bus(interface=kind, channel=channel, **options[kind]))
+        bus = can.Bus(interface=kind, channel=channel, **options[kind])
+        return CanBus(can, bus, chatter=SERIAL_CHATTER if kind == "slcan" else 0)
     except (can.CanError, OSError, ImportError) as error:
         raise RobotFault(
             f"the CAN bus {address} cannot be opened",

@@ -16,6 +16,7 @@ Motors are never disabled: the arm would fall.
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal, Protocol
 
 import numpy as np
@@ -65,6 +66,7 @@ BEYOND_RAD = 0.0175
 """A resting arm may report a joint that much outside its range (1 degree); its target is not."""
 FRESH_NS = 50_000_000
 MAX_FRAMES_PER_READ = 512
+MAX_PAUSE_NS = 20_000_000
 MAX_MISS_M, MAX_MISS_RAD = 0.03, 0.6
 """How far from the setpoint the TCP may be; where a joint ends, attitude gives way first."""
 MAX_REFUSED_TICKS = 25
@@ -105,6 +107,7 @@ class PiperDriver:
         self.feedback = Feedback()
         self._phase: Phase = "listening"
         self._fault = ""
+        self._emptied_ns = NEVER_NS
         self._target: NDArray[np.float64] = np.zeros(6)
         self._ticks = 0
         self._deadline_ns = 0
@@ -126,7 +129,11 @@ class PiperDriver:
         Raises:
             RobotFault: no joint positions have come yet, or the bus is gone.
         """
-        self._receive(now_ns)
+        try:
+            self._receive(now_ns)
+        except RobotFault as gone:
+            self._fail(str(gone), now_ns)
+            raise
         feedback = self.feedback
         if feedback.joints_ns == NEVER_NS:
             raise RobotFault(
@@ -151,11 +158,21 @@ class PiperDriver:
         )
 
     def _receive(self, now_ns: int) -> None:
-        for _ in range(MAX_FRAMES_PER_READ):
-            frame = self._bus.receive()
-            if frame is None:
-                return
-            self.feedback.take(frame, now_ns)
+        """Empty the bus; a frame is as new as now only when nothing could have queued for long.
+
+        After a pause, or when there is more than one read takes, frames count as old as the last
+        time that the bus was empty; those before the first such time are of unknown age.
+        """
+        receive = self._bus.receive
+        frames = list(itertools.islice(iter(receive, None), MAX_FRAMES_PER_READ))
+        emptied = len(frames) < MAX_FRAMES_PER_READ
+        prompt = emptied and now_ns - self._emptied_ns <= MAX_PAUSE_NS
+        t_ns = now_ns if prompt else self._emptied_ns
+        if emptied:
+            self._emptied_ns = now_ns
+        if t_ns != NEVER_NS:
+            for frame in frames:
+                self.feedback.take(frame, t_ns)
 
     def _turn(self, now_ns: int) -> None:
         if self._phase == "engaging":

@@ -1,0 +1,138 @@
+"""A PiPER in another process, behind a serial CAN adapter on a pty: stopped, killed, taken over."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dvla.bindings import ServoClock
+from dvla.runtime.errors import RobotFault
+from dvla.runtime.robots.piper.driver import PiperDriver
+from dvla.runtime.robots.piper.start import await_feedback, open_piper, take_over
+
+for package in ("can", "serial", "mujoco", "mink"):
+    pytest.importorskip(package, reason=f"{package} is not installed")
+
+TESTS = Path(__file__).resolve().parents[1]
+PATIENCE_S = 30.0
+
+
+def start(script: str, *arguments: str) -> subprocess.Popen[str]:
+    path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
+    return subprocess.Popen(
+        [sys.executable, str(TESTS / script), *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+
+
+def line_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+@pytest.fixture
+def arm() -> Iterator[subprocess.Popen[str]]:
+    process = start("piper_emulator_process.py")
+    yield process
+    process.kill()
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+class Host:
+    """A driver on the real clock."""
+
+    def __init__(self, address: str) -> None:
+        self.clock = ServoClock(4_000_000)
+        self.driver: PiperDriver = open_piper(address, 0.004)
+
+    def take_over(self) -> None:
+        await_feedback(self.driver, self.clock.wait, PATIENCE_S)
+        take_over(self.driver, self.clock.wait)
+
+    def until(self, reached: Callable[[], bool], setpoint: np.ndarray | None = None) -> None:
+        """Turn the loop until something is so."""
+        end = time.monotonic() + PATIENCE_S
+        while not reached():
+            assert time.monotonic() < end, self.driver.phase
+            now_ns = self.clock.wait()
+            self.reading = self.driver.read(now_ns)
+            if setpoint is not None:
+                self.driver.command(setpoint, now_ns)
+
+
+def end(arm: subprocess.Popen[str]) -> dict[str, object]:
+    arm.send_signal(signal.SIGTERM)
+    out, _ = arm.communicate(timeout=PATIENCE_S)
+    return dict(json.loads(out))
+
+
+def test_an_arm_that_freezes_is_a_fault_and_is_taken_over_again(
+    arm: subprocess.Popen[str],
+) -> None:
+    host = Host(f"slcan:{line_of(arm)}")
+    host.take_over()
+    setpoint = host.driver.read(host.clock.wait()).setpoint
+    setpoint[1] += 0.02
+    host.until(lambda: abs(host.driver.feedback.q[0] - 0.1) > 0.03, setpoint)
+    arm.send_signal(signal.SIGSTOP)
+    host.until(lambda: host.driver.phase == "faulted", setpoint)
+    assert "no feedback" in host.reading.fault
+    frozen_ns = host.reading.t_ns
+    arm.send_signal(signal.SIGCONT)
+    host.until(lambda: host.reading.t_ns > frozen_ns)
+    assert "no feedback" in host.reading.fault, "a fault ends by engaging, not by itself"
+    host.take_over()
+    assert host.driver.phase == "engaged"
+    host.driver.close()
+    report = end(arm)
+    assert report["control"] == 1 and all(report["enabled"]) and not report["fell"]
+    assert np.abs(np.subtract(report["q"], report["target"])).max() < 0.01
+
+
+def test_an_adapter_that_is_pulled_out_is_a_fault(arm: subprocess.Popen[str]) -> None:
+    host = Host(f"slcan:{line_of(arm)}")
+    host.take_over()
+    arm.kill()
+    arm.wait()
+    with pytest.raises(RobotFault, match="the CAN bus is gone"):
+        host.until(lambda: False)
+    assert host.driver.phase == "faulted"
+    host.driver.close()
+
+
+def test_a_killed_commander_leaves_a_target_that_the_next_one_does_not_execute(
+    arm: subprocess.Popen[str],
+) -> None:
+    address = f"slcan:{line_of(arm)}"
+    commander = start("piper_commander.py", address)
+    assert line_of(commander) == "moving"
+    time.sleep(0.3)
+    commander.kill()
+    commander.communicate()
+    # The arm went to its last target and stays there; a person then moves it.
+    arm.send_signal(signal.SIGUSR1)
+    host = Host(address)
+    await_feedback(host.driver, host.clock.wait, PATIENCE_S)
+    before = host.driver.feedback.q.copy()
+    take_over(host.driver, host.clock.wait)
+    for _ in range(100):
+        host.driver.read(host.clock.wait())
+    assert np.abs(host.driver.feedback.q - before).max() < 1e-3
+    host.driver.close()
+    report = end(arm)
+    assert np.abs(np.subtract(report["q"], before)).max() < 1e-3
+    assert set(report["received"]) <= {0x151, 0x155, 0x156, 0x157, 0x471}
+    assert all(report["enabled"]) and not report["fell"]

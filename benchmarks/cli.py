@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import tyro
 
-from dvla.benchmarks import commands
+from dvla.benchmarks import commands, report_commands
 from dvla.engines.cli_errors import run_main
 from dvla.engines.errors import UsageError
 from dvla.runtime.config import SchedulerConfig
@@ -132,8 +132,8 @@ def _body() -> None:
             "latency": commands.latency,
             "servo": commands.servo,
             "stream": commands.stream,
-            "compare": commands.compare,
-            "report": commands.report,
+            "compare": report_commands.compare,
+            "report": report_commands.report,
             "all": commands.everything,
             "dom": dom,
             "machine": about,

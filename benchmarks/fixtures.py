@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dvla.benchmarks.report.schema import Fixture
 from dvla.engines.bundle import Bundle, read_bundle
-from dvla.engines.errors import DvlaError, EngineMismatch, UsageError
+from dvla.engines.errors import BundleError, DvlaError, EngineMismatch, UsageError
 from dvla.engines.manifest import PolicyFacts
 from dvla.engines.selection import runnable_engine, verify_command
 from dvla.runtime.observation import Observation
@@ -146,7 +146,7 @@ def synthetic_subject(size: str, backends: tuple[str, ...], say: Say) -> Subject
     checkpoint, bundle, stamp = folder / "checkpoint", folder / "bundle", folder / _STAMP_NAME
     progress = Progress(say)
     wanted = source_digest()
-    if not (stamp.is_file() and stamp.read_text() == wanted):
+    if not (stamp.is_file() and stamp.read_text() == wanted and _readable(bundle)):
         folder.mkdir(parents=True, exist_ok=True)
         stamp.unlink(missing_ok=True)
         with progress.stage(f"synthetic-{size}: weights"):
@@ -184,15 +184,22 @@ def cache_folder() -> Path:
 
 
 def source_digest() -> str:
-    """Return what a cached bundle depends on: the code that makes it, and the version."""
-    import dvla
-    import dvla.engines
+    """Return what a cached bundle depends on: the code and the libraries that make it."""
     import dvla.export
+    from dvla.benchmarks.report.machine import optional_versions
 
-    digest = hashlib.sha256(dvla.__version__.encode())
-    for package in (dvla.engines, dvla.export):
-        root = Path(package.__path__[0])
-        for path in sorted(root.rglob("*.py")):
-            digest.update(path.relative_to(root).as_posix().encode())
-            digest.update(path.read_bytes())
+    digest = hashlib.sha256(repr(sorted(optional_versions().items())).encode())
+    root = Path(dvla.export.__path__[0])
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _readable(bundle: Path) -> bool:
+    """Say whether a bundle in the cache is of this version's schema."""
+    try:
+        read_bundle(bundle)
+    except BundleError:
+        return False
+    return True

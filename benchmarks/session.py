@@ -7,8 +7,10 @@ import sys
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Literal, TypeVar
 
 import msgspec
+import tyro
 
 import dvla
 from dvla.benchmarks.report.machine import ActivityMeter, describe_bench_machine
@@ -16,6 +18,10 @@ from dvla.benchmarks.report.schema import BenchReport
 from dvla.benchmarks.report.store import write_atomically, write_report
 from dvla.benchmarks.report.text import report_text
 from dvla.engines.errors import UsageError
+
+Size = Literal["tiny", "full"]
+Flag = tyro.conf.FlagCreatePairsOff[bool]
+Name = TypeVar("Name", int, str)
 
 
 def say(line: str) -> None:
@@ -92,3 +98,10 @@ def threads_of(asked: int | None) -> int:
     if asked is not None:
         positive("--threads", asked, 1, 4096)
     return cores if asked is None else asked
+
+
+def distinct(flag: str, names: tuple[Name, ...]) -> tuple[Name, ...]:
+    """Return the names; raise a UsageError when one is given twice."""
+    if len(set(names)) != len(names):
+        raise UsageError(f"{flag} names something twice", got=" ".join(map(str, names)))
+    return names

@@ -38,9 +38,16 @@ class EngineSubject:
 
     @property
     def precision(self) -> str:
-        """The number formats of the bundle's parts, one word where they agree."""
-        formats = sorted(set(self._policy.bundle.manifest.precision.values()))
-        return "+".join(formats)
+        """The number formats of the graphs, one word where they agree."""
+        return "+".join(sorted(set(self.precisions.values())))
+
+    @property
+    def precisions(self) -> dict[str, str]:
+        """The number format of each graph's arithmetic."""
+        pipeline = self._policy.pipeline
+        return {
+            engine.graph.name: engine.precision for engine in (pipeline.prefix, pipeline.denoise)
+        }
 
     @property
     def description(self) -> str:

@@ -199,8 +199,9 @@ def _load(
         for backend in options.backends:
             say(f"loading {backend} ...")
             policy = Policy.load(subject.bundle, backend, threads=options.threads)
-            loaded.append(EngineSubject(policy, backend, case, options.threads))
-            work[backend] = bundle_work(bundle)
+            engine = EngineSubject(policy, backend, case, options.threads)
+            loaded.append(engine)
+            work[backend] = bundle_work(bundle, engine.precisions)
         if options.peers and subject.checkpoint is not None:
             from dvla.benchmarks.latency.eager import EagerSubject
 

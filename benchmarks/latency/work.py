@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,22 +26,31 @@ if TYPE_CHECKING:
 
 _BITS = {1: 32, 2: 8, 3: 8, 7: 64, 10: 16, 11: 64, 16: 16, 17: 8, 18: 8, 21: 4, 22: 4}
 """Bits of an element, by ONNX element type."""
+_PRECISION_BITS = {"fp32": 32, "bf16": 16, "fp16": 16, "fp8": 8, "int8": 8}
 _MULTIPLYING = ("Conv", "MatMul", "Gemm")
 _WEIGHT_FORMING = ("Cast", "DequantizeLinear", "Identity", "Reshape", "Transpose")
 
 
-def bundle_work(bundle: Bundle) -> dict[str, Work]:
-    """Return the work of a bundle's graphs, by part."""
-    prefix = graph_work(bundle.onnx_path(PREFIX_GRAPH))
-    denoise = graph_work(bundle.onnx_path(DENOISE_GRAPH))
+def bundle_work(bundle: Bundle, precision: Mapping[str, str]) -> dict[str, Work]:
+    """Return the work of a bundle's graphs, by part.
+
+    Args:
+        bundle: its graphs lie on the disk.
+        precision: of each graph's arithmetic, to which an engine converts wider weights.
+    """
+    prefix, denoise = (
+        graph_work(bundle.onnx_path(graph), _PRECISION_BITS.get(precision[graph], 32))
+        for graph in (PREFIX_GRAPH, DENOISE_GRAPH)
+    )
     return {VISION_PREFIX: prefix, DENOISE: denoise, END_TO_END: _sum(prefix, denoise)}
 
 
-def graph_work(path: Path) -> Work:
+def graph_work(path: Path, at_most_bits: int = 32) -> Work:
     """Count convolutions and matrix products of an ONNX graph, and the weights that they read.
 
     Args:
         path: of the graph; its external weights are not opened.
+        at_most_bits: of one weight, however wide it is stored.
     """
     try:
         import onnx
@@ -58,7 +67,10 @@ def graph_work(path: Path) -> Work:
     shapes |= {weight.name: tuple(weight.dims) for weight in graph.initializer}
     # Maps each tensor to the stored weight behind it and its bytes, through casts and scales.
     weights = {
-        weight.name: (weight.name, math.prod(weight.dims) * _BITS.get(weight.data_type, 32) // 8)
+        weight.name: (
+            weight.name,
+            math.prod(weight.dims) * min(at_most_bits, _BITS.get(weight.data_type, 32)) // 8,
+        )
         for weight in graph.initializer
     }
     flops, read_bytes, distinct = 0, 0, {}

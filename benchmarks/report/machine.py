@@ -94,7 +94,7 @@ def describe_bench_machine(root: Path = Path("/")) -> BenchMachine:
         memory_limit_bytes=memory_limit_bytes(root, group),
         power_mode=_power_mode(root),
         gpus=_gpus(),
-        libraries=_versions(),
+        libraries=optional_versions(),
     )
 
 
@@ -241,7 +241,8 @@ def _gpus() -> tuple[Gpu, ...]:
     )
 
 
-def _versions() -> dict[str, str]:
+def optional_versions() -> dict[str, str]:
+    """Return the versions of the optional libraries that are installed, without importing them."""
     versions = {}
     for name in LIBRARIES:
         try:

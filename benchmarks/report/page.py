@@ -12,7 +12,8 @@ from dvla.runtime.report.assets import STYLE
 
 _EXTRA_STYLE = (
     ".wide{overflow-x:auto}th.num{text-align:right}td.num{text-align:right}"
-    "h1+.meta{margin-bottom:14px}section h3{font-size:14px;margin:14px 0 6px}"
+    "td.word{white-space:nowrap}h1+.meta{margin-bottom:14px}"
+    "section h3{font-size:14px;margin:14px 0 6px}"
 )
 
 
@@ -73,7 +74,7 @@ def _title(report: BenchReport) -> str:
         if each.quantity == END_TO_END
     ]
     if found:
-        return comparison_text(found[0]).split(" (")[0].split(": ", 1)[1].capitalize()
+        return comparison_text(found[0]).split(" (")[0].split(": ", 1)[1]
     measured = [name for name in ("latency", "servo", "stream") if getattr(report, name)]
     return f"Measured: {', '.join(measured) or 'nothing'}"
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
 from dvla.benchmarks.report.axes import BarAxes, LogAxes, decades
-from dvla.benchmarks.report.roofline import part_floors, peak_flops
+from dvla.benchmarks.report.roofline import PartFloor, part_floors, peak_flops
 from dvla.benchmarks.report.schema import (
     END_TO_END,
     PARTS,
+    VISION,
+    VISION_PREFIX,
     Device,
     LatencyResult,
     ServoResult,
@@ -28,7 +32,7 @@ def colour_of(index: int) -> str:
 
 def roofline(result: LatencyResult, device: Device) -> str:
     """Draw every part under the roof of this device, on logarithmic axes."""
-    floors = [floor for floor in part_floors(result, device) if floor.part != END_TO_END]
+    floors = list(_finest(part_floors(result, device)))
     if not floors:
         return ""
     roofs = {s.precision: peak_flops(device, s.precision) for s in result.subjects}
@@ -65,6 +69,15 @@ def roofline(result: LatencyResult, device: Device) -> str:
             anchor = "end" if left else "start"
             axes.note(floor.flops_per_byte, floor.flops_per_s, floor.part, colour_of(index), anchor)
     return axes.render()
+
+
+def _finest(floors: Sequence[PartFloor]) -> Iterator[PartFloor]:
+    """Yield the floors of parts that are not made of others that were timed too."""
+    split = {floor.subject for floor in floors if floor.part == VISION}
+    for floor in floors:
+        joined = floor.part == VISION_PREFIX and floor.subject in split
+        if floor.part != END_TO_END and not joined:
+            yield floor
 
 
 def part_bars(result: LatencyResult, device: Device | None) -> str:

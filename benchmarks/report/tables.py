@@ -27,13 +27,20 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], text_columns: 
     body = "".join(
         "<tr>"
         + "".join(
-            f"<td{'' if index < text_columns else _NUMBER}>{escape(cell)}</td>"
+            f"<td{_cell_class(index, text_columns)}>{escape(cell)}</td>"
             for index, cell in enumerate(row)
         )
         + "</tr>"
         for row in rows
     )
     return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def _cell_class(index: int, text_columns: int) -> str:
+    """Return what a cell is: a number, words that wrap (the last ones), or a word."""
+    if index >= text_columns:
+        return _NUMBER
+    return "" if index == text_columns - 1 else ' class="word"'
 
 
 def latency_table(result: LatencyResult) -> str:

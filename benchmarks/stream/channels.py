@@ -60,7 +60,7 @@ class StreamChannel:
         self._timeline = Timeline()
         self._writer = ActionStream.create()
         self._reader = ActionStream.attach(self._writer.fd)
-        self._setpoint, self._twist = np.zeros(SETPOINT_WIDTH), np.zeros(6)
+        self.setpoint, self._twist = np.zeros(SETPOINT_WIDTH), np.zeros(6)
 
     def publish(self) -> None:
         """Publish the timeline."""
@@ -78,7 +78,7 @@ class StreamChannel:
     def sample(self) -> None:
         """Take the newest timeline and interpolate it."""
         self._reader.refresh()
-        self._reader.sample(self._timeline.now_ns, self._setpoint, self._twist)
+        self._reader.sample(self._timeline.now_ns, self.setpoint, self._twist)
 
     def close(self) -> None:
         """Unmap both ends."""

@@ -1,0 +1,241 @@
+"""The latency benchmark on a tiny bundle: alternation, counts, hashes, cold start, errors."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("onnx")
+
+import msgspec
+from bundle_tools import TINY_CHECKPOINT, tiny_bundle
+
+from dvla.benchmarks import fixtures
+from dvla.benchmarks.latency.alternation import alternate
+from dvla.benchmarks.latency.cold_start import ColdStartFailed, measure_cold_start, memory_bytes
+from dvla.benchmarks.latency.measure import (
+    LatencyOptions,
+    action_error,
+    check_peers,
+    measure_latency,
+)
+from dvla.benchmarks.latency.work import bundle_work, graph_work, model_work
+from dvla.benchmarks.report.schema import DENOISE, END_TO_END, PREFIX, VISION, VISION_PREFIX
+from dvla.engines.bundle import read_bundle
+from dvla.engines.errors import BundleError, UsageError
+from dvla.export.checkpoint import load_policy
+
+
+class Recorder:
+    """A subject that writes down when it ran."""
+
+    def __init__(self, name, log):
+        self.name, self._log = name, log
+
+    def run(self):
+        self._log.append(self.name)
+        return {"all": float(len(self._log))}
+
+
+def test_alternation_alternates():
+    log = []
+    subjects = [Recorder(name, log) for name in "abc"]
+    done = []
+    found = alternate(subjects, rounds=4, warm_up_rounds=2, progress=done.append)
+    assert len(log) == 3 * (4 + 2) and done == [1, 2, 3, 4]
+    assert found.order == (tuple("abc"), tuple("cba"), tuple("abc"), tuple("cba"))
+    assert log[6:] == [name for turn in found.order for name in turn]
+    # Each subject goes before each other one equally often, and the warm-up is not counted.
+    assert found.samples_s["a"]["all"] == (7.0, 12.0, 13.0, 18.0)
+    assert {len(parts["all"]) for parts in found.samples_s.values()} == {4}
+
+
+def test_two_subjects_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="share a name"):
+        alternate([Recorder("a", []), Recorder("a", [])], 1, 0)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    subject = fixtures.Subject(name="tiny", bundle=tiny_bundle(), checkpoint=TINY_CHECKPOINT)
+    options = LatencyOptions(
+        backends=("onnxruntime",),
+        peers=("eager",),
+        rounds=8,
+        warm_up_rounds=1,
+        cold_starts=1,
+        threads=1,
+    )
+    return measure_latency(subject, options, lambda _line: None)
+
+
+def test_engine_and_peer_compute_the_same_actions(measured):
+    _, result = measured
+    engine, eager = result.subjects
+    assert (engine.name, eager.name) == ("onnxruntime", "eager")
+    assert engine.action_error < 1e-4 and eager.action_error is None
+    assert eager.is_peer and not engine.is_peer
+
+
+def test_every_part_has_one_duration_per_round(measured):
+    _, result = measured
+    engine, eager = result.subjects
+    assert set(engine.timings) == {VISION_PREFIX, DENOISE, END_TO_END}
+    assert set(eager.timings) == {VISION, PREFIX, VISION_PREFIX, DENOISE, END_TO_END}
+    for subject in result.subjects:
+        assert subject.threads == 1 and subject.action_hz == 20 * subject.replan_hz
+        assert subject.replan_hz == 1 / subject.timings[END_TO_END].spread_s.p50
+        for timing in subject.timings.values():
+            assert len(timing.samples_s) == result.rounds == timing.spread_s.count
+        parts = np.add(subject.timings[VISION_PREFIX].samples_s, subject.timings[DENOISE].samples_s)
+        assert (np.array(subject.timings[END_TO_END].samples_s) >= parts).all()
+    assert result.order[0] == ("onnxruntime", "eager") == result.order[1][::-1]
+    assert {c.quantity for c in result.comparisons} == set(engine.timings)
+    assert all(c.paired and c.peer == "eager" for c in result.comparisons)
+
+
+def test_the_cold_start_passes_its_stages_in_order(measured):
+    _, result = measured
+    (cold,) = result.subjects[0].cold_starts
+    assert 0 < cold.imported_s < cold.loaded_s < cold.first_chunk_s
+    assert cold.resident_peak_bytes >= cold.resident_bytes > cold.anonymous_bytes > 1 << 20
+    assert result.subjects[1].cold_starts == ()
+
+
+def test_the_fixture_names_weights_and_inputs(measured):
+    fixture, _ = measured
+    manifest = read_bundle(tiny_bundle()).manifest
+    assert fixture.weights_sha256 == manifest.source.sha256
+    case = fixtures.make_case(manifest.policy)
+    assert fixture.inputs_sha256 == case.sha256 == fixtures.make_case(manifest.policy).sha256
+    other = msgspec.structs.replace(case, noise=case.noise + np.float32(1e-3))
+    assert other.sha256 != case.sha256
+    assert fixtures.make_case(manifest.policy, tokens=5).sha256 != case.sha256
+    assert fixture.tokens == 13 == len(case.observation.token_ids)
+    assert fixture.bundle_bytes == sum(file.size_bytes for file in manifest.files)
+
+
+def test_graph_and_model_count_the_same_work():
+    bundle, model = read_bundle(tiny_bundle()), load_policy(TINY_CHECKPOINT)
+    graph = bundle_work(bundle, {"prefix": "fp32", "denoise": "fp32"})
+    # With as many tokens as the bundle pads to, both multiply the same matrices, but for the image
+    # resize: it is two products in the graph, over 12 channels of 90x120 to 128x128.
+    resize = 12 * 2 * 128 * (90 * 120 + 120 * 128)
+    case = fixtures.make_case(bundle.manifest.policy, bundle.manifest.policy.tokenizer_max_length)
+    torch_model = model_work(model, case)
+    assert graph[DENOISE].flops == pytest.approx(torch_model[DENOISE].flops, rel=0.1)
+    vision_prefix = torch_model[VISION_PREFIX].flops
+    assert graph[VISION_PREFIX].flops - resize == pytest.approx(vision_prefix, rel=0.01)
+    total = torch_model[VISION].flops + torch_model[PREFIX].flops + torch_model[DENOISE].flops
+    assert torch_model[END_TO_END].flops == total
+    # Ten Euler steps read the expert ten times.
+    assert 9 < graph[DENOISE].weight_bytes_read / graph[DENOISE].weight_bytes < 11
+    assert graph[VISION_PREFIX].weight_bytes_read < 1.2 * graph[VISION_PREFIX].weight_bytes
+    assert graph[DENOISE].weight_bytes == pytest.approx(torch_model[DENOISE].weight_bytes, rel=0.1)
+    half = bundle_work(bundle, {"prefix": "fp32", "denoise": "bf16"})
+    assert half[DENOISE].weight_bytes_read * 2 == graph[DENOISE].weight_bytes_read
+    assert half[VISION_PREFIX] == graph[VISION_PREFIX]
+
+
+def test_the_work_of_a_known_graph(tmp_path):
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weight = numpy_helper.from_array(np.zeros((3, 4), np.float32), "w")
+    kernel = numpy_helper.from_array(np.zeros((6, 1, 3, 3), np.float16), "k")
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "w"], ["y"]),
+            helper.make_node("MatMul", ["x", "w"], ["z"]),
+            helper.make_node("Conv", ["image", "k"], ["out"], group=2, pads=[1, 1, 1, 1]),
+            helper.make_node("Relu", ["y"], ["r"]),
+        ],
+        "known",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 5, 3]),
+            helper.make_tensor_value_info("image", TensorProto.FLOAT16, [1, 2, 8, 8]),
+        ],
+        [
+            helper.make_tensor_value_info("r", TensorProto.FLOAT, [2, 5, 4]),
+            helper.make_tensor_value_info("z", TensorProto.FLOAT, [2, 5, 4]),
+            helper.make_tensor_value_info("out", TensorProto.FLOAT16, [1, 6, 8, 8]),
+        ],
+        [weight, kernel],
+    )
+    path = tmp_path / "known.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]), str(path))
+    found = graph_work(path)
+    matmul, conv = 2 * (2 * 5 * 4) * 3, 2 * (6 * 8 * 8) * (1 * 3 * 3)
+    assert found.flops == 2 * matmul + conv
+    assert found.weight_bytes == 12 * 4 + 54 * 2
+    assert found.weight_bytes_read == 2 * 12 * 4 + 54 * 2
+    assert graph_work(path, at_most_bits=16).weight_bytes == 12 * 2 + 54 * 2
+
+
+def test_the_error_of_actions_is_relative_to_the_largest():
+    wanted = np.array([[1.0, -4.0]], np.float32)
+    assert action_error(wanted + np.float32(0.5), wanted) == pytest.approx(0.125)
+    assert action_error(wanted, wanted) is None and action_error(None, wanted) is None
+
+
+def test_memory_is_read_in_bytes():
+    status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 1024 kB\nThreads:\t3\n"
+    assert memory_bytes(status) == {"VmHWM": 2 << 20, "VmRSS": 1 << 20}
+
+
+def test_a_cold_start_that_fails_says_so(tmp_path, capfd):
+    with pytest.raises(ColdStartFailed, match="exit status 2"):
+        measure_cold_start(tmp_path, "onnxruntime", 1, 13)
+    assert "is not a bundle" in capfd.readouterr().err
+
+
+def find(bundle=None, synthetic=None, backends=("onnxruntime",)):
+    return fixtures.find_subject(bundle, synthetic, backends, lambda _line: None)
+
+
+def test_wrong_subjects_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="neither a bundle nor"):
+        find()
+    with pytest.raises(UsageError, match="both a bundle"):
+        find(tmp_path, "tiny")
+    with pytest.raises(UsageError, match="'huge'"):
+        find(synthetic="huge")
+    with pytest.raises(BundleError, match="not a bundle"):
+        find(tmp_path / "none")
+    with pytest.raises(UsageError, match="Unknown backend"):
+        find(tiny_bundle(), backends=("abacus",))
+    with pytest.raises(UsageError, match="Unknown backend"):
+        find(synthetic="tiny", backends=("abacus",))
+
+
+def test_wrong_peers_are_refused():
+    subject = find(tiny_bundle())
+    check_peers((), subject)
+    with pytest.raises(UsageError, match="Unknown peer"):
+        check_peers(("friend",), subject)
+    with pytest.raises(UsageError, match="needs the checkpoint"):
+        check_peers(("eager",), subject)
+
+
+def test_the_synthetic_bundle_is_made_once(tmp_path, monkeypatch):
+    import shutil
+
+    from dvla.export import build, synthetic
+
+    made = []
+
+    def export(_checkpoint, output, options, _progress):
+        made.append(options.overwrite)
+        shutil.copytree(tiny_bundle(), output, dirs_exist_ok=True)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(build, "export_bundle", export)
+    monkeypatch.setattr(synthetic, "synthetic_checkpoint", lambda _size, _folder: None)
+    subject = find(synthetic="tiny")
+    assert subject.bundle.is_relative_to(tmp_path) and subject.checkpoint is not None
+    assert find(synthetic="tiny") == subject and made == [True]
+    # A bundle of other code is made anew, and so is one that cannot be read.
+    digest = fixtures.source_digest()
+    monkeypatch.setattr(fixtures, "source_digest", lambda: "other")
+    assert digest != "other" and find(synthetic="tiny") == subject and len(made) == 2
+    (subject.bundle / "manifest.json").write_text("{")
+    assert find(synthetic="tiny") == subject and len(made) == 3

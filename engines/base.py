@@ -16,6 +16,8 @@ from typing import Any, ClassVar
 import msgspec
 from numpy.typing import NDArray
 
+from dvla.engines.cache import FP32, BackendIdentity
+from dvla.engines.compiled import CompiledStore
 from dvla.engines.errors import UsageError
 from dvla.engines.tensors import Arrays, GraphSpec, check_arrays
 
@@ -33,16 +35,6 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     spinning: bool = False
 
 
-class BackendIdentity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an engine runs on: backend and version, device and capability, build options."""
-
-    backend: str
-    version: str
-    device: str
-    capability: str
-    options: dict[str, str] = {}
-
-
 class Engine(ABC):
     """One graph, loaded on one backend.
 
@@ -53,13 +45,27 @@ class Engine(ABC):
         graph: the declared inputs and outputs.
         onnx_path: the ONNX file; its external weights lie beside it.
         options: threads and spinning.
+        precision: number format of the arithmetic, one of ``precisions()``; part of the key.
+        compiled: where the backend finds, and ``save_compiled`` keeps, its compiled graph.
+
+    Raises:
+        UsageError: this backend does not have the precision, here.
     """
 
     backend: ClassVar[str]
 
     def __init__(
-        self, graph: GraphSpec, onnx_path: Path, options: EngineOptions | None = None
+        self,
+        graph: GraphSpec,
+        onnx_path: Path,
+        options: EngineOptions | None = None,
+        *,
+        precision: str = FP32,
+        compiled: CompiledStore | None = None,
     ) -> None:
+        self.check_precision(precision)
+        self.precision = precision
+        self.compiled = compiled
         self.graph = graph
         self.onnx_path = onnx_path
         self.options = options or EngineOptions()
@@ -71,6 +77,25 @@ class Engine(ABC):
     @abstractmethod
     def identity(cls) -> BackendIdentity:
         """Return what engines of this backend run on, on this machine."""
+
+    @classmethod
+    def precisions(cls) -> tuple[str, ...]:
+        """Return the precisions that this backend has on this machine, float32 first."""
+        return (FP32,)
+
+    @classmethod
+    def check_precision(cls, precision: str) -> None:
+        """Raise a UsageError unless this backend has a precision on this machine."""
+        if precision != FP32 and precision not in cls.precisions():
+            raise UsageError(
+                f"Backend {cls.backend} has no such precision on this machine",
+                got=repr(precision),
+                choices=cls.precisions(),
+            )
+
+    def save_compiled(self) -> bool:
+        """Keep the loaded graph compiled in the bundle, and return whether the backend can."""
+        return False
 
     @abstractmethod
     def _load_impl(self) -> None:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import msgspec
 
-from dvla.engines.base import BackendIdentity
 from dvla.engines.errors import EngineMismatch
 from dvla.engines.tensors import GraphSpec
 
+FP32 = "fp32"
+# The graphs of an inference, in their order; a bundle holds others for parity.
+RUNNING_GRAPHS = ("prefix", "denoise")
 _DIGEST_CHARACTERS = 16
+
+
+class BackendIdentity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an engine runs on: backend and version, device and capability, build options."""
+
+    backend: str
+    version: str
+    device: str
+    capability: str
+    options: dict[str, str] = {}
 
 
 class EngineKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -20,6 +33,7 @@ class EngineKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         onnx: sha256 of every file of the graphs (ONNX and weights), by path in the bundle.
         shapes: every declared tensor of every graph, ``graph.name`` to ``dtype[shape]``.
         backend, version, device, capability, options: see ``BackendIdentity``.
+        precision: number format of the arithmetic, by graph.
     """
 
     onnx: dict[str, str]
@@ -29,6 +43,9 @@ class EngineKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     device: str
     capability: str
     options: dict[str, str]
+    precision: dict[str, str] = msgspec.field(
+        default_factory=lambda: dict.fromkeys(RUNNING_GRAPHS, FP32)
+    )
 
     @property
     def digest(self) -> str:
@@ -38,9 +55,12 @@ class EngineKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def engine_key(
-    graphs: tuple[GraphSpec, ...], onnx: dict[str, str], identity: BackendIdentity
+    graphs: tuple[GraphSpec, ...],
+    onnx: dict[str, str],
+    identity: BackendIdentity,
+    precision: dict[str, str],
 ) -> EngineKey:
-    """Return the key of the engines that ``identity`` makes of these graphs."""
+    """Return the key of the engines that ``identity`` makes of these graphs in a precision."""
     shapes = {
         f"{graph.name}.{spec.name}": f"{spec.dtype}{list(spec.shape)}"
         for graph in graphs
@@ -54,7 +74,13 @@ def engine_key(
         device=identity.device,
         capability=identity.capability,
         options=identity.options,
+        precision=precision,
     )
+
+
+def complete_precision(precision: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the precision of every graph that runs; float32 where nothing else is said."""
+    return dict.fromkeys(RUNNING_GRAPHS, FP32) | dict(precision or {})
 
 
 def differences(found: EngineKey, wanted: EngineKey) -> list[str]:

@@ -108,6 +108,8 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         columns: errors per action column.
         passed: whether both errors are within the limit.
         latency_s: median duration of one inference of the engine [s].
+        gate: which limits were asked: ``fp32`` or ``reduced`` (see ``dvla.export.reduced_gate``).
+        findings: what is over its limit, for people.
     """
 
     frames: Literal["synthetic", "recorded"]
@@ -118,6 +120,8 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     columns: tuple[ColumnError, ...]
     passed: bool
     latency_s: float
+    gate: Literal["fp32", "reduced"] = "fp32"
+    findings: tuple[str, ...] = ()
 
 
 class StepsCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

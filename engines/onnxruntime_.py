@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from dvla.engines.base import BackendIdentity, Engine
+from dvla.engines.base import Engine
+from dvla.engines.cache import BackendIdentity
 from dvla.engines.errors import BundleError
 from dvla.engines.tensors import Arrays, TensorSpec
 

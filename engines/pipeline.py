@@ -5,6 +5,7 @@ Arrays only: names of features, units of states and instructions belong to the r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from dvla.engines.base import Engine, EngineOptions
 from dvla.engines.bundle import Bundle
+from dvla.engines.compiled import CompiledStore
+from dvla.engines.selection import key_here
 
 PREFIX = "prefix"
 DENOISE = "denoise"
@@ -37,13 +40,33 @@ class ActionPipeline:
 
     @classmethod
     def of_bundle(
-        cls, bundle: Bundle, engine: type[Engine], options: EngineOptions | None = None
+        cls,
+        bundle: Bundle,
+        engine: type[Engine],
+        options: EngineOptions | None = None,
+        precision: Mapping[str, str] | None = None,
     ) -> ActionPipeline:
-        """Make, without loading, the pipeline of a bundle on a backend."""
-        return cls(
-            engine(bundle.graph(PREFIX), bundle.onnx_path(PREFIX), options),
-            engine(bundle.graph(DENOISE), bundle.onnx_path(DENOISE), options),
+        """Make, without loading, the pipeline of a bundle on a backend.
+
+        Args:
+            bundle: the bundle.
+            engine: class of both engines.
+            options: threads and spinning.
+            precision: by graph; float32 where it says nothing.
+        """
+        key = key_here(bundle, engine, precision)
+        store = CompiledStore(bundle.path, key)
+        prefix, denoise = (
+            engine(
+                bundle.graph(name),
+                bundle.onnx_path(name),
+                options,
+                precision=key.precision[name],
+                compiled=store,
+            )
+            for name in (PREFIX, DENOISE)
         )
+        return cls(prefix, denoise)
 
     def load(self) -> None:
         """Load both engines; when one fails, neither stays loaded."""
@@ -58,6 +81,16 @@ class ActionPipeline:
         """Run both engines once on zeros."""
         self.prefix.warm_up()
         self.denoise.warm_up()
+
+    def save_compiled(self) -> bool:
+        """Keep both graphs compiled in the bundle, and return whether the backend can."""
+        return self.prefix.save_compiled() and self.denoise.save_compiled()
+
+    def forget_compiled(self) -> None:
+        """Remove from the bundle what ``save_compiled`` kept."""
+        for engine in (self.prefix, self.denoise):
+            if engine.compiled is not None:
+                engine.compiled.remove(engine.graph.name)
 
     def close(self) -> None:
         """Free both engines."""

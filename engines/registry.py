@@ -22,6 +22,9 @@ BACKENDS: dict[str, Backend] = {
     "onnxruntime": Backend(
         module="dvla.engines.onnxruntime_", engine="OnnxRuntimeEngine", requirement="onnxruntime"
     ),
+    "openvino": Backend(
+        module="dvla.engines.openvino_", engine="OpenVinoEngine", requirement="dvla[openvino]"
+    ),
 }
 
 

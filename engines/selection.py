@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import msgspec
+
 from dvla.engines.base import Engine
 from dvla.engines.bundle import Bundle
-from dvla.engines.cache import EngineKey, engine_key, refuse_foreign
+from dvla.engines.cache import EngineKey, complete_precision, engine_key, refuse_foreign
 from dvla.engines.errors import EngineMismatch
 from dvla.engines.manifest import EngineRecord
 from dvla.engines.registry import engine_class
 
 
-def key_here(bundle: Bundle, engine: type[Engine]) -> EngineKey:
-    """Return the key that an engine of this bundle has on this machine."""
-    return engine_key(bundle.manifest.graphs, bundle.onnx_hashes(), engine.identity())
+class EngineChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """The engine class that runs a bundle, and its precision per graph."""
+
+    engine: type[Engine]
+    precision: dict[str, str]
+
+
+def key_here(
+    bundle: Bundle, engine: type[Engine], precision: Mapping[str, str] | None = None
+) -> EngineKey:
+    """Return the key that an engine of this bundle has on this machine, float32 by default."""
+    return engine_key(
+        bundle.manifest.graphs,
+        bundle.onnx_hashes(),
+        engine.identity(),
+        complete_precision(precision),
+    )
 
 
 def verify_command(bundle: Bundle, backend: str) -> str:
@@ -21,14 +39,21 @@ def verify_command(bundle: Bundle, backend: str) -> str:
 
 
 def runnable_engine(bundle: Bundle, backend: str) -> type[Engine]:
-    """Return the engine class of a backend that this bundle may run on, here.
+    """Return the engine class of a backend that this bundle may run on; see ``chosen_engine``."""
+    return chosen_engine(bundle, backend).engine
+
+
+def chosen_engine(bundle: Bundle, backend: str) -> EngineChoice:
+    """Return the engine of a backend that this bundle runs on, here.
+
+    A bundle may hold one backend in several precisions. The one that was verified last is the one
+    that was asked for last, and runs; ``--precision auto`` puts the one that it chose there.
 
     Raises:
         UsageError, MissingDependency: the backend is unknown, or not installed.
         EngineMismatch: no engine of this key was verified; the message has the command for it.
     """
     engine = engine_class(backend)
-    wanted = key_here(bundle, engine)
     command = verify_command(bundle, backend)
     records = [r for r in bundle.manifest.engines if r.key.backend == backend]
     if not records:
@@ -37,17 +62,19 @@ def runnable_engine(bundle: Bundle, backend: str) -> type[Engine]:
             choices=sorted({r.key.backend for r in bundle.manifest.engines}),
             next_command=command,
         )
-    same = [r for r in records if r.key == wanted]
+    same = [r for r in records if r.key == key_here(bundle, engine, r.key.precision)]
     if not same:
-        refuse_foreign(records[-1].key, wanted, command)
-    if not is_runnable(same[0]):
+        last = records[-1].key
+        refuse_foreign(last, key_here(bundle, engine, last.precision), command)
+    runnable = [r for r in same if is_runnable(r)]
+    if not runnable:
         raise EngineMismatch(
             f"The {backend} engine of bundle {bundle.path} has not passed its verification",
-            got=f"status '{same[0].status}'",
+            got=f"status '{same[-1].status}'",
             expected="status 'verified'",
             next_command=command,
         )
-    return engine
+    return EngineChoice(engine=engine, precision=runnable[-1].key.precision)
 
 
 def is_runnable(record: EngineRecord) -> bool:

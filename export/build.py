@@ -19,8 +19,8 @@ from dvla.engines.bundle import (
     new_bundle,
     read_bundle,
     refuse_existing,
-    write_manifest,
 )
+from dvla.engines.cache import FP32
 from dvla.engines.errors import MissingDependency
 from dvla.engines.integrity import sha256_file
 from dvla.engines.manifest import (
@@ -31,19 +31,16 @@ from dvla.engines.manifest import (
     StepsCost,
     Verification,
 )
-from dvla.engines.pipeline import ActionPipeline
 from dvla.engines.registry import engine_class
-from dvla.engines.selection import key_here, with_record
+from dvla.engines.selection import key_here
 from dvla.export.checkpoint import Checkpoint, build_policy, load_checkpoint
+from dvla.export.engine_trials import check_precision, passed_verification, verify_engine
 from dvla.export.facts import default_camera_size, normalisation, parse_camera_size, policy_facts
 from dvla.export.fold import fold_policy
-from dvla.export.gate import require_passed, verify
 from dvla.export.onnx_export import write_graphs
 from dvla.export.progress import Progress, size_text
 from dvla.export.reference import (
-    Reference,
     load_recorded_inputs,
-    load_reference,
     save_reference,
     synthetic_inputs,
     with_actions,
@@ -66,6 +63,7 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         camera_size: WIDTHxHEIGHT of the frames; the checkpoint's own size when not given.
         observations: recorded observations for the gate; synthetic ones when not given.
         overwrite: replace a bundle of the same name.
+        precision: of the engine: ``fp32``, what else the backend has, or ``auto``.
         steps: Euler steps of the denoise graph; the checkpoint's own number when not given.
     """
 
@@ -74,6 +72,7 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     camera_size: str | None = None
     observations: Path | None = None
     overwrite: bool = False
+    precision: str = FP32
     steps: int | None = None
 
 
@@ -84,6 +83,8 @@ class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
         bundle: the bundle's folder.
         backend: the engine that was verified.
         verification: its errors.
+        precision: of the engine, by graph.
+        tried: every precision that this backend was tried in here, with its errors.
         eager_s: median duration of one inference of the torch model [s]; absent without torch.
         steps_cost: what another number of Euler steps than the checkpoint's own costs.
     """
@@ -91,6 +92,8 @@ class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
     bundle: Path
     backend: str
     verification: Verification
+    precision: dict[str, str]
+    tried: tuple[EngineRecord, ...] = ()
     eager_s: float | None = None
     steps_cost: StepsCost | None = None
 
@@ -105,6 +108,7 @@ def export_bundle(
         ExportMismatch: the engine's actions are not the model's; nothing is written.
     """
     engine = engine_class(options.backend)
+    check_precision(engine, options.precision)
     check_steps(options.steps)
     _require_libraries()
     refuse_existing(output, options.overwrite)
@@ -156,22 +160,27 @@ def export_bundle(
             files=files,
             steps_cost=cost,
         )
-        verification = _verify(Bundle(path=building, manifest=manifest), engine, progress)
-        require_passed(verification, options.backend)
+        unverified = Bundle(path=building, manifest=manifest)
+        record = verify_engine(unverified, engine, options.precision, progress)
+        verification = passed_verification(record)
     return ExportReport(
         bundle=output,
         backend=options.backend,
         verification=verification,
+        precision=record.key.precision,
+        tried=_tried(output, engine),
         eager_s=eager_s,
         steps_cost=cost,
     )
 
 
-def verify_bundle(path: Path, backend: str, progress: Progress) -> ExportReport:
+def verify_bundle(
+    path: Path, backend: str, progress: Progress, precision: str | None = None
+) -> ExportReport:
     """Verify an existing bundle on this machine and record the result in its manifest.
 
     Needs neither torch nor the checkpoint: the bundle carries the model's actions. A bundle that
-    fails is refused by the runtime on this backend from then on.
+    fails is refused by the runtime on this backend from then on, in the precision that failed.
 
     Raises:
         BundleError: the bundle is damaged.
@@ -181,37 +190,25 @@ def verify_bundle(path: Path, backend: str, progress: Progress) -> ExportReport:
     bundle = read_bundle(path)
     with progress.stage("files"):
         bundle.check_files()
-    verification = _verify(bundle, engine, progress)
-    require_passed(verification, backend)
+    record = verify_engine(bundle, engine, precision, progress)
     return ExportReport(
         bundle=path,
         backend=backend,
-        verification=verification,
+        verification=passed_verification(record),
+        precision=record.key.precision,
+        tried=_tried(path, engine),
         steps_cost=bundle.manifest.steps_cost,
     )
 
 
-def _verify(bundle: Bundle, engine: type[Engine], progress: Progress) -> Verification:
-    """Run the gate on an engine of a bundle and write the result into the manifest."""
-    manifest = bundle.manifest
-    reference: Reference = load_reference(bundle.path / REFERENCE_NAME)
-    pipeline = ActionPipeline.of_bundle(bundle, engine)
-    try:
-        with progress.stage(f"loading {engine.backend}"):
-            pipeline.load()
-            pipeline.warm_up()
-        with progress.stage(f"verification on {engine.backend}"):
-            verification = verify(pipeline, reference, manifest.policy, manifest.normalisation)
-    finally:
-        pipeline.close()
-    record = EngineRecord(
-        key=key_here(bundle, engine),
-        status="verified" if verification.passed else "failed",
-        verification=verification,
+def _tried(path: Path, engine: type[Engine]) -> tuple[EngineRecord, ...]:
+    """Return the records of a backend in a bundle that are of just this machine."""
+    bundle = read_bundle(path)
+    return tuple(
+        record
+        for record in bundle.manifest.engines
+        if record.key == key_here(bundle, engine, record.key.precision)
     )
-    engines = with_record(manifest.engines, record)
-    write_manifest(bundle.path, msgspec.structs.replace(manifest, engines=engines))
-    return verification
 
 
 def _require_libraries() -> None:

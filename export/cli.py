@@ -11,13 +11,14 @@ import msgspec
 import tyro
 
 from dvla.engines.bundle import MANIFEST_NAME
+from dvla.engines.cache import FP32
 from dvla.engines.cli_errors import run_main
 from dvla.engines.errors import UsageError
 from dvla.engines.registry import check_backend_name
 from dvla.export.progress import Progress, folder_bytes, size_text
 
 if TYPE_CHECKING:
-    from dvla.engines.manifest import StepsCost
+    from dvla.engines.manifest import StepsCost, Verification
     from dvla.export.build import ExportReport
 
 Flag = tyro.conf.FlagCreatePairsOff[bool]
@@ -27,6 +28,7 @@ def command(
     model: Annotated[Path, tyro.conf.Positional],
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="BUNDLE")] = None,
     backend: str = "onnxruntime",
+    precision: str | None = None,
     tokenizer: Path | None = None,
     camera_size: str | None = None,
     observations: Path | None = None,
@@ -49,6 +51,9 @@ def command(
         model: a checkpoint (folder, .safetensors or .pt), or with --verify a bundle.
         output: folder of the new bundle; MODEL's name with .bundle, here, when not given.
         backend: engine to verify on.
+        precision: of the engine: fp32 (the default), bf16 where backend and processor have it, or
+            auto: try both, graph by graph, and keep the fastest whose actions pass the gate. With
+            --verify: the bundle's own when not given.
         tokenizer: tokenizer.json, or a folder with one, when it is not beside the checkpoint nor in
             the Hugging Face cache.
         camera_size: WIDTHxHEIGHT of the frames in pixels; the checkpoint's own when not given.
@@ -75,10 +80,11 @@ def command(
             )
         if output is not None:
             raise UsageError("-o has no meaning when a bundle is verified")
-        report = verify_bundle(model, backend, progress)
+        report = verify_bundle(model, backend, progress, precision)
     else:
         options = ExportOptions(
             backend=backend,
+            precision=precision or FP32,
             tokenizer=tokenizer,
             camera_size=camera_size,
             observations=observations,
@@ -116,13 +122,34 @@ def column_rows(report: ExportReport) -> list[tuple[str, str, str, str]]:
     ]
 
 
+def precision_text(precision: dict[str, str]) -> str:
+    """Return the precision of an engine for people: ``prefix bf16, denoise fp32``."""
+    return ", ".join(f"{graph} {name}" for graph, name in precision.items())
+
+
+def limit_text(found: Verification) -> str:
+    """Return what a verification was asked to meet."""
+    if found.gate == "fp32":
+        return f"limit {found.limit:g}"
+    if found.frames == "recorded":
+        return "within the limits of an arm in position, rotation and gripper"
+    return f"p99 within {found.limit:.0%} of every column's standard deviation"
+
+
 def summary_lines(report: ExportReport) -> list[str]:
     """Return the verdict for people, line by line."""
     found = report.verification
     lines = [
-        f"Compared {found.cases} {found.frames} observations on {report.backend}: "
-        f"relative error {found.relative_error:.1e}, in the network's units "
-        f"{found.normalised_error:.1e}, limit {found.limit:g}.",
+        f"Compared {found.cases} {found.frames} observations on {report.backend} "
+        f"({precision_text(report.precision)}): relative error {found.relative_error:.1e}, in the "
+        f"network's units {found.normalised_error:.1e}; {limit_text(found)}.",
+    ]
+    lines += [
+        f"Tried {precision_text(record.key.precision)}: {record.status}, "
+        f"{record.verification.latency_s:.3f} s"
+        + "".join(f"; {finding}" for finding in record.verification.findings)
+        for record in report.tried
+        if record.verification is not None and len(report.tried) > 1
     ]
     if found.frames == "synthetic":
         lines.append("The frames were synthetic; pass --observations to compare on recorded ones.")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dvla.engines.errors import ExportMismatch
 from dvla.engines.manifest import ColumnError, Normalisation, PolicyFacts, Verification
 from dvla.engines.pipeline import ActionPipeline
+from dvla.export.reduced_gate import judged_as_reduced
 from dvla.export.reference import Reference
 
 FP32_LIMIT = 1e-4
@@ -32,6 +33,7 @@ def verify(
     facts: PolicyFacts,
     normalisation: Normalisation,
     limit: float = FP32_LIMIT,
+    reduced: bool = False,
 ) -> Verification:
     """Run loaded engines on every case of the reference and compare their actions.
 
@@ -41,6 +43,7 @@ def verify(
         facts: names and units of the columns.
         normalisation: statistics of the columns.
         limit: largest error that passes.
+        reduced: judge by the limits of reduced precision instead (``dvla.export.reduced_gate``).
     """
     found, durations_s = [], []
     for case in range(len(reference)):
@@ -57,9 +60,11 @@ def verify(
             )
         )
         durations_s.append(time.perf_counter() - started_s)
-    return compare(
-        np.stack(found), reference, facts, normalisation, limit, float(np.median(durations_s))
-    )
+    actions, latency_s = np.stack(found), float(np.median(durations_s))
+    compared = compare(actions, reference, facts, normalisation, limit, latency_s)
+    if not reduced:
+        return compared
+    return judged_as_reduced(compared, actions, reference, facts, normalisation)
 
 
 def compare(
@@ -125,6 +130,8 @@ def require_passed(verification: Verification, backend: str) -> None:
         f"{verification.frames} observations",
         got=f"relative error {verification.relative_error:.3g} (in the network's units "
         f"{verification.normalised_error:.3g}); largest per column: {columns}",
-        expected=f"at most {verification.limit:g}",
-        next_command="no runnable bundle was written; run again with --debug and report it",
+        expected="; ".join(verification.findings) or f"at most {verification.limit:g}",
+        next_command="keep fp32, or let --precision auto choose by evidence"
+        if verification.gate == "reduced"
+        else "no runnable bundle was written; run again with --debug and report it",
     )

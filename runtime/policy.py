@@ -13,7 +13,7 @@ from dvla.engines.bundle import TOKENIZER_NAME, Bundle, read_bundle
 from dvla.engines.errors import TokenizerError, UsageError
 from dvla.engines.manifest import PolicyFacts
 from dvla.engines.pipeline import ActionPipeline
-from dvla.engines.selection import runnable_engine
+from dvla.engines.selection import chosen_engine
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.observation import Observation
 from dvla.runtime.policy_checks import check_guide, check_noise, checked_frames, newest_state
@@ -67,11 +67,11 @@ class Policy:
             MissingDependency: the backend's library is not installed.
         """
         opened = read_bundle(bundle)
-        engine = runnable_engine(opened, backend)
+        choice = chosen_engine(opened, backend)
         opened.check_files()
         encoder = _encoder_of(opened)
         options = EngineOptions(threads=threads, spinning=spinning)
-        pipeline = ActionPipeline.of_bundle(opened, engine, options)
+        pipeline = ActionPipeline.of_bundle(opened, choice.engine, options, choice.precision)
         pipeline.load()
         pipeline.warm_up()
         return cls(opened, pipeline, encoder)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dvla.engines.base import BackendIdentity, Engine
+from dvla.engines.base import Engine
+from dvla.engines.cache import BackendIdentity
 from dvla.engines.errors import UsageError
 from dvla.engines.tensors import Arrays, GraphSpec, TensorSpec
 

@@ -1,0 +1,144 @@
+"""OpenVINO on the CPU: float32, or bfloat16 where the processor multiplies it.
+
+OpenVINO picks bfloat16 by itself on processors that have it, so the precision is always stated.
+"""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from dvla.engines.base import Engine
+from dvla.engines.cache import BackendIdentity
+from dvla.engines.errors import BundleError
+from dvla.engines.tensors import Arrays, TensorSpec
+
+_DEVICE = "CPU"
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
+# Compiled code and rounding differ between processors by these; other flags do not matter.
+_ISA_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
+_REBUILD = "export the bundle again: dvla-export MODEL -o BUNDLE --overwrite"
+
+
+class OpenVinoEngine(Engine):
+    """One ONNX graph, compiled for this CPU and one stream of inferences."""
+
+    backend: ClassVar[str] = "openvino"
+
+    @classmethod
+    def identity(cls) -> BackendIdentity:
+        """Return the version of OpenVINO, and the instruction sets that its code depends on."""
+        return BackendIdentity(
+            backend=cls.backend,
+            version=ov.get_version(),
+            device="cpu",
+            capability=" ".join((platform.machine(), *_isa())),
+            options={"performance_hint": "latency", "streams": "1", "snippets": "disabled"},
+        )
+
+    @classmethod
+    def precisions(cls) -> tuple[str, ...]:
+        """Return fp32, and bf16 where this processor has it: emulated it would only be slower."""
+        has_bf16 = "BF16" in ov.Core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+        return ("fp32", "bf16") if has_bf16 else ("fp32",)
+
+    def _load_impl(self) -> None:
+        core = ov.Core()
+        stored = self.compiled.find(self.graph.name) if self.compiled else None
+        compiled = self._import(core, stored) if stored else None
+        self._is_stored = compiled is not None
+        try:
+            self._compiled = compiled or core.compile_model(
+                core.read_model(self.onnx_path), _DEVICE, self._properties()
+            )
+        except Exception as error:  # OpenVINO raises RuntimeError for everything.
+            raise BundleError(
+                f"OpenVINO cannot load {self.onnx_path}",
+                got=_first_line(error),
+                next_command=_REBUILD,
+            ) from error
+        self._check_declaration(self._compiled.inputs, self.graph.inputs)
+        self._check_declaration(self._compiled.outputs, self.graph.outputs)
+        self._request = self._compiled.create_infer_request()
+
+    def _properties(self) -> dict[str, Any]:
+        """Return what the compiler is told.
+
+        Threads are not pinned: a pinned thread waits behind whatever else runs on its core, the
+        servo loop included, while another core is idle. They sleep when there is nothing to do.
+        Snippets, which fuse attention, are off: in 2026.4 they drop the transposition after an
+        attention of as many heads as tokens, and its result is wrong by as much as its size.
+        """
+        properties: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": "1",
+            "ENABLE_CPU_PINNING": False,
+            "ENABLE_MMAP": True,
+            "SNIPPETS_MODE": "DISABLE",
+        }
+        if self.options.threads is not None:
+            properties["INFERENCE_NUM_THREADS"] = self.options.threads
+        return properties
+
+    def _import(self, core: ov.Core, stored: Path) -> ov.CompiledModel | None:
+        """Return a stored compiled model, its weights mapped; nothing if OpenVINO refuses it."""
+        try:
+            self._mapped = np.memmap(stored, np.uint8, "r")
+            return core.import_model(ov.Tensor(self._mapped), _DEVICE, self._properties())
+        except RuntimeError:
+            return None
+
+    def _check_declaration(self, found: list[Any], declared: tuple[TensorSpec, ...]) -> None:
+        """Raise a BundleError when the file declares other tensors than the manifest does."""
+        in_file = {
+            (port.get_any_name(), tuple(port.shape), np.dtype(port.element_type.to_dtype()).name)
+            for port in found
+        }
+        in_manifest = {(spec.name, spec.shape, spec.dtype) for spec in declared}
+        if in_file != in_manifest:
+            raise BundleError(
+                f"{self.onnx_path} does not declare the tensors that the manifest declares",
+                got=sorted(in_file - in_manifest),
+                expected=str(sorted(in_manifest - in_file)),
+                next_command=_REBUILD,
+            )
+
+    def _run_impl(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        outputs = self._request.infer(dict(inputs), share_inputs=True, share_outputs=False)
+        return {port.get_any_name(): array for port, array in outputs.items()}
+
+    def save_compiled(self) -> bool:
+        """Keep the compiled graph in the bundle, and return whether it could be kept."""
+        if self.compiled is None:
+            return False
+        if self._is_stored:
+            return True
+        with self._compiled.export_model() as exported:
+            self.compiled.save(self.graph.name, exported.getbuffer())
+        return True
+
+    def _close_impl(self) -> None:
+        del self._request, self._compiled
+        self.__dict__.pop("_mapped", None)
+
+
+def _isa() -> list[str]:
+    """Return the instruction sets of this processor that matter, in a fixed order."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
+    flags = next(
+        (set(x.split()) for x in lines if x.lower().startswith(("flags", "features"))), set()
+    )
+    return [flag for flag in _ISA_FLAGS if flag in flags]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

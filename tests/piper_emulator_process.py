@@ -63,7 +63,8 @@ def main() -> None:
     tty.setraw(slave)
     os.set_blocking(master, False)
     adapter = SerialAdapter(master)
-    arm = PiperEmulator(adapter)
+    # python-can reads a serial port byte by byte: at the arm's own 200 Hz it needs most of a core.
+    arm = PiperEmulator(adapter, feedback_ms=20)
     running = True
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from dvla.runtime.errors import RobotFault
 from dvla.runtime.twin.arm_model import ARM_JOINTS, DQ_LIMIT, HOME_Q, TCP_SITE, arm_spec
 from dvla.runtime.twin.dependencies import import_mink, import_mujoco
 
@@ -115,18 +116,21 @@ class DifferentialIk:
             Joint positions (n,) [rad] and the distance that is left to the setpoint [m].
 
         Raises:
-            mink.NoSolutionFound: when the QP has none, which the limits alone cannot cause.
+            RobotFault: the QP has no solution, which the limits alone cannot cause.
         """
         target = self._mink.SE3(np.concatenate([setpoint[3:7], setpoint[:3]]))
         self._tcp.set_target(target)
-        velocity = self._mink.solve_ik(
-            self._configuration,
-            [self._tcp, self._posture],
-            self._period_s,
-            solver="daqp",
-            damping=_DAMPING,
-            limits=self._limits,
-        )
+        try:
+            velocity = self._mink.solve_ik(
+                self._configuration,
+                [self._tcp, self._posture],
+                self._period_s,
+                solver="daqp",
+                damping=_DAMPING,
+                limits=self._limits,
+            )
+        except self._mink.NoSolutionFound as error:
+            raise RobotFault("inverse kinematics has no solution", got=str(error)) from error
         self._configuration.integrate_inplace(velocity, self._period_s)
         at = self._configuration.data.site(self._tcp_site).xpos
         return self.q, float(np.linalg.norm(at - setpoint[:3]))

@@ -64,6 +64,8 @@ class CanBus:
                 message = self._bus.recv(0)
             except (self._can.CanError, OSError) as error:
                 raise RobotFault("the CAN bus is gone", got=str(error)) from error
+            except (ValueError, IndexError):
+                continue  # a serial adapter garbled a line: one frame is lost
             if message is None:
                 empty += 1
                 continue

@@ -1,22 +1,19 @@
 """The driver of a real PiPER: joint targets by MOVE J, from IK on the host.
 
-It has four phases:
+It has five phases:
 
     listening   nothing is sent; readings say that the arm is not engaged
-    engaging    the present joints are written as the target before anything is switched on
+    engaging    the arm is taken over where it stands (``engagement``)
     engaged     commands are sent
     faulted     the present joints were written as the target once more; nothing else is sent
+    closed      the arm was left in hold, enabled
 
-The arm keeps its last target, over the end of the process that wrote it, and moves to it on a
-change of mode. So the target is written first, many times, and the mode is asked for only in
-``engage``: a person who takes the arm over by its button is not overruled.
-
-Motors are never disabled: the arm would fall.
+The mode is asked for in ``engage`` alone: a person who takes the arm over by its button is not
+overruled. Motors are never disabled: the arm would fall.
 """
 
 from __future__ import annotations
 
-import itertools
 from typing import Literal, Protocol
 
 import numpy as np
@@ -25,16 +22,10 @@ from numpy.typing import NDArray
 from dvla.runtime.errors import RobotFault
 from dvla.runtime.robots.base import ArmReading
 from dvla.runtime.robots.piper.bus import FrameBus
-from dvla.runtime.robots.piper.feedback import NEVER_NS, Feedback
+from dvla.runtime.robots.piper.engagement import Engagement, moves, present_joints
+from dvla.runtime.robots.piper.feedback import NEVER_NS, Listener
 from dvla.runtime.robots.piper.gripper import GripperLatch
-from dvla.runtime.robots.piper.health import (
-    disabled_joints,
-    follows,
-    grip_lost,
-    mode_words,
-    silence,
-    trouble,
-)
+from dvla.runtime.robots.piper.health import follows, grip_lost, mode_words, silence, trouble
 from dvla.runtime.robots.piper.kinematics import (
     GRIPPER_STROKE_M,
     Q_LOWER,
@@ -44,33 +35,18 @@ from dvla.runtime.robots.piper.kinematics import (
     quaternion_from_matrix,
     tcp_and_twist,
 )
-from dvla.runtime.robots.piper.protocol import (
-    Frame,
-    enable_frames,
-    gripper_frame,
-    joint_target_frames,
-    mode_frame,
-)
-from dvla.runtime.robots.piper.words import joint_words
+from dvla.runtime.robots.piper.protocol import Frame, joint_target_frames, mode_frame
 from dvla.runtime.rotation import rotation_between
 
 Phase = Literal["listening", "engaging", "engaged", "faulted", "closed"]
 
-ENGAGE_S = 3.0
-PRELOAD_TICKS = 20
-"""Times that the present joints are written before a mode is asked for; frames get lost."""
-ASK_EVERY_TICKS = 10
 HOLD_TICKS = 20
-REST_RAD_S = 0.1
-BEYOND_RAD = 0.0175
-"""A resting arm may report a joint that much outside its range (1 degree); its target is not."""
+"""Times that the hold of a fault is written; frames get lost."""
+CLOSE_TIMES = 3
 FRESH_NS = 50_000_000
-MAX_FRAMES_PER_READ = 512
-MAX_PAUSE_NS = 20_000_000
 MAX_MISS_M, MAX_MISS_RAD = 0.03, 0.6
 """How far from the setpoint the TCP may be; where a joint ends, attitude gives way first."""
 MAX_REFUSED_TICKS = 25
-GRIPPER_REFRESH_NS = 40_000_000
 
 
 class JointSolver(Protocol):
@@ -80,7 +56,11 @@ class JointSolver(Protocol):
         """Start from joint positions."""
 
     def step(self, setpoint: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-        """Return joint positions for a setpoint, and the distance left [m]."""
+        """Return joint positions for a setpoint, and the distance left [m].
+
+        Raises:
+            RobotFault: there are none.
+        """
 
 
 class PiperDriver:
@@ -103,18 +83,15 @@ class PiperDriver:
     ) -> None:
         self._bus, self._ik = bus, ik
         self._mode_frame = mode_frame(speed_percent)
-        self._effort_nm = gripper_effort_nm
-        self.feedback = Feedback()
+        self._gripper = GripperLatch(gripper_effort_nm)
+        self._listener = Listener(bus)
+        self.feedback = self._listener.feedback
         self._phase: Phase = "listening"
         self._fault = ""
-        self._emptied_ns = NEVER_NS
+        self._engagement: Engagement | None = None
         self._target: NDArray[np.float64] = np.zeros(6)
-        self._ticks = 0
-        self._deadline_ns = 0
         self._hold_ticks = 0
         self._refused_ticks = 0
-        self._latch = GripperLatch()
-        self._gripper_sent: tuple[float, int] = (-1.0, 0)
 
     @property
     def phase(self) -> Phase:
@@ -130,7 +107,7 @@ class PiperDriver:
             RobotFault: no joint positions have come yet, or the bus is gone.
         """
         try:
-            self._receive(now_ns)
+            self._listener.receive(now_ns)
         except RobotFault as gone:
             self._fail(str(gone), now_ns)
             raise
@@ -157,24 +134,8 @@ class PiperDriver:
             fault=self._words(now_ns),
         )
 
-    def _receive(self, now_ns: int) -> None:
-        """Empty the bus; a frame is as new as now only when nothing could have queued for long.
-
-        After a pause, or when there is more than one read takes, frames count as old as the last
-        time that the bus was empty; those before the first such time are of unknown age.
-        """
-        receive = self._bus.receive
-        frames = list(itertools.islice(iter(receive, None), MAX_FRAMES_PER_READ))
-        emptied = len(frames) < MAX_FRAMES_PER_READ
-        prompt = emptied and now_ns - self._emptied_ns <= MAX_PAUSE_NS
-        t_ns = now_ns if prompt else self._emptied_ns
-        if emptied:
-            self._emptied_ns = now_ns
-        if t_ns != NEVER_NS:
-            for frame in frames:
-                self.feedback.take(frame, t_ns)
-
     def _turn(self, now_ns: int) -> None:
+        """Go on with what the phase asks for."""
         if self._phase == "engaging":
             self._go_on_engaging(now_ns)
         elif self._phase == "engaged":
@@ -223,67 +184,21 @@ class PiperDriver:
         """
         if self._phase == "closed":
             raise RobotFault("the driver is closed")
-        feedback = self.feedback
-        wrong = silence(feedback, now_ns) or trouble(feedback, target_states_count=False)
-        wrong = wrong or self._unfit()
-        if wrong:
-            raise RobotFault("the PiPER cannot be engaged", got=wrong)
+        self._engagement = Engagement(self.feedback, self._mode_frame, now_ns)
         self._phase, self._fault = "engaging", ""
-        self._ticks, self._hold_ticks, self._refused_ticks = 0, 0, 0
-        self._deadline_ns = now_ns + int(ENGAGE_S * 1e9)
-        self._target = self._present()
-
-    def _unfit(self) -> str:
-        q = self.feedback.q
-        speed = float(np.abs(self.feedback.dq).max())
-        if speed > REST_RAD_S:
-            return f"the arm moves at {speed:.2f} rad/s"
-        beyond = np.maximum(q - np.array(Q_UPPER), np.array(Q_LOWER) - q)
-        worst = int(np.argmax(beyond))
-        if beyond[worst] > BEYOND_RAD:
-            degrees = np.degrees(beyond[worst])
-            return f"joint {worst + 1} is {degrees:.1f} deg outside its range; move it by hand"
-        return ""
-
-    def _present(self) -> NDArray[np.float64]:
-        """Return the joints as they are, within their ranges: (6,) [rad]."""
-        return np.clip(self.feedback.q, Q_LOWER, Q_UPPER)
+        self._hold_ticks = self._refused_ticks = 0
 
     def _go_on_engaging(self, now_ns: int) -> None:
-        feedback = self.feedback
-        wrong = silence(feedback, now_ns) or trouble(feedback, target_states_count=False)
-        if wrong:
-            self._fail(wrong, now_ns)
-            return
-        if now_ns > self._deadline_ns:
-            self._fail(f"engaging took over {ENGAGE_S:g} s: {self._missing()}", now_ns)
-            return
-        disabled = disabled_joints(feedback)
-        if disabled:
-            # A disabled arm may sink, or be moved by hand: the target follows it.
-            self._target = self._present()
-        self._send_target()
-        self._ticks += 1
-        if self._ticks < PRELOAD_TICKS:
-            return
-        ask = self._ticks % ASK_EVERY_TICKS == 0
-        if disabled:
-            if ask:
-                self._send_all(enable_frames())
-        elif not follows(feedback.status):
-            if ask:
-                self._send_all((self._mode_frame,))
-        elif not trouble(feedback):
+        engagement = self._engagement
+        assert engagement is not None
+        self._send_all(engagement.step(now_ns))
+        self._target = engagement.target
+        if engagement.problem:
+            self._fail(engagement.problem, now_ns)
+        elif engagement.done:
             self._ik.reset(self._target)
-            self._latch.reset()
-            self._gripper_sent = (-1.0, 0)
+            self._gripper.reset()
             self._phase = "engaged"
-
-    def _missing(self) -> str:
-        disabled = joint_words(disabled_joints(self.feedback))
-        if disabled:
-            return f"the motors of {disabled} stay disabled"
-        return grip_lost(self.feedback) or trouble(self.feedback) or "its last answer came late"
 
     # -- commanding ----------------------------------------------------------------------------
 
@@ -294,7 +209,11 @@ class PiperDriver:
         if not np.isfinite(setpoint).all():
             self._fail("the setpoint is not finite", now_ns)
             return
-        q, _ = self._ik.step(setpoint)
+        try:
+            q, _ = self._ik.step(setpoint)
+        except RobotFault as unsolved:
+            self._fail(str(unsolved), now_ns)
+            return
         target = np.clip(q, Q_LOWER, Q_UPPER)
         miss_m, miss_rad = _miss(target, setpoint)
         # Written so that NaN fails as well.
@@ -308,18 +227,9 @@ class PiperDriver:
         if self._refused_ticks > MAX_REFUSED_TICKS:
             self._fail("the CAN bus takes no frames", now_ns)
             return
-        self._send_gripper(float(setpoint[7]), now_ns)
-
-    def _send_gripper(self, opening: float, now_ns: int) -> None:
-        opened = self._latch.decide(opening, now_ns)
-        if opened is None:
-            return
-        stroke_m = GRIPPER_STROKE_M if opened else 0.0
-        sent_m, sent_ns = self._gripper_sent
-        if stroke_m == sent_m and now_ns - sent_ns < GRIPPER_REFRESH_NS:
-            return
-        if self._bus.send(gripper_frame(stroke_m, self._effort_nm)):
-            self._gripper_sent = (stroke_m, now_ns)
+        frame = self._gripper.frame(float(setpoint[7]), now_ns)
+        if frame is not None:
+            self._bus.send(frame)
 
     def _send_target(self) -> bool:
         return self._send_all(joint_target_frames(self._target))
@@ -336,7 +246,7 @@ class PiperDriver:
         fresh = now_ns - self.feedback.joints_ns <= FRESH_NS
         # Old positions would be a motion; then the target that the arm has is the better hold.
         if held and fresh and follows(self.feedback.status):
-            self._target = self._present()
+            self._target = present_joints(self.feedback)
             self._hold_ticks = HOLD_TICKS
 
     def close(self) -> None:
@@ -348,9 +258,9 @@ class PiperDriver:
         if self._phase == "closed":
             return
         if self._phase == "engaged":
-            if float(np.abs(self.feedback.dq).max()) > REST_RAD_S:
-                self._target = self._present()
-            for _ in range(3):
+            if moves(self.feedback):
+                self._target = present_joints(self.feedback)
+            for _ in range(CLOSE_TIMES):
                 self._send_target()
         self._phase = "closed"
         self._bus.close()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
+from dvla.runtime.robots.piper.bus import FrameBus
 from dvla.runtime.robots.piper.protocol import (
     ID_END_POSES,
     ID_GRIPPER,
@@ -27,6 +30,8 @@ from dvla.runtime.robots.piper.protocol import (
 
 NEVER_NS = -1
 """Stands in for the time of a frame that has not come yet."""
+MAX_FRAMES_PER_READ = 512
+MAX_PAUSE_NS = 20_000_000
 
 
 class Feedback:
@@ -92,3 +97,36 @@ class Feedback:
             self._pose_ns[index] = now_ns
         elif id_ in ID_LEADER:
             self.leader_seen = True
+
+
+class Listener:
+    """Empties a bus into a ``Feedback``.
+
+    Args:
+        bus: to the arm.
+    """
+
+    def __init__(self, bus: FrameBus) -> None:
+        self._bus = bus
+        self._emptied_ns = NEVER_NS
+        self.feedback = Feedback()
+
+    def receive(self, now_ns: int) -> None:
+        """Take what the bus holds.
+
+        A frame is as new as now only when nothing could have queued for long. After a pause, or
+        when there is more than one read takes, frames count as old as the last time that the bus
+        was empty; those before the first such time are of unknown age, and are dropped.
+
+        Raises:
+            RobotFault: the bus is gone.
+        """
+        frames = list(itertools.islice(iter(self._bus.receive, None), MAX_FRAMES_PER_READ))
+        emptied = len(frames) < MAX_FRAMES_PER_READ
+        prompt = emptied and now_ns - self._emptied_ns <= MAX_PAUSE_NS
+        t_ns = now_ns if prompt else self._emptied_ns
+        if emptied:
+            self._emptied_ns = now_ns
+        if t_ns != NEVER_NS:
+            for frame in frames:
+                self.feedback.take(frame, t_ns)

@@ -9,7 +9,7 @@ import pytest
 
 from dvla.engines.errors import MissingDependency
 from dvla.runtime.errors import ConfigError, RobotFault
-from dvla.runtime.robots.piper.bus import open_bus
+from dvla.runtime.robots.piper.bus import CanBus, open_bus
 from dvla.runtime.robots.piper.driver import MAX_REFUSED_TICKS
 from dvla.runtime.robots.piper.protocol import Frame
 
@@ -56,6 +56,25 @@ def test_frames_that_are_not_the_arms_are_passed_over() -> None:
     assert not bus.send(Frame(0x155, bytes(8)))
     with pytest.raises(RobotFault, match="the CAN bus is gone"):
         bus.receive()
+
+
+def test_a_garbled_line_and_an_acknowledgement_hide_no_frame() -> None:
+    can = pytest.importorskip("can", reason="python-can is not installed")
+    message = can.Message(arbitration_id=0x2A1, data=bytes(8), is_extended_id=False)
+    answers = iter([ValueError("not hexadecimal"), None, IndexError(), message, None, None, None])
+
+    class Serial:
+        def recv(self, timeout: float) -> object:
+            assert timeout == 0
+            answer = next(answers)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    bus = CanBus(can, Serial(), chatter=2)
+    assert bus.receive() == Frame(0x2A1, bytes(8))
+    assert bus.receive() is None
+    assert next(answers, "used up") == "used up"
 
 
 def test_a_bus_that_takes_no_frames_is_a_fault_but_one_lost_frame_is_not() -> None:

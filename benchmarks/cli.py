@@ -12,7 +12,7 @@ import tyro
 from dvla.benchmarks import commands, report_commands
 from dvla.engines.cli_errors import run_main
 from dvla.engines.errors import UsageError
-from dvla.runtime.config import SchedulerConfig
+from dvla.runtime.config import SchedulerConfig, SeamMode
 
 
 def dom(
@@ -23,6 +23,7 @@ def dom(
     latency_spread: float = 0.0,
     ci: bool = True,
     laas: bool = True,
+    seam: SeamMode = "switch",
     trials: int = 100,
     first_seed: int = 20_000,
     workers: int = 2,
@@ -40,6 +41,7 @@ def dom(
         latency_spread: Standard deviation of the latency's logarithm; 0 makes it constant.
         ci: Continuous inference.
         laas: Latency-aware action streaming.
+        seam: How one chunk takes over from another; rtc guides a network by the previous chunk.
         trials: Episodes.
         first_seed: Seed of the first episode; the others follow.
         workers: Processes.
@@ -59,6 +61,11 @@ def dom(
     for name, value in (("--trials", trials), ("--workers", workers)):
         if value < 1:
             raise UsageError(f"{name} is out of bounds", got=value, expected="at least 1")
+    if policy == "oracle" and seam == "rtc":
+        raise UsageError(
+            "--seam rtc guides the sampling of a network; the oracle samples nothing",
+            expected="--seam switch or --seam blend with --policy oracle",
+        )
     if not 0 <= latency_ms <= 10_000:
         raise UsageError("--latency-ms is out of bounds", got=latency_ms, expected="0 to 10000 ms")
     robot_with_twin(robot)
@@ -72,7 +79,7 @@ def dom(
             robot=robot,
             task=task,
             latency=Latency(median_ms=latency_ms, spread=latency_spread),
-            scheduler=SchedulerConfig(ci=ci, laas=laas),
+            scheduler=SchedulerConfig(ci=ci, laas=laas, seam=seam),
         ),
         first_seed=first_seed,
         trials=trials,
@@ -115,6 +122,8 @@ def _command(cell: object, workers: int) -> str:
         parts.append(f"--latency-spread {config.latency.spread:g}")
     parts.append("--ci" if config.scheduler.ci else "--no-ci")
     parts.append("--laas" if config.scheduler.laas else "--no-laas")
+    if config.scheduler.seam != "switch":
+        parts.append(f"--seam {config.scheduler.seam}")
     parts.append(f"--trials {cell.trials} --first-seed {cell.first_seed} --workers {workers}")
     return " ".join(parts)
 

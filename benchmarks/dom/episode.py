@@ -8,12 +8,14 @@ seed gives the same result on any machine, however loaded.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from dvla.benchmarks.dom.cameras import Exposures, Render, VirtualCamera
 from dvla.benchmarks.dom.latency import VirtualRunner
 from dvla.benchmarks.dom.result import CellConfig, EpisodeOutcome, EpisodeResult
+from dvla.benchmarks.dom.seeded import SeededPolicy
 from dvla.runtime.arm import ArmController
 from dvla.runtime.assembler import ObservationAssembler
 from dvla.runtime.clock import NS_PER_S, VirtualClock
@@ -21,14 +23,14 @@ from dvla.runtime.config import ServoConfig
 from dvla.runtime.errors import RobotFault
 from dvla.runtime.events import ArmModeChanged, Event
 from dvla.runtime.messages import FollowRequest, LeaseRequest
-from dvla.runtime.policy_api import ChunkPolicy
+from dvla.runtime.policy_api import ChunkPolicy, takes_guide
 from dvla.runtime.policy_loop import PolicyLoop
 from dvla.runtime.robots import robot_with_twin
 from dvla.runtime.scheduler import Scheduler
 from dvla.runtime.servo import ServoCore
 from dvla.runtime.state_buffer import StateBuffer
 from dvla.runtime.telemetry import SERVO_TICK
-from dvla.runtime.timeline import publish_timeline
+from dvla.runtime.timeline import Timeline, publish_timeline
 from dvla.runtime.twin.driver import TwinDriver
 from dvla.runtime.twin.ik import DifferentialIk
 from dvla.runtime.twin.scene import CAMERAS
@@ -60,6 +62,7 @@ class ClosedLoop:
         world: of the twin; it is reset.
         seed: of the episode.
         render: makes pictures; None for policies that need none.
+        watch_plan: called with every timeline that is published.
     """
 
     def __init__(
@@ -69,6 +72,8 @@ class ClosedLoop:
         world: TwinWorld,
         seed: int,
         render: Render | None = None,
+        *,
+        watch_plan: Callable[[Timeline], object] | None = None,
     ) -> None:
         from dvla.bindings import ActionStream
 
@@ -91,8 +96,9 @@ class ClosedLoop:
             chunk_size=policy.chunk_size,
             control_period_ns=round(policy.control_period_s * NS_PER_S),
             sink=self.log,
-            publish=lambda timeline: publish_timeline(timeline, self._stream),
+            publish=self._publish,
         )
+        self._watch_plan = watch_plan
         self._states = StateBuffer()
         self._exposures = Exposures()
         cameras = {
@@ -169,6 +175,11 @@ class ClosedLoop:
         if self._started and (now_ns - self._start_ns) % CAMERA_PERIOD_NS == 0:
             self._exposures.expose(self.world.snapshot())
 
+    def _publish(self, timeline: Timeline) -> None:
+        publish_timeline(timeline, self._stream)
+        if self._watch_plan is not None:
+            self._watch_plan(timeline)
+
     def _watch_epoch(self, now_ns: int) -> None:
         """Tell the scheduler when the arm has stopped by itself, as the policy process does."""
         if self._started and self.state.arm_epoch != self._epoch:
@@ -210,6 +221,8 @@ def run_episode(
         render: makes pictures; None for policies that need none.
     """
     policy.reset()
+    if takes_guide(policy):
+        policy = SeededPolicy(policy, seed)
     loop = ClosedLoop(config, policy, world, seed, render)
     try:
         return _result(loop, loop.run(), seed)

@@ -104,6 +104,7 @@ def test_wrong_flags_are_one_paragraph():
         (["--robot", "toaster"], ("toaster", "franka")),
         (["--trials", "0"], ("--trials", "at least 1")),
         (["--latency-ms", "-1"], ("--latency-ms",)),
+        (["--seam", "rtc"], ("--seam rtc", "the oracle samples nothing")),
         (["--task", "make coffee"], ("coffee", "ball, can, box")),
     ):
         done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False)

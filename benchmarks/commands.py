@@ -19,6 +19,8 @@ from dvla.benchmarks.session import (
     threads_of,
 )
 
+STREAM_ROUNDS, STREAM_BATCH = 50, 200
+
 
 def latency(
     bundle: Annotated[Path | None, tyro.conf.Positional] = None,
@@ -61,7 +63,7 @@ def latency(
     positive("--cold-starts", cold_starts, 0, 100)
     options = LatencyOptions(
         backends=distinct("--backend", backend),
-        peers=distinct("--peer", peer),
+        peers=distinct("--peer", peer, required=False),
         rounds=rounds,
         warm_up_rounds=warm_up,
         cold_starts=cold_starts,
@@ -106,8 +108,9 @@ def servo(
     from dvla.benchmarks.servo.measure import ServoOptions, measure_servo
 
     del debug
-    for rate in rate_hz:
+    for rate in distinct("--rate-hz", rate_hz):
         positive("--rate-hz", rate, 60, 1000)
+    distinct("--load", load)
     positive("--segments", segments)
     positive("--segment-s", segment_s, 0.1, 600)
     cores = threads_of(threads)
@@ -122,8 +125,8 @@ def servo(
         subject = find_subject(bundle, size, (backend,), say)
         engine = LoadJob(bundle=str(subject.bundle), backend=backend, threads=cores)
     options = ServoOptions(
-        rates_hz=distinct("--rate-hz", rate_hz),
-        loads=distinct("--load", load),
+        rates_hz=rate_hz,
+        loads=load,
         segments=segments,
         segment_s=segment_s,
         engine=engine,
@@ -134,8 +137,8 @@ def servo(
 
 
 def stream(
-    rounds: int = 50,
-    batch: int = 200,
+    rounds: int = STREAM_ROUNDS,
+    batch: int = STREAM_BATCH,
     out: Path | None = None,
     json: Flag = False,
     debug: Flag = False,
@@ -166,6 +169,7 @@ def everything(
     peer: tuple[str, ...] = (),
     checkpoint: Path | None = None,
     rounds: int = 20,
+    cold_starts: int = 3,
     segments: int = 10,
     segment_s: float = 1.0,
     threads: int | None = None,
@@ -182,6 +186,7 @@ def everything(
         peer: reference peers: eager.
         checkpoint: that the bundle was made of, for the eager peer.
         rounds: of the latency benchmark.
+        cold_starts: fresh processes per backend; 0 for none.
         segments: of the servo benchmark.
         segment_s: duration of a segment [s].
         threads: of every subject; all cores when not given.
@@ -198,18 +203,20 @@ def everything(
 
     del debug
     positive("--rounds", rounds)
+    positive("--cold-starts", cold_starts, 0, 100)
     positive("--segments", segments)
     positive("--segment-s", segment_s, 0.1, 600)
     find_compiler()
     options = LatencyOptions(
         backends=distinct("--backend", backend),
-        peers=distinct("--peer", peer),
+        peers=distinct("--peer", peer, required=False),
         rounds=rounds,
+        cold_starts=cold_starts,
         threads=threads_of(threads),
     )
     command = latency_command(bundle, synthetic, options).replace("latency", "all", 1)
-    command = command.split(" --warm-up")[0] + f" --segments {segments} --segment-s {segment_s:g}"
-    session = Session(f"{command} --threads {options.threads}")
+    command = command.replace(f" --warm-up {options.warm_up_rounds}", "")
+    session = Session(f"{command} --segments {segments} --segment-s {segment_s:g}")
     subject = prepared(bundle, synthetic, checkpoint, options)
     session.restart_meter()
     measured = measured_latency(subject, options)
@@ -222,7 +229,7 @@ def everything(
         ),
         say,
     )
-    channels = measure_stream(50, 200, say)
+    channels = measure_stream(STREAM_ROUNDS, STREAM_BATCH, say)
     found = session.finish(
         lambda head: msgspec.structs.replace(measured(head), servo=loops, stream=channels)
     )

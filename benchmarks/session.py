@@ -100,8 +100,10 @@ def threads_of(asked: int | None) -> int:
     return cores if asked is None else asked
 
 
-def distinct(flag: str, names: tuple[Name, ...]) -> tuple[Name, ...]:
-    """Return the names; raise a UsageError when one is given twice."""
+def distinct(flag: str, names: tuple[Name, ...], *, required: bool = True) -> tuple[Name, ...]:
+    """Return the names; raise a UsageError when one is given twice, or none where one must be."""
+    if required and not names:
+        raise UsageError(f"{flag} names nothing", expected="at least one")
     if len(set(names)) != len(names):
         raise UsageError(f"{flag} names something twice", got=" ".join(map(str, names)))
     return names

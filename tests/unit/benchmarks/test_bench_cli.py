@@ -40,6 +40,8 @@ def files(tmp_path):
         (("latency", "nowhere.bundle", "--threads", "0"), "--threads"),
         (("latency", "--synthetic", "tiny", "--backend", "abacus"), "Unknown backend"),
         (("latency", "x", "--backend", "onnxruntime", "onnxruntime"), "twice"),
+        (("latency", "x", "--backend"), "names nothing"),
+        (("servo", "--load", "--rate-hz", "250"), "names nothing"),
         (("servo", "--rate-hz", "5"), "--rate-hz"),
         (("servo", "--segment-s", "0"), "--segment-s"),
         (("stream", "--batch", "0"), "--batch"),
@@ -109,10 +111,12 @@ def test_everything_writes_one_report(monkeypatch, capsys, tmp_path):
     from dvla.benchmarks.report import device
 
     monkeypatch.setattr(device, "probe_device", lambda threads: DEVICE)
+    monkeypatch.setattr(commands, "STREAM_ROUNDS", 2)
     out = tmp_path / "all.json"
     code, told, _ = run(
         monkeypatch, capsys, "all", tiny_bundle(), "--checkpoint", TINY_CHECKPOINT,
         "--peer", "eager", "--rounds", 2, "--segments", 1, "--segment-s", 0.1, "--threads", 1,
+        "--cold-starts", 0,
         "--out", out,
     )  # fmt: skip
     written = read_report(out)

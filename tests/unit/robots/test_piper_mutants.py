@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from mutants import mutant
 from piper_emulator import CAN, MOVE_J, READY
 from piper_rig import PiperRig

@@ -241,6 +241,8 @@ class PiperDriver:
 
     def _fail(self, fault: str, now_ns: int) -> None:
         """Latch a fault; an arm that listens to us is told to stay where it is."""
+        if self._phase == "closed":
+            return
         held = self._phase in ("engaged", "engaging")
         self._phase, self._fault = "faulted", fault
         fresh = now_ns - self.feedback.joints_ns <= FRESH_NS

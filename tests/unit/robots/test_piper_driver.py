@@ -301,6 +301,17 @@ def test_closing_at_rest_keeps_the_target_and_the_motors(make_rig: MakeRig) -> N
     assert all(rig.arm.enabled) and rig.arm.control == CAN and not rig.arm.fell
 
 
+def test_a_closed_driver_stays_closed(make_rig: MakeRig) -> None:
+    rig = make_rig().take_over()
+    rig.driver.close()
+    with pytest.raises(RobotFault, match="the CAN bus is gone"):
+        rig.read()
+    rig.driver.command(np.full(8, np.nan), rig.now_ns)
+    with pytest.raises(RobotFault, match="the driver is closed"):
+        rig.driver.engage(rig.now_ns)
+    assert rig.driver.phase == "closed"
+
+
 def test_closing_in_motion_stops_the_arm_where_it_is(make_rig: MakeRig) -> None:
     rig = make_rig().take_over()
     rig.arm.wrong.lag_s = 0.3

@@ -9,7 +9,18 @@ from pathlib import Path
 
 import msgspec
 
-LIBRARIES = ("numpy", "msgspec", "pyzmq", "onnxruntime", "tokenizers", "mujoco", "mink", "av")
+LIBRARIES = (
+    "numpy",
+    "msgspec",
+    "pyzmq",
+    "onnxruntime",
+    "openvino",
+    "torch",
+    "tokenizers",
+    "mujoco",
+    "mink",
+    "av",
+)
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

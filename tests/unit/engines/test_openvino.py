@@ -103,7 +103,7 @@ def test_a_precision_that_the_processor_lacks_is_refused(
 ) -> None:
     engine = registry.engine_class("openvino")
     monkeypatch.setattr(engine, "precisions", classmethod(lambda cls: ("fp32",)))
-    with pytest.raises(UsageError, match="'bf16'.*Valid: fp32, auto"):
+    with pytest.raises(UsageError, match=r"'bf16'.*Valid: fp32, auto"):
         verify_bundle(bundle, "openvino", Progress(), "bf16")
     with pytest.raises(UsageError, match="'bf16'"):
         verify_bundle(bundle, "onnxruntime", Progress(), "bf16")

@@ -6,11 +6,12 @@ OpenVINO picks bfloat16 by itself on processors that have it, so the precision i
 from __future__ import annotations
 
 import platform
+from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from dvla.engines.base import Engine
@@ -18,11 +19,19 @@ from dvla.engines.cache import BackendIdentity
 from dvla.engines.errors import BundleError
 from dvla.engines.tensors import Arrays, TensorSpec
 
+if TYPE_CHECKING:
+    import openvino as ov
+
 _DEVICE = "CPU"
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 # Compiled code and rounding differ between processors by these; other flags do not matter.
 _ISA_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
 _REBUILD = "export the bundle again: dvla-export MODEL -o BUNDLE --overwrite"
+
+
+def openvino() -> ModuleType:
+    """Return the library, loaded on first use: this module imports without it."""
+    return import_module("openvino")
 
 
 class OpenVinoEngine(Engine):
@@ -35,7 +44,7 @@ class OpenVinoEngine(Engine):
         """Return the version of OpenVINO, and the instruction sets that its code depends on."""
         return BackendIdentity(
             backend=cls.backend,
-            version=ov.get_version(),
+            version=openvino().get_version(),
             device="cpu",
             capability=" ".join((platform.machine(), *_isa())),
             options={"performance_hint": "latency", "streams": "1", "snippets": "disabled"},
@@ -44,11 +53,11 @@ class OpenVinoEngine(Engine):
     @classmethod
     def precisions(cls) -> tuple[str, ...]:
         """Return fp32, and bf16 where this processor has it: emulated it would only be slower."""
-        has_bf16 = "BF16" in ov.Core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+        has_bf16 = "BF16" in openvino().Core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
         return ("fp32", "bf16") if has_bf16 else ("fp32",)
 
     def _load_impl(self) -> None:
-        core = ov.Core()
+        core = openvino().Core()
         stored = self.compiled.find(self.graph.name) if self.compiled else None
         compiled = self._import(core, stored) if stored else None
         self._is_stored = compiled is not None
@@ -90,7 +99,8 @@ class OpenVinoEngine(Engine):
         """Return a stored compiled model, its weights mapped; nothing if OpenVINO refuses it."""
         try:
             self._mapped = np.memmap(stored, np.uint8, "r")
-            return core.import_model(ov.Tensor(self._mapped), _DEVICE, self._properties())
+            tensor = openvino().Tensor(self._mapped)
+            return core.import_model(tensor, _DEVICE, self._properties())
         except RuntimeError:
             return None
 

@@ -11,19 +11,26 @@ from dvla.engines.errors import MissingDependency, UsageError
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a backend's engine class lives, and the pip requirement that brings its library."""
+    """Where a backend's engine class lives, its library, and the pip requirement that brings it."""
 
     module: str
     engine: str
+    library: str
     requirement: str
 
 
 BACKENDS: dict[str, Backend] = {
     "onnxruntime": Backend(
-        module="dvla.engines.onnxruntime_", engine="OnnxRuntimeEngine", requirement="onnxruntime"
+        module="dvla.engines.onnxruntime_",
+        engine="OnnxRuntimeEngine",
+        library="onnxruntime",
+        requirement="onnxruntime",
     ),
     "openvino": Backend(
-        module="dvla.engines.openvino_", engine="OpenVinoEngine", requirement="dvla[openvino]"
+        module="dvla.engines.openvino_",
+        engine="OpenVinoEngine",
+        library="openvino",
+        requirement="dvla[openvino]",
     ),
 }
 
@@ -44,6 +51,7 @@ def engine_class(name: str) -> type[Engine]:
     check_backend_name(name)
     backend = BACKENDS[name]
     try:
+        import_module(backend.library)
         module = import_module(backend.module)
     except ImportError as error:
         raise MissingDependency(

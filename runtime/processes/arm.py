@@ -8,8 +8,9 @@ from pathlib import Path
 from dvla.bindings import ServoClock, SharedRing
 from dvla.runtime.addresses import ArmAddresses
 from dvla.runtime.arm import ArmController
+from dvla.runtime.clock import monotonic_ns
 from dvla.runtime.errors import ConfigError
-from dvla.runtime.events import Event, EventSink
+from dvla.runtime.events import Event, EventSink, Note
 from dvla.runtime.lock import lock_arm
 from dvla.runtime.messages import ShutdownRequest
 from dvla.runtime.processes.child import Child, run_child
@@ -61,6 +62,7 @@ class TwinArm:
         arm_model = Path(settings.arm_model) if settings.arm_model else None
         self._gate = GatedSink(events)
         self._seed = settings.seed
+        self._steps_before, self._lost_before_ns = 0, 0
         config = WorldConfig(arm_model=arm_model, task=_task(settings), auto_restart=True)
         self.world = TwinWorld(config, self._gate)
         self.world.reset(settings.seed, now_ns)
@@ -70,12 +72,24 @@ class TwinArm:
 
     period_s = 0.004
 
-    def tick(self, now_ns: int) -> None:
-        """Advance physics and control to ``now_ns``; episodes begin when the arm first follows."""
+    def tick(self, now_ns: int) -> bool:
+        """Advance physics and control to ``now_ns``.
+
+        Episodes begin when the arm first follows; returns whether that was in this turn.
+        """
         self.controller.tick(now_ns)
-        if not self._gate.open and self.controller.mode == "follow":
+        begins = not self._gate.open and self.controller.mode == "follow"
+        if begins:
             self._gate.open = True
             self.world.reset(self._seed, now_ns, keep_arm=True)
+            self._steps_before, self._lost_before_ns = self.world.steps, self.world.lost_ns
+        return begins
+
+    def timekeeping(self) -> str:
+        """Say in words whether physics has kept up with the clock since the run began."""
+        steps = self.world.steps - self._steps_before
+        lost_ms = (self.world.lost_ns - self._lost_before_ns) / 1e6
+        return f"physics took {steps} steps and skipped {lost_ms:.0f} ms"
 
 
 def _task(settings: Settings) -> Task:
@@ -119,7 +133,16 @@ def body(child: Child) -> None:
         snapshots = SharedRing.attach(settings.rings.snapshot)
         child.ready(child.enter_realtime().text)
         _turn(child, arm, links, clock, snapshots)
+        events.emit(Note(t_ns=monotonic_ns(), source="arm", text=timekeeping(arm, clock)))
         arm.controller.close()
+
+
+def timekeeping(arm: TwinArm, clock: ServoClock) -> str:
+    """Say in words whether physics and control have kept up with the clock."""
+    return (
+        f"{arm.timekeeping()}; control turned {clock.ticks} times with {clock.overruns} overruns, "
+        f"p99 {clock.lateness_percentile_ns(99) / 1e6:.2f} ms late"
+    )
 
 
 def _turn(
@@ -136,7 +159,8 @@ def _turn(
         for command in links.commands.drain():
             arm.controller.on_command(command, now_ns)
         links.control.serve(arm.controller.handle, now_ns)
-        arm.tick(now_ns)
+        if arm.tick(now_ns):
+            clock.reset_statistics()
         snapshots.publish(arm.world.snapshot_bytes(), arm.world.t_ns)
         if clock.ticks % STATE_EVERY == 0:
             links.states.send(arm.controller.state(now_ns))

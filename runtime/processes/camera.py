@@ -8,12 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from dvla.bindings import ServoClock, SharedRing
+from dvla.runtime.addresses import ArmAddresses
 from dvla.runtime.cameras.frame_ring import FrameRing
+from dvla.runtime.clock import monotonic_ns
 from dvla.runtime.errors import ConfigError
+from dvla.runtime.events import Note
 from dvla.runtime.processes.child import Child, run_child
 from dvla.runtime.twin.renderer import TwinRenderer
 from dvla.runtime.twin.scene import CAMERAS
 from dvla.runtime.twin.snapshot_ring import SnapshotReader
+from dvla.runtime.wire import EventPusher
 
 
 def twin_cameras(features: Iterable[str]) -> dict[str, str]:
@@ -51,7 +55,8 @@ def body(child: Child) -> None:
         height=shape.height,
     )
     clock = ServoClock(round(1e9 / settings.camera_fps))
-    last_ns = 0
+    events = EventPusher(ArmAddresses.local(settings.arm_name))
+    last_ns, busy_ns, started_ns = 0, 0, monotonic_ns()
     child.ready(f"{child.enter_realtime().text}, {renderer.platform}")
     while not child.stopping:
         now_ns = clock.wait()
@@ -61,7 +66,15 @@ def body(child: Child) -> None:
             for name, ring in rings.items():
                 renderer.render(snapshot, names[name], images[name])
                 ring.publish(images[name], snapshot.t_ns)
+        busy_ns += monotonic_ns() - now_ns
         child.beat(now_ns)
+    now_ns = monotonic_ns()
+    turns = max(1, clock.ticks)
+    text = (
+        f"{1e9 * clock.ticks / (now_ns - started_ns):.1f} frames per second of each camera, "
+        f"{busy_ns / turns / 1e6:.1f} ms per turn of {len(rings)} cameras, {clock.overruns} skipped"
+    )
+    events.emit(Note(t_ns=now_ns, source="camera", text=text))
     renderer.close()
 
 

@@ -34,14 +34,23 @@ class LiveRun:
             sys.executable, "-m", "dvla.runtime.cli.run",
             "--robot", "franka", "--sim", "--plain", "--out", str(self.runs), *flags,
         ]  # fmt: skip
+        self._env = {**os.environ, "XDG_RUNTIME_DIR": str(self.private), **(env or {})}
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "XDG_RUNTIME_DIR": str(self.private), **(env or {})},
+                command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=self._env
             )
+
+    def arm(self, action: str) -> dict[str, object]:
+        """Return what ``dvla-arm`` says of this run's arm."""
+        done = subprocess.run(
+            [sys.executable, "-m", "dvla.runtime.cli.arm", action, "--json"],
+            cwd=ROOT,
+            env=self._env,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return dict(json.loads(done.stdout))
 
     @property
     def text(self) -> str:

@@ -58,6 +58,20 @@ def test_ctrl_c_twice_still_stops_the_arm_and_leaves_nothing(start: Start) -> No
     assert run.left_behind() == []
 
 
+def test_anyone_may_look_at_the_arm_and_hold_it(start: Start) -> None:
+    run = start(*ORACLE)
+    run.until_following()
+    state = run.arm("state")
+    assert state["mode"] == "follow"
+    assert run.arm("hold")["mode"] in ("stopping", "hold")
+    run.until(r"arm=hold")
+    assert run.arm("state")["reason"] == "hold: asked by dvla-arm"
+    run.process.send_signal(signal.SIGINT)
+    assert run.end() == 128 + signal.SIGINT
+    after = [event["mode"] for event in run.events("arm_mode")]
+    assert after[after.index("follow") + 1 :][:2] == ["stopping", "hold"]
+
+
 def test_a_second_run_on_the_same_arm_is_refused(start: Start) -> None:
     first = start(*ORACLE)
     first.until_following()

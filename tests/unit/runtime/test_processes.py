@@ -1,0 +1,112 @@
+"""The small parts that processes are made of: heartbeats, the table, readers, settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from dvla.bindings import SharedRing
+from dvla.runtime.config import SchedulerConfig, ServoConfig
+from dvla.runtime.errors import ConfigError
+from dvla.runtime.processes.heartbeat import HeartbeatBoard
+from dvla.runtime.processes.recorder import TickReader
+from dvla.runtime.processes.settings import Rings, Settings
+from dvla.runtime.processes.table import PROCESSES, STALL_PERIODS
+from dvla.runtime.run_config import RunConfig, load_run_config
+from dvla.runtime.supervisor import START_ORDER
+from dvla.runtime.telemetry import SERVO_TICK
+
+
+def test_a_beat_is_seen_through_another_mapping_of_the_same_board() -> None:
+    board = HeartbeatBoard.create(3)
+    other = HeartbeatBoard(board.fd, 3)
+    assert other.last(1) == (0, 0)
+    board.beat(1, 123)
+    board.beat(1, 456)
+    assert other.last(1) == (456, 2)
+    assert other.last(0) == other.last(2) == (0, 0)
+
+
+def test_liveness_follows_from_the_declared_rates() -> None:
+    assert set(START_ORDER) == set(PROCESSES)
+    for spec in PROCESSES.values():
+        assert spec.stall_ns >= STALL_PERIODS * 1e9 / spec.rate_hz
+        assert spec.stall_ns >= spec.min_stall_s * 1e9
+    # The control path is watched the closest, and a slow disk is nobody's emergency.
+    assert PROCESSES["servo"].stall_ns == PROCESSES["arm"].stall_ns == 500_000_000
+    assert PROCESSES["recorder"].stall_ns == max(spec.stall_ns for spec in PROCESSES.values())
+
+
+def publish_ticks(ring: SharedRing, first: int, count: int) -> None:
+    """Publish servo ticks whose ``sent`` is their number."""
+    row = np.zeros(1, SERVO_TICK)
+    for number in range(first, first + count):
+        row["sent"] = number
+        ring.publish(row.view(np.uint8), number)
+
+
+def test_ticks_are_read_once_and_in_order() -> None:
+    ring = SharedRing.create(SERVO_TICK.itemsize, 16)
+    reader = TickReader(ring)
+    assert len(reader.take()) == 0
+    publish_ticks(ring, 1, 5)
+    assert reader.take()["sent"].tolist() == [1, 2, 3, 4, 5]
+    publish_ticks(ring, 6, 2)
+    assert reader.take()["sent"].tolist() == [6, 7]
+    assert reader.lost == 0
+
+
+def test_ticks_that_were_overtaken_are_counted() -> None:
+    ring = SharedRing.create(SERVO_TICK.itemsize, 16)
+    reader = TickReader(ring)
+    publish_ticks(ring, 1, 50)
+    taken = reader.take()["sent"].tolist()
+    assert taken == list(range(51 - len(taken), 51))
+    assert reader.lost == 50 - len(taken)
+
+
+def test_settings_survive_their_way_to_a_child() -> None:
+    settings = Settings(
+        session=7,
+        supervisor_pid=1,
+        robot="franka",
+        arm_name="left",
+        run_folder="/runs/x",
+        policy="oracle",
+        scheduler=SchedulerConfig(ci=False, seam="blend"),
+        servo=ServoConfig(rate_hz=500),
+        rings=Rings(
+            heartbeat=3,
+            heartbeat_rows={"arm": 0},
+            stream=4,
+            snapshot=5,
+            servo_ticks=6,
+            status=7,
+            frames={"a": 8},
+        ),
+        cameras={},
+    )
+    encoded = msgspec.json.encode(settings)
+    assert msgspec.json.decode(encoded, type=Settings) == settings
+
+
+def test_a_configuration_file_is_the_flags(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("robot: franka\nsim: true\npolicy: oracle\nlaas: false\nout: elsewhere\n")
+    config = load_run_config(file)
+    assert config == RunConfig(sim=True, policy="oracle", laas=False, out=Path("elsewhere"))
+    assert not config.scheduler().laas
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("polcy: oracle\n", "polcy"), ("duration: soon\n", "duration"), ("- a\n", "array"), ("{", "")],
+)
+def test_a_wrong_configuration_file_is_named(tmp_path: Path, text: str, found: str) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=rf"run\.yaml.*{found}"):
+        load_run_config(file)

@@ -140,8 +140,8 @@ class Run:
         at_once = False
         started = False
         try:
-            self._supervisor.start()
-            started = True
+            self._supervisor.start(lambda: not self._signals.received)
+            started = not self._signals.received
             self._started_ns = monotonic_ns()  # what counts is the run, not its set-up
             self._record()
             self._watch()

@@ -81,8 +81,11 @@ class Supervisor:
         pids = {name: child.pid for name, child in self._children.items()}
         return {"supervisor": os.getpid(), **pids}
 
-    def start(self) -> None:
+    def start(self, wanted: Callable[[], bool] = lambda: True) -> None:
         """Start every process; each is ready before the next begins.
+
+        Args:
+            wanted: asked while waiting; when it says no, nothing further is started.
 
         Raises:
             DvlaError: a process cannot start; those that had started are stopped again.
@@ -91,7 +94,9 @@ class Supervisor:
             settings = msgspec.structs.replace(self.settings, pids=self.pids)
             child = Launched(PROCESSES[name], settings)
             self._children[name] = child
-            text = child.wait_ready(START_TIMEOUT_S.get(name, 60.0))
+            text = child.wait_ready(START_TIMEOUT_S.get(name, 60.0), wanted)
+            if not wanted():
+                return
             self._say(f"{name}: pid {child.pid}{', ' + text if text else ''}")
 
     def check(self) -> None:

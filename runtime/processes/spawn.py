@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import msgspec
 
@@ -16,6 +17,8 @@ from dvla.runtime.errors import ProcessDied
 from dvla.runtime.processes.child import StartReport
 from dvla.runtime.processes.settings import Rings, Settings
 from dvla.runtime.processes.table import ProcessSpec
+
+WAIT_STEP_S = 0.1
 
 
 class StartFailed(DvlaError):
@@ -64,8 +67,12 @@ class Launched:
         """Its process id."""
         return self.process.pid
 
-    def wait_ready(self, timeout_s: float) -> str:
+    def wait_ready(self, timeout_s: float, wanted: Callable[[], bool]) -> str:
         """Wait for the start report and return its text.
+
+        Args:
+            timeout_s: how long to wait.
+            wanted: asked now and then; when it says no, the wait ends with an empty text.
 
         Raises:
             StartFailed: the process said why it cannot start.
@@ -73,9 +80,12 @@ class Launched:
         """
         deadline = time.monotonic() + timeout_s
         while b"\n" not in self._report:
-            left_s = deadline - time.monotonic()
-            if left_s <= 0 or not select.select([self._ready_r], [], [], left_s)[0]:
+            if not wanted():
+                return ""
+            if time.monotonic() > deadline:
                 raise ProcessDied(f"process {self.spec.name} was not ready in {timeout_s:.0f} s")
+            if not select.select([self._ready_r], [], [], WAIT_STEP_S)[0]:
+                continue
             part = os.read(self._ready_r, 65536)
             if not part:
                 code = self.process.wait()

@@ -48,6 +48,15 @@ def test_sigterm_is_an_orderly_stop_too(start: Start) -> None:
     assert run.left_behind() == []
 
 
+def test_ctrl_c_during_the_start_stops_what_has_started(start: Start) -> None:
+    run = start(*ORACLE)
+    run.until(r"arm: pid")
+    run.process.send_signal(signal.SIGINT)
+    assert run.end() == 128 + signal.SIGINT, run.text
+    assert "servo: pid" not in run.text
+    assert run.left_behind() == []
+
+
 def test_ctrl_c_twice_still_stops_the_arm_and_leaves_nothing(start: Start) -> None:
     run = start(*ORACLE)
     run.until_following()

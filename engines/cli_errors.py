@@ -7,6 +7,7 @@ environment lacks something; 130 interrupted; 70 a fault of DVLA itself.
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from dvla.engines.errors import DvlaError
 EXIT_ENVIRONMENT = 3
 EXIT_FAULT = 70
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
 
 
 def run_main(fn: Callable[[], int | None], *, debug: bool | None = None) -> int:
@@ -31,7 +33,12 @@ def run_main(fn: Callable[[], int | None], *, debug: bool | None = None) -> int:
     caught: BaseException
     wants_traceback = "--debug" in sys.argv[1:] if debug is None else debug
     try:
-        return fn() or 0
+        code = fn() or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader of our output has seen enough, as in ``... | head``
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
     except DvlaError as error:
         caught, code, message = error, error.exit_code, str(error)
     except KeyboardInterrupt as error:

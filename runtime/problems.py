@@ -67,9 +67,10 @@ def _arm(summary: RunSummary) -> Iterator[str]:
 def _host(summary: RunSummary) -> Iterator[str]:
     wanted_hz = summary.manifest.servo_rate_hz
     if summary.servo_ticks > 10 and summary.dispatch_hz < MIN_DISPATCH_SHARE * wanted_hz:
+        cause = "the host is too busy for the servo" if summary.overruns else "the arm had stopped"
         yield (
             f"Commands went out at {summary.dispatch_hz:.0f} Hz instead of {wanted_hz:.0f} Hz "
-            f"({summary.overruns} overruns): the host is too busy for the servo."
+            f"({summary.overruns} overruns): {cause}."
         )
     machine = summary.manifest.machine
     if machine.load_1m > machine.cores:

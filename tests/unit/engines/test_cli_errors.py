@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 
 import pytest
 
@@ -57,3 +59,19 @@ def test_success_and_own_codes_pass_through() -> None:
     assert run_main(lambda: 5) == 5
     with pytest.raises(SystemExit):
         run_main(raising(SystemExit(2)))
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    script = (
+        "import sys; from dvla.engines.cli_errors import run_main; "
+        "sys.exit(run_main(lambda: print('line\\n' * 100_000)))"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert writer.stdout is not None and writer.stderr is not None
+    assert writer.stdout.readline() == "line\n"
+    writer.stdout.close()
+    assert writer.wait() == 141
+    assert writer.stderr.read() == ""
+    writer.stderr.close()

@@ -9,6 +9,8 @@ import ctypes
 import gc
 import os
 import resource
+import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,6 +21,8 @@ _MCL_CURRENT, _MCL_FUTURE = 1, 2
 _CAP_IPC_LOCK = 14
 _SCHED_RESET_ON_FORK = 0x40000000
 _ZMQ_THREAD_PREFIX = "ZMQbg/"
+_ZMQ_THREADS = 2  # of a context with one I/O thread: that one and the reaper
+_ZMQ_START_S = 0.5
 
 
 class RealtimeReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +70,7 @@ def enter_realtime(*, priority: int = 0, cpus: Iterable[int] = ()) -> RealtimeRe
     gc.freeze()
     granted = _set_affinity(cpus)
     fifo = priority if priority > 0 and _set_fifo(0, priority) else 0
-    threads = sum(_set_fifo(thread, fifo) for thread in zmq_threads()) if fifo else 0
+    threads = sum(_set_fifo(thread, fifo) for thread in _started_zmq_threads()) if fifo else 0
     return RealtimeReport(
         fifo_priority=fifo,
         io_threads=threads,
@@ -89,6 +93,16 @@ def zmq_threads() -> list[int]:
                 threads.append(int(task.name))
         except OSError:  # the thread has ended meanwhile
             continue
+    return threads
+
+
+def _started_zmq_threads() -> list[int]:
+    """Return ZeroMQ's threads once they have begun: a new one names itself only when it runs."""
+    deadline_s = time.monotonic() + _ZMQ_START_S
+    threads = zmq_threads()
+    while "zmq" in sys.modules and len(threads) < _ZMQ_THREADS and time.monotonic() < deadline_s:
+        time.sleep(0.005)
+        threads = zmq_threads()
     return threads
 
 

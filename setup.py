@@ -9,7 +9,7 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-ROOMS = ("runtime", "export", "engines", "bindings", "benchmarks")
+ROOMS = ("runtime", "export", "engines", "bindings", "benchmarks", "training")
 DEBUG = os.environ.get("DVLA_BOUNDS_CHECKED") == "1"
 
 

@@ -10,17 +10,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("bindings", "engines", "runtime", "export", "benchmarks")
+ROOMS = ("bindings", "engines", "runtime", "export", "benchmarks", "training")
 EXTRAS = (
     "torch", "onnx", "onnxscript", "safetensors", "mujoco", "mink", "daqp", "av", "matplotlib",
     "tensorrt", "tensorrt_rtx", "pycuda", "cuda", "openvino", "PIL", "scipy", "ruckig", "can",
+    "pyarrow", "gymnasium", "ray", "triton", "cv2", "pyrealsense2", "pyorbbecsdk", "rerun", "mcap",
+    "franky", "franka_rs", "pylibfranka", "polygraphy", "lerobot", "tensorboard",
 )  # fmt: skip
 MAY_IMPORT = {
     "bindings": {"bindings"},
     "engines": {"bindings", "engines"},
     "runtime": {"bindings", "engines", "runtime"},
     "export": {"bindings", "engines", "runtime", "export"},
-    "benchmarks": set(ROOMS),
+    "benchmarks": set(ROOMS) - {"training"},
+    "training": set(ROOMS),
 }
 COMMANDS = (
     "dvla.export.cli",

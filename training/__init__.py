@@ -1,0 +1,1 @@
+"""From a simulated expert to a trained policy: episodes, datasets, flow-matching training."""

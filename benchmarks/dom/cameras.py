@@ -41,6 +41,21 @@ class Exposures:
         return next((s for _, s in self._snapshots if s.t_ns == t_ns), None)
 
 
+def keep_pictures(render: Render, kept: int = 2 * FRAMES_KEPT) -> Render:
+    """Return a renderer that makes each picture once: history reads most of them twice."""
+    pictures: dict[tuple[int, int, str], NDArray[np.uint8]] = {}
+
+    def kept_or_rendered(snapshot: TwinSnapshot, camera: str) -> NDArray[np.uint8]:
+        key = (snapshot.episode, snapshot.t_ns, camera)
+        if key not in pictures:
+            if len(pictures) >= kept:
+                del pictures[next(iter(pictures))]
+            pictures[key] = render(snapshot, camera)
+        return pictures[key]
+
+    return kept_or_rendered
+
+
 class VirtualCamera:
     """A ``FrameSource`` that renders when it is read.
 

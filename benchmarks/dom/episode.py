@@ -34,6 +34,7 @@ from dvla.runtime.timeline import Timeline, publish_timeline
 from dvla.runtime.twin.driver import TwinDriver
 from dvla.runtime.twin.ik import DifferentialIk
 from dvla.runtime.twin.scene import CAMERAS
+from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld
 
 CAMERA_PERIOD_NS = 40_000_000
@@ -63,6 +64,7 @@ class ClosedLoop:
         seed: of the episode.
         render: makes pictures; None for policies that need none.
         watch_plan: called with every timeline that is published.
+        watch_exposure: called with the true state at every control step.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class ClosedLoop:
         render: Render | None = None,
         *,
         watch_plan: Callable[[Timeline], object] | None = None,
+        watch_exposure: Callable[[TwinSnapshot], object] | None = None,
     ) -> None:
         from dvla.bindings import ActionStream
 
@@ -99,6 +102,7 @@ class ClosedLoop:
             publish=self._publish,
         )
         self._watch_plan = watch_plan
+        self._watch_exposure = watch_exposure
         self._states = StateBuffer()
         self._exposures = Exposures()
         cameras = {
@@ -118,8 +122,12 @@ class ClosedLoop:
         self.ages_s: list[float] = []
         self.path_m = self.tracking_max_m = 0.0
 
-    def run(self) -> EpisodeOutcome:
-        """Take the lease, wait until the arm follows, put the object there, and play it out."""
+    def run(self, max_s: float = math.inf) -> EpisodeOutcome:
+        """Take the lease, wait until the arm follows, put the object there, and play it out.
+
+        Args:
+            max_s: cut the episode off after this time, as a timeout [s].
+        """
         now_ns = self.clock.now_ns()
         self.arm.handle(LeaseRequest(session=_SESSION, sequence=1, holder="benchmark"), now_ns)
         self.arm.handle(FollowRequest(session=_SESSION, sequence=2), now_ns)
@@ -128,6 +136,8 @@ class ClosedLoop:
         while self.world.outcome is None:
             if self.arm.mode == "fault":
                 return "fault"
+            if self.elapsed_s >= max_s:
+                return "timeout"
             self._turn()
         return self.world.outcome
 
@@ -150,7 +160,7 @@ class ClosedLoop:
         self._loop.new_episode(now_ns, now_ns, spec.instruction)
         self._epoch = self.state.arm_epoch
         self._started = True
-        self._exposures.expose(self.world.snapshot())
+        self._expose()
 
     def _turn(self) -> None:
         """One servo period: cameras, policy, servo, gate, arm and physics."""
@@ -173,7 +183,13 @@ class ClosedLoop:
         self._states.add(now_ns, np.asarray(self.state.measured))
         self._watch_epoch(now_ns)
         if self._started and (now_ns - self._start_ns) % CAMERA_PERIOD_NS == 0:
-            self._exposures.expose(self.world.snapshot())
+            self._expose()
+
+    def _expose(self) -> None:
+        snapshot = self.world.snapshot()
+        self._exposures.expose(snapshot)
+        if self._watch_exposure is not None:
+            self._watch_exposure(snapshot)
 
     def _publish(self, timeline: Timeline) -> None:
         publish_timeline(timeline, self._stream)

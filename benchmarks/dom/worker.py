@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dvla.benchmarks.dom.cameras import Render
+from dvla.benchmarks.dom.cameras import Render, keep_pictures
 from dvla.benchmarks.dom.episode import run_episode
 from dvla.benchmarks.dom.result import CellConfig
 from dvla.engines.cli_errors import run_main
@@ -44,7 +44,7 @@ def open_policy(config: CellConfig) -> tuple[ChunkPolicy, Render | None]:
         renderer.render(snapshot, camera, image_hwc)
         return image_hwc
 
-    return policy, render
+    return policy, keep_pictures(render)
 
 
 def main() -> int:

@@ -31,6 +31,7 @@ COMMANDS = (
     "dvla.runtime.cli.arm",
     "dvla.runtime.cli.report",
     "dvla.benchmarks.cli",
+    "dvla.training.cli_collect",
 )
 
 BLOCK = f"""

@@ -1,0 +1,119 @@
+"""Who moves the arm while episodes are recorded: the expert, disturbed, or a policy and then it.
+
+What is recorded as the right answer is the expert's in every case; these decide only which states
+are visited. A cloned policy leaves the expert's states within a few steps, so most of the value
+lies in the states off them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.runtime.chunk import Chunk
+from dvla.runtime.observation import Observation
+from dvla.runtime.policy_api import ChunkPolicy
+
+
+class DisturbedPolicy:
+    """Adds small jitter to every chunk, and now and then a short burst.
+
+    Persistent noise of some centimetres destroys the expert's own success; short bursts do not,
+    and show how to recover.
+
+    Args:
+        policy: whose chunks are disturbed.
+        seed: of the noise.
+        jitter_m: standard deviation of the offset of a chunk [m].
+        burst_m: the same within a burst.
+        burst_rate: share of chunks that begin one.
+    """
+
+    def __init__(
+        self,
+        policy: ChunkPolicy,
+        seed: int,
+        *,
+        jitter_m: float = 0.004,
+        burst_m: float = 0.03,
+        burst_rate: float = 0.06,
+    ) -> None:
+        self._policy = policy
+        self._rng = np.random.default_rng((seed, 0xD157))
+        self._jitter_m, self._burst_m, self._burst_rate = jitter_m, burst_m, burst_rate
+
+    @property
+    def chunk_size(self) -> int:
+        """H, the number of actions of a chunk."""
+        return self._policy.chunk_size
+
+    @property
+    def control_period_s(self) -> float:
+        """T, the spacing of the actions [s]."""
+        return self._policy.control_period_s
+
+    def predict(
+        self,
+        observation: Observation,
+        noise: NDArray[np.float32] | None = None,
+        seed: int | None = None,
+    ) -> Chunk:
+        """Return the policy's chunk, moved by an offset that fades in over four steps."""
+        chunk = self._policy.predict(observation, noise, seed)
+        burst = self._rng.random() < self._burst_rate
+        offset = self._rng.normal(0.0, self._burst_m if burst else self._jitter_m, 3)
+        fade = np.minimum(1.0, np.arange(1, self.chunk_size + 1) / 4.0)
+        actions = chunk.actions.copy()
+        actions[:, :3] += (fade[:, None] * offset).astype(np.float32)
+        return Chunk(
+            actions=actions,
+            t_obs_ns=chunk.t_obs_ns,
+            inference_s=chunk.inference_s,
+            control_period_s=chunk.control_period_s,
+        )
+
+    def reset(self) -> None:
+        """Forget everything of the episode so far."""
+        self._policy.reset()
+
+
+class TakeOver:
+    """Lets a learner act until a time of the episode, and the expert after it.
+
+    Args:
+        learner: acts first.
+        expert: takes over.
+        after_s: when, from the first observation on [s].
+    """
+
+    def __init__(self, learner: ChunkPolicy, expert: ChunkPolicy, after_s: float) -> None:
+        self._learner, self._expert, self._after_s = learner, expert, after_s
+        self._first_ns: int | None = None
+
+    @property
+    def chunk_size(self) -> int:
+        """H, the number of actions of a chunk."""
+        return self._learner.chunk_size
+
+    @property
+    def control_period_s(self) -> float:
+        """T, the spacing of the actions [s]."""
+        return self._learner.control_period_s
+
+    def predict(
+        self,
+        observation: Observation,
+        noise: NDArray[np.float32] | None = None,
+        seed: int | None = None,
+    ) -> Chunk:
+        """Return the chunk of whoever acts at the observation's time."""
+        if self._first_ns is None:
+            self._first_ns = observation.t_obs_ns
+        learning = (observation.t_obs_ns - self._first_ns) / 1e9 < self._after_s
+        return (self._learner if learning else self._expert).predict(observation, noise, seed)
+
+    def reset(self) -> None:
+        """Forget everything of the episode so far."""
+        self._first_ns = None
+        self._learner.reset()
+        self._expert.reset()

@@ -1,0 +1,92 @@
+"""Recorded control steps on disk: one structured array per episode, mapped, never unpickled."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.engines.errors import UsageError
+from dvla.runtime.twin.scene import CAMERAS
+
+IMAGE_PX = 128
+"""Side of the stored pictures: the camera's whole view, squeezed into a square [pixel]."""
+HORIZON = 20
+STEP = np.dtype(
+    [
+        ("images", "u1", (len(CAMERAS), IMAGE_PX, IMAGE_PX, 3)),  # RGB, in the order of CAMERAS
+        ("state", "<f4", (6,)),  # measured TCP [m, rad], rx and rz in [0, 2 pi)
+        ("actions", "<f4", (HORIZON, 7)),  # the expert's, absolute [m, rad, -]
+        ("object", "<f4", (6,)),  # true position and velocity [m, m/s]; never an input
+    ]
+)
+
+
+class EpisodeInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is known of a recorded episode.
+
+    Attributes:
+        seed: of the episode.
+        instruction: as the policy was given it.
+        kind: of object.
+        speed: of the object at the start [m/s].
+        outcome: how it ended.
+        steps: control steps recorded.
+        controller: who moved the arm: ``expert``, or the policy's name.
+        latency_ms: injected while recording.
+        duration_s: wall time that it took.
+    """
+
+    seed: int
+    instruction: str
+    kind: str
+    speed: float
+    outcome: str
+    steps: int
+    controller: str
+    latency_ms: float
+    duration_s: float
+
+
+def write_episode(folder: Path, info: EpisodeInfo, steps: NDArray[np.void]) -> None:
+    """Write an episode; the description comes last, so that what has one is whole."""
+    stem = folder / f"episode-{info.seed:08d}"
+    scratch = stem.with_suffix(".tmp")
+    with scratch.open("wb") as file:
+        np.save(file, steps, allow_pickle=False)
+    os.replace(scratch, stem.with_suffix(".npy"))
+    scratch.write_bytes(msgspec.json.encode(info))
+    os.replace(scratch, stem.with_suffix(".json"))
+
+
+def recorded(folder: Path) -> dict[int, EpisodeInfo]:
+    """Return the whole episodes of a folder by seed, in the order of their seeds."""
+    found = (
+        msgspec.json.decode(path.read_bytes(), type=EpisodeInfo)
+        for path in sorted(folder.glob("episode-*.json"))
+    )
+    return {info.seed: info for info in found}
+
+
+def map_episode(folder: Path, seed: int) -> NDArray[np.void]:
+    """Map the steps of an episode.
+
+    Raises:
+        UsageError: the file holds something else.
+    """
+    path = folder / f"episode-{seed:08d}.npy"
+    try:
+        steps: NDArray[np.void] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read", got=str(error)) from error
+    if steps.dtype != STEP:
+        raise UsageError(
+            f"{path} holds steps of another layout",
+            got=str(steps.dtype.names),
+            expected=f"{STEP.names} with pictures of {IMAGE_PX} pixels",
+            next_command="record the episodes again with dvla-collect",
+        )
+    return steps

@@ -1,0 +1,144 @@
+"""Record episodes: play them out in closed loop, and ask the teacher at every control step."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.benchmarks.dom.cameras import Render, keep_pictures
+from dvla.benchmarks.dom.episode import ClosedLoop
+from dvla.benchmarks.dom.latency import Latency
+from dvla.benchmarks.dom.result import CellConfig
+from dvla.benchmarks.dom.seeded import SeededPolicy
+from dvla.runtime.config import SchedulerConfig
+from dvla.runtime.oracle.expert import ExpertConfig
+from dvla.runtime.oracle.policy import OraclePolicy
+from dvla.runtime.policy_api import ChunkPolicy, GuidedPolicy
+from dvla.runtime.twin.scene import CAMERAS
+from dvla.runtime.twin.snapshot import TwinSnapshot
+from dvla.runtime.twin.world import TwinWorld
+from dvla.training.collect.controllers import DisturbedPolicy, TakeOver
+from dvla.training.collect.frames import HORIZON, IMAGE_PX, STEP, EpisodeInfo
+from dvla.training.collect.shrink import shrink
+from dvla.training.collect.teacher import expert_actions, state_of
+
+PERIOD_S = 0.04
+EXPERT = "expert"
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an episode is recorded; all of it follows from the seed.
+
+    Attributes:
+        seed: of the episode.
+        controller: ``expert``, or the folder of a bundle.
+        latency_ms: injected inference latency.
+        ci / laas: switches of the scheduler.
+        take_over_s: when the expert takes over from a policy; never when None.
+    """
+
+    seed: int
+    controller: str
+    latency_ms: float
+    ci: bool
+    laas: bool
+    take_over_s: float | None
+
+
+def draw_plan(seed: int, controller: str) -> Plan:
+    """Draw how an episode is recorded: latencies and switches as policies will meet them."""
+    rng = np.random.default_rng((seed, 0x91A))
+    latency_ms = float(rng.choice((0.0, 40.0, 80.0, 120.0, 200.0, 280.0)))
+    streaming = bool(rng.random() < 0.8)
+    take_over = bool(rng.random() < 0.4)
+    take_over_s = float(rng.uniform(0.2, 3.0))
+    return Plan(
+        seed=seed,
+        controller=controller,
+        latency_ms=latency_ms,
+        ci=streaming,
+        laas=streaming or bool(rng.random() < 0.5),
+        take_over_s=take_over_s if take_over and controller != EXPERT else None,
+    )
+
+
+class Recorder:
+    """Records one episode after another with one world and one renderer.
+
+    Args:
+        world: of the twin.
+        render: makes the cameras' pictures.
+        learner: the policy behind plans whose controller is not the expert.
+        max_s: longer episodes are cut off [s].
+    """
+
+    def __init__(
+        self,
+        world: TwinWorld,
+        render: Render,
+        learner: GuidedPolicy | None = None,
+        *,
+        max_s: float = 5.0,
+    ) -> None:
+        self._world = world
+        self._render = keep_pictures(render)
+        self._learner = learner
+        self._max_steps = round(max_s / PERIOD_S)
+        self._expert = ExpertConfig()
+
+    def record(self, plan: Plan) -> tuple[EpisodeInfo, NDArray[np.void]]:
+        """Play an episode out.
+
+        Returns:
+            Its description and its steps, of dtype ``STEP``.
+        """
+        started_s = time.perf_counter()
+        rows: list[NDArray[np.void]] = []
+        scheduler = SchedulerConfig(ci=plan.ci, laas=plan.laas)
+        config = CellConfig(latency=Latency(median_ms=plan.latency_ms), scheduler=scheduler)
+        policy = self._controller(plan)
+        watch = partial(self._keep, rows)
+        loop = ClosedLoop(
+            config, policy, self._world, plan.seed, self._render, watch_exposure=watch
+        )
+        try:
+            outcome = loop.run(max_s=self._max_steps * PERIOD_S)
+        finally:
+            loop.close()
+        spec = self._world.spec
+        info = EpisodeInfo(
+            seed=plan.seed,
+            instruction=spec.instruction,
+            kind=spec.kind,
+            speed=round(spec.speed, 4),
+            outcome=outcome,
+            steps=len(rows),
+            controller=Path(plan.controller).name,
+            latency_ms=plan.latency_ms,
+            duration_s=round(time.perf_counter() - started_s, 3),
+        )
+        return info, np.array(rows, STEP)
+
+    def _controller(self, plan: Plan) -> ChunkPolicy:
+        expert = DisturbedPolicy(OraclePolicy(), plan.seed)
+        if self._learner is None or plan.controller == EXPERT:
+            return expert
+        learner = SeededPolicy(self._learner, plan.seed)
+        learner.reset()
+        return learner if plan.take_over_s is None else TakeOver(learner, expert, plan.take_over_s)
+
+    def _keep(self, rows: list[NDArray[np.void]], snapshot: TwinSnapshot) -> None:
+        """Keep what a policy would see at a control step, and what the expert would do."""
+        row = np.zeros((), STEP)
+        for index, camera in enumerate(CAMERAS):
+            row["images"][index] = shrink(self._render(snapshot, camera), IMAGE_PX)
+        row["state"] = state_of(snapshot)
+        row["actions"] = expert_actions(snapshot, self._expert, HORIZON, PERIOD_S)
+        row["object"][:3] = snapshot.object_position
+        row["object"][3:] = snapshot.object_velocity
+        rows.append(row)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dvla.engines.errors import UsageError
 from dvla.runtime.twin.scene import CAMERAS
 
-IMAGE_PX = 128
+IMAGE_PX = 96
 """Side of the stored pictures: the camera's whole view, squeezed into a square [pixel]."""
 HORIZON = 20
 STEP = np.dtype(

@@ -26,4 +26,5 @@ def shrink(image_hwc: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     rows, columns = _matrices(height, width, side)
     shorter = (rows @ image_hwc.reshape(height, -1).astype(np.float32)).reshape(side, width, 3)
     both = np.matmul(columns, shorter)
-    return np.clip(np.rint(both), 0, 255).astype(np.uint8)
+    small: NDArray[np.uint8] = np.clip(np.rint(both), 0, 255).astype(np.uint8)
+    return small

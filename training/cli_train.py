@@ -1,0 +1,101 @@
+"""``dvla-train``: flow-matching training of a policy on recorded episodes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import tyro
+
+from dvla.engines.cli_errors import run_main
+from dvla.engines.errors import UsageError
+
+
+def train_command(
+    data: tuple[Path, ...],
+    out: Path,
+    config: Literal["nano", "full"] = "nano",
+    init: Path | None = None,
+    resume: bool = False,
+    steps: int = 6000,
+    batch: int = 64,
+    accumulate: int = 1,
+    draws: int = 4,
+    lr: float = 1e-3,
+    ema: float = 0.998,
+    freeze_backbone: bool = False,
+    save_every: int = 500,
+    threads: int | None = None,
+    seed: int = 0,
+    debug: bool = False,
+) -> None:
+    """Train a policy; episodes that are added to the folders meanwhile are taken in.
+
+    Args:
+        data: folders that dvla-collect wrote.
+        out: folder of the checkpoint, in the official format, with its curve.
+        config: architecture to start from nothing.
+        init: checkpoint to start from instead.
+        resume: go on from the last save in --out.
+        steps: optimiser steps in all.
+        batch: samples per forward pass.
+        accumulate: forward passes per step.
+        draws: of noise and flow time per sample.
+        lr: learning rate.
+        ema: decay of the averaged weights that are written.
+        freeze_backbone: train the expert and the projections alone.
+        save_every: steps between saves.
+        threads: of torch; all cores when not given.
+        seed: of weights and draws.
+        debug: show tracebacks.
+    """
+    from dvla.export.torch_ import torch
+    from dvla.training.session import train
+    from dvla.training.trainer import Curve, TrainOptions
+
+    del debug  # read from the command line where the errors are told
+    for name, value in (("--steps", steps), ("--batch", batch), ("--accumulate", accumulate)):
+        if value < 1:
+            raise UsageError(f"{name} is out of bounds", got=value, expected="at least 1")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    options = TrainOptions(
+        steps=steps,
+        batch=batch,
+        accumulate=accumulate,
+        draws=draws,
+        lr=lr,
+        ema=ema,
+        freeze_backbone=freeze_backbone,
+        save_every=save_every,
+        seed=seed,
+    )
+
+    def report(curve: Curve) -> None:
+        print(
+            f"step {curve.step}  flow {curve.flow:.4f}  object {1e3 * curve.object_error_m:.1f} mm"
+            f"  held out {1e3 * curve.error_m:.1f} mm, first {1e3 * curve.first_error_m:.1f} mm,"
+            f" gripper {100 * curve.gripper_accuracy:.1f} %"
+            f"  {curve.samples_per_s:.0f} samples/s of {curve.episodes} episodes",
+            flush=True,
+        )
+        with (out / "curve.jsonl").open("ab") as file:
+            file.write(msgspec.json.encode(curve) + b"\n")
+
+    train(config, init, data, out, options, resume=resume, report=report)
+    print(f"next: dvla-export {out} -o {out}.bundle --camera-size 480x360")
+
+
+def _body() -> None:
+    tyro.cli(train_command, prog="dvla-train")
+
+
+def main() -> None:
+    """Run ``dvla-train``."""
+    sys.exit(run_main(_body))
+
+
+if __name__ == "__main__":
+    main()

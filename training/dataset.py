@@ -1,0 +1,209 @@
+"""Recorded episodes as training samples: an observation, the expert's chunk, the true object."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.engines.errors import UsageError
+from dvla.export.torch_ import Tensor, torch
+from dvla.runtime.tokenizer import PromptEncoder
+from dvla.training.collect.frames import HORIZON, EpisodeInfo, map_episode, recorded
+from dvla.training.flow_loss import Batch
+from dvla.training.seeds import refuse_test_seeds
+
+HISTORY_STEPS = 2
+"""The older frame of an observation lies this far back, clamped at the episode's start."""
+VALIDATION_SHARE = 20
+"""One in so many episodes is held out."""
+
+
+class Statistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Mean and deviation of state, relative actions and object, with where they come from.
+
+    Attributes:
+        state_mean / state_std: (6,) [m, rad].
+        action_mean / action_std: (7,) relative actions [m, rad, -].
+        object_mean / object_std: (6,) [m, m/s].
+        episodes / steps: that they were computed from.
+    """
+
+    state_mean: tuple[float, ...]
+    state_std: tuple[float, ...]
+    action_mean: tuple[float, ...]
+    action_std: tuple[float, ...]
+    object_mean: tuple[float, ...]
+    object_std: tuple[float, ...]
+    episodes: int
+    steps: int
+
+
+class Episodes:
+    """The steps of all whole episodes in some folders, mapped from disk.
+
+    Args:
+        folders: of recorded episodes.
+        held_out: take the validation share instead of the rest.
+
+    Raises:
+        UsageError: a folder holds no episodes, or episodes of reserved seeds.
+    """
+
+    def __init__(self, folders: Sequence[Path], *, held_out: bool = False) -> None:
+        self._folders, self._held_out = tuple(folders), held_out
+        self._maps: list[NDArray[np.void]] = []
+        self.infos: list[EpisodeInfo] = []
+        self._known: set[tuple[Path, int]] = set()
+        self.refresh()
+        if not self.infos:
+            raise UsageError(
+                "There are no episodes to train on",
+                got=", ".join(str(folder) for folder in folders),
+                next_command=f"dvla-collect --out {folders[0]}",
+            )
+
+    def refresh(self) -> None:
+        """Take in what was recorded since."""
+        for folder in self._folders:
+            found = recorded(folder)
+            refuse_test_seeds(found)
+            for seed, info in found.items():
+                held_out = seed % VALIDATION_SHARE == 0
+                if held_out != self._held_out or (folder, seed) in self._known or not info.steps:
+                    continue
+                self._known.add((folder, seed))
+                self._maps.append(map_episode(folder, seed))
+                self.infos.append(info)
+        lengths = [len(steps) for steps in self._maps]
+        self._starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+    def __len__(self) -> int:
+        """Return the number of steps."""
+        return int(self._starts[-1])
+
+    def statistics(self) -> Statistics:
+        """Return the statistics of all steps; rotations that never vary get a deviation of 0.01."""
+        state = np.concatenate([steps["state"] for steps in self._maps]).astype(np.float64)
+        actions = np.concatenate([steps["actions"] for steps in self._maps]).astype(np.float64)
+        target = np.concatenate([steps["object"] for steps in self._maps]).astype(np.float64)
+        actions[..., :6] -= state[:, None]
+        flat = actions.reshape(-1, actions.shape[-1])
+
+        def row(values: NDArray[np.float64]) -> tuple[float, ...]:
+            return tuple(float(value) for value in values)
+
+        def deviation(values: NDArray[np.float64]) -> tuple[float, ...]:
+            return row(np.maximum(values.std(axis=0), 0.01))
+
+        return Statistics(
+            state_mean=row(state.mean(axis=0)),
+            state_std=deviation(state),
+            action_mean=row(flat.mean(axis=0)),
+            action_std=deviation(flat),
+            object_mean=row(target.mean(axis=0)),
+            object_std=deviation(target),
+            episodes=len(self.infos),
+            steps=len(self),
+        )
+
+    def rows(
+        self, indices: NDArray[np.int64]
+    ) -> tuple[NDArray[np.void], NDArray[np.uint8], list[str]]:
+        """Return some steps, the older frame of each, and its instruction."""
+        episodes = np.searchsorted(self._starts, indices, side="right") - 1
+        offsets = indices - self._starts[episodes]
+        now = np.stack([self._maps[e][i] for e, i in zip(episodes, offsets, strict=True)])
+        older = np.maximum(offsets - HISTORY_STEPS, 0)
+        before = np.stack(
+            [self._maps[e]["images"][i] for e, i in zip(episodes, older, strict=True)]
+        )
+        return now, before, [self.infos[e].instruction for e in episodes]
+
+
+class Sampler:
+    """Draws batches.
+
+    Args:
+        episodes: to draw from.
+        encoder: of the instructions.
+        seed: of the draws.
+        augment: change light and colour, the same in both frames of a camera.
+    """
+
+    def __init__(
+        self, episodes: Episodes, encoder: PromptEncoder, seed: int, *, augment: bool
+    ) -> None:
+        self._episodes, self._encoder, self._augment = episodes, encoder, augment
+        self._seed = seed
+        self.rng = np.random.default_rng(seed)
+        self._prompts: dict[str, tuple[NDArray[np.int64], NDArray[np.bool_]]] = {}
+
+    def batch(self, size: int) -> Batch:
+        """Draw a batch."""
+        indices = self.rng.integers(0, len(self._episodes), size)
+        now, before, instructions = self._episodes.rows(indices)
+        prompts = [self._prompt(text) for text in instructions]
+        longest = max(int(mask.sum()) for _, mask in prompts)
+        actions = now["actions"][:, :HORIZON]
+        return Batch(
+            images=self._images(np.stack([before, now["images"]], axis=2)),
+            token_ids=torch.from_numpy(np.stack([ids for ids, _ in prompts])[:, :longest]),
+            token_mask=torch.from_numpy(np.stack([mask for _, mask in prompts])[:, :longest]),
+            state=torch.from_numpy(np.ascontiguousarray(now["state"])),
+            actions=torch.from_numpy(np.ascontiguousarray(actions)),
+            object_state=torch.from_numpy(np.ascontiguousarray(now["object"])),
+        )
+
+    @property
+    def episodes(self) -> int:
+        """Number of episodes that are drawn from."""
+        return len(self._episodes.infos)
+
+    def refresh(self) -> None:
+        """Take in the episodes recorded since."""
+        self._episodes.refresh()
+
+    def rewind(self) -> None:
+        """Begin the draws again."""
+        self.rng = np.random.default_rng(self._seed)
+
+    def state(self) -> str:
+        """Return where the draws stand, as text."""
+        return json.dumps(self.rng.bit_generator.state)
+
+    def restore(self, state: str) -> None:
+        """Go on with the draws from where they stood."""
+        self.rng.bit_generator.state = json.loads(state)
+
+    def _prompt(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        if text not in self._prompts:
+            prompt = self._encoder.encode(text)
+            self._prompts[text] = (prompt.token_ids, prompt.token_mask)
+        return self._prompts[text]
+
+    def _images(self, frames: NDArray[np.uint8]) -> Tensor:
+        """Map frames (B, N, n_obs, H, W, 3) to the encoder's input (B, N, 3 n_obs, H, W)."""
+        batch, cameras, history, height, width, _ = frames.shape
+        images = torch.from_numpy(frames).to(torch.float32) / 255.0
+        if self._augment:
+            images = self._relight(images)
+        images = (images * 2.0 - 1.0).permute(0, 1, 3, 4, 2, 5)
+        # Channels last already: the encoder's convolutions are several times faster on it.
+        flat = images.reshape(batch * cameras, height, width, history * 3).permute(0, 3, 1, 2)
+        return flat.reshape(batch, cameras, history * 3, height, width)
+
+    def _relight(self, images: Tensor) -> Tensor:
+        """Scale and shift the light of each camera and colour a little, and add noise."""
+        shape = (images.shape[0], images.shape[1], 1, 1, 1)
+        gain = self._uniform(0.8, 1.2, (*shape, 1)) * self._uniform(0.93, 1.07, (*shape, 3))
+        shift = self._uniform(-0.06, 0.06, (*shape, 1))
+        grain = torch.from_numpy(self.rng.standard_normal(images.shape, np.float32)) * 0.01
+        return (images * gain + shift + grain).clamp(0.0, 1.0)
+
+    def _uniform(self, low: float, high: float, shape: tuple[int, ...]) -> Tensor:
+        return torch.from_numpy(self.rng.uniform(low, high, shape).astype(np.float32))

@@ -1,0 +1,64 @@
+"""Architectures that ``dvla-train`` can start from nothing: the dims and the config of each."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from dvla.export.arch import Arch, TextArch, VisionArch
+from dvla.export.synthetic import ARCHS, synthetic_config
+from dvla.training.collect.frames import IMAGE_PX
+
+TOKENS = 24
+"""Longest instruction of the nano policy [tokens]."""
+NANO_VOCAB = 512
+_CAMERAS = ("observation.images.opst_cam", "observation.images.wrist_cam")
+
+NANO = Arch(
+    vision=VisionArch(
+        in_channels=6,
+        dims=(16, 32, 64, 128, 128),
+        n_blocks=(1, 1, 2, 2, 1),
+        mlp_dims=(48, 96, 192, 384, 384),
+        out_dim=256,
+        squeeze_dim=16,
+        head_dim=32,
+    ),
+    text=TextArch(
+        hidden=128, mlp=256, n_layers=4, n_heads=4, n_kv_heads=2, head_dim=32, rms_norm_eps=1e-5
+    ),
+    expert=TextArch(
+        hidden=96, mlp=256, n_layers=4, n_heads=4, n_kv_heads=2, head_dim=32, rms_norm_eps=1e-5
+    ),
+    vocab=NANO_VOCAB,
+    self_attn_every=2,
+)
+PRESETS = {"nano": NANO, "full": ARCHS["full"]}
+
+
+def preset_config(name: str) -> dict[str, Any]:
+    """Return the config of a preset, as plain data in the official layout."""
+    if name == "full":
+        return synthetic_config("full")
+    camera = {"type": "VISUAL", "shape": [3, IMAGE_PX, IMAGE_PX]}
+    features = {key: camera for key in _CAMERAS}
+    features["observation.state"] = {"type": "STATE", "shape": [6]}
+    return synthetic_config("tiny") | {
+        "input_features": features,
+        "max_state_dim": 6,
+        "max_action_dim": 7,
+        "resize_imgs_with_padding": [IMAGE_PX, IMAGE_PX],
+        "tokenizer_max_length": TOKENS,
+        "num_vlm_layers": NANO.text.n_layers,
+        "expert_width_multiplier": NANO.expert.hidden / NANO.text.hidden,
+        "vlm_model_name": "dvla/nano",
+    }
+
+
+def arch_json(arch: Arch) -> bytes:
+    """Return what the shapes of the tensors do not tell, for ``arch.json``."""
+    extra = {
+        "text": {"head_dim": arch.text.head_dim, "rms_norm_eps": arch.text.rms_norm_eps},
+        "vision": {"head_dim": arch.vision.head_dim},
+    }
+    return json.dumps(extra, indent=4).encode()

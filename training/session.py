@@ -1,0 +1,109 @@
+"""One training: data, statistics, tokenizer and policy brought together."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dvla.engines.bundle import TOKENIZER_NAME
+from dvla.engines.errors import UsageError
+from dvla.export.arch import Arch
+from dvla.export.checkpoint import build_policy, load_checkpoint
+from dvla.export.config import PolicyConfig, convert_config
+from dvla.export.model.policy import DynamicVla
+from dvla.export.torch_ import torch
+from dvla.runtime.tokenizer import PromptEncoder, find_tokenizer
+from dvla.training.checkpoints import (
+    read_statistics,
+    set_statistics,
+    write_statistics,
+)
+from dvla.training.dataset import Episodes, Sampler
+from dvla.training.flow_loss import ObjectHead
+from dvla.training.initialise import initialise
+from dvla.training.presets import NANO_VOCAB, PRESETS, preset_config
+from dvla.training.tokenizer import train_tokenizer
+from dvla.training.trainer import Curve, Trainer, TrainOptions
+
+_HELD_OUT_SEED = 1
+
+
+def train(
+    preset: str,
+    init: Path | None,
+    data: Sequence[Path],
+    out: Path,
+    options: TrainOptions,
+    *,
+    resume: bool,
+    report: Callable[[Curve], None],
+) -> None:
+    """Train a policy and leave its checkpoint, tokenizer, statistics and curve in a folder.
+
+    Args:
+        preset: architecture to start from nothing.
+        init: checkpoint to start from instead; it brings its own normalisation and tokenizer.
+        data: folders of recorded episodes.
+        out: the folder.
+        options: how.
+        resume: go on from the last save in ``out``.
+        report: called with each line of the curve.
+
+    Raises:
+        UsageError: the data or the folder cannot be used.
+        CheckpointError: there is nothing to start or to go on from.
+    """
+    if not resume and (out / "model.safetensors").exists():
+        raise UsageError(
+            f"{out} holds a trained policy already",
+            next_command="add --resume to go on, or choose another --out",
+        )
+    episodes, held_out = Episodes(data), Episodes(data, held_out=True)
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(options.seed)
+    policy, raw, config, arch = _policy(preset, init, options.seed)
+    tokenizer = out / TOKENIZER_NAME
+    if resume:
+        statistics = read_statistics(out)
+    else:
+        statistics = episodes.statistics()
+        write_statistics(out, statistics)
+        if init is not None:
+            shutil.copyfile(find_tokenizer(None, init, config.vlm_model_name), tokenizer)
+        elif preset == "nano":
+            train_tokenizer((info.instruction for info in episodes.infos), NANO_VOCAB, tokenizer)
+        else:
+            shutil.copyfile(find_tokenizer(None, None, config.vlm_model_name), tokenizer)
+    if init is None:
+        set_statistics(policy, statistics)
+    encoder = PromptEncoder(tokenizer, config.tokenizer_max_length, arch.vocab)
+    sampler = Sampler(episodes, encoder, options.seed, augment=True)
+    checks = Sampler(held_out, encoder, _HELD_OUT_SEED, augment=False)
+    with torch.no_grad():
+        width = policy.eval().embed_images(checks.batch(1).images).numel()
+    head = ObjectHead(
+        width, torch.tensor(statistics.object_mean), torch.tensor(statistics.object_std)
+    )
+    trainer = Trainer(policy, head, raw, arch, options, out)
+    if resume:
+        trainer.resume(sampler)
+    trainer.run(sampler, checks, report)
+
+
+def _policy(
+    preset: str, init: Path | None, seed: int
+) -> tuple[DynamicVla, dict[str, Any], PolicyConfig, Arch]:
+    """Return the policy to start from, with its config as plain data and as read."""
+    if init is not None:
+        checkpoint = load_checkpoint(init)
+        policy = build_policy(checkpoint).requires_grad_(True)
+        raw: dict[str, Any] = json.loads(checkpoint.config_json)
+        return policy, raw, checkpoint.config, checkpoint.arch
+    raw, arch = preset_config(preset), PRESETS[preset]
+    config = convert_config(raw, f"the config of {preset}")
+    policy = DynamicVla(config, arch)
+    initialise(policy, seed)
+    return policy, raw, config, arch

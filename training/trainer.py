@@ -1,0 +1,232 @@
+"""The training loop: batches in, an averaged policy out, resumable at every save."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from dvla.export.arch import Arch
+from dvla.export.model.policy import DynamicVla
+from dvla.export.torch_ import Tensor, torch
+from dvla.training.checkpoints import load_state, save_state, write_checkpoint
+from dvla.training.dataset import Sampler
+from dvla.training.flow_loss import ObjectHead, losses
+from dvla.training.validate import held_out_error
+
+
+class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a policy is trained.
+
+    Attributes:
+        steps: optimiser steps in all.
+        batch: samples per forward pass; ``accumulate`` passes make a step.
+        draws: of noise and flow time per sample.
+        lr: learning rate after ``warm_up`` steps; it falls to a hundredth over the last
+            ``decay`` of the steps.
+        weight_decay: of all matrices.
+        ema: decay of the average that is written out.
+        object_weight: of the helper's loss.
+        freeze_backbone: train the expert and the projections alone.
+        save_every: steps between saves, with the held-out error.
+        refresh_every: steps between looks for new episodes.
+        seed: of weights and draws.
+    """
+
+    steps: int = 6000
+    batch: int = 64
+    accumulate: int = 1
+    draws: int = 4
+    lr: float = 1e-3
+    warm_up: int = 200
+    decay: float = 0.3
+    weight_decay: float = 1e-4
+    ema: float = 0.998
+    object_weight: float = 1.0
+    freeze_backbone: bool = False
+    save_every: int = 500
+    refresh_every: int = 100
+    seed: int = 0
+
+
+class Curve(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the training curve.
+
+    Attributes:
+        flow / object: mean losses since the last line.
+        error_m: held-out error of sampled positions, averaged over the chunk [m].
+        first_error_m: the same over its first five actions [m].
+        gripper_accuracy: share of held-out gripper decisions that are the expert's.
+        samples_per_s: seen since the last line.
+    """
+
+    step: int
+    flow: float
+    object: float
+    object_error_m: float
+    error_m: float
+    first_error_m: float
+    gripper_accuracy: float
+    lr: float
+    episodes: int
+    samples_per_s: float
+
+
+class Trainer:
+    """Trains one policy.
+
+    Args:
+        policy: with its normalisation set.
+        head: the helper.
+        config: plain data of ``config.json``, written out with every checkpoint.
+        arch: dims of the policy.
+        options: how.
+        folder: where checkpoints go.
+    """
+
+    def __init__(
+        self,
+        policy: DynamicVla,
+        head: ObjectHead,
+        config: dict[str, Any],
+        arch: Arch,
+        options: TrainOptions,
+        folder: Path,
+    ) -> None:
+        self._policy = policy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._head, self._config, self._arch = head, config, arch
+        self._options, self._folder = options, folder
+        if options.freeze_backbone:
+            policy.model.vlm_with_expert.vlm.requires_grad_(False)
+        self._parameters = [
+            p for p in (*policy.parameters(), *head.parameters()) if p.requires_grad
+        ]
+        matrices = [p for p in self._parameters if p.ndim > 1]
+        rest = [p for p in self._parameters if p.ndim <= 1]
+        self._optimiser = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": options.weight_decay},
+                {"params": rest, "weight_decay": 0.0},
+            ],
+            lr=options.lr,
+            betas=(0.9, 0.98),
+            fused=True,
+        )
+        self._average = {name: t.detach().clone() for name, t in policy.state_dict().items()}
+        self._generator = torch.Generator().manual_seed(options.seed)
+        self.step = 0
+
+    def run(self, sampler: Sampler, held_out: Sampler, report: Callable[[Curve], None]) -> None:
+        """Train to the last step, saving on the way.
+
+        Args:
+            sampler: of training batches.
+            held_out: of batches that are never trained on.
+            report: called with each line of the curve.
+        """
+        options = self._options
+        sums, since, started_s = np.zeros(2), 0, time.perf_counter()
+        while self.step < options.steps:
+            if self.step % options.refresh_every == 0:
+                sampler.refresh()
+            sums += self._step(sampler)
+            since += 1
+            if self.step % options.save_every == 0 or self.step == options.steps:
+                elapsed_s = time.perf_counter() - started_s
+                rate = since * options.batch * options.accumulate / elapsed_s
+                self.save(sampler)
+                report(self._curve(sums / since, sampler, held_out, rate))
+                sums, since, started_s = np.zeros(2), 0, time.perf_counter()
+
+    def _step(self, sampler: Sampler) -> tuple[float, float]:
+        """Take one optimiser step; return both losses."""
+        options = self._options
+        self._policy.train()
+        total = np.zeros(2)
+        for _ in range(options.accumulate):
+            parts = losses(
+                self._policy, self._head, sampler.batch(options.batch), options.draws,
+                self._generator,
+            )  # fmt: skip
+            loss = parts["flow"] + options.object_weight * parts["object"]
+            (loss / options.accumulate).backward()  # type: ignore[no-untyped-call]
+            total += (parts["flow"].item(), parts["object"].item())
+        torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
+        for group in self._optimiser.param_groups:
+            group["lr"] = self.learning_rate()
+        self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        self._update_average()
+        flow, helper = total / options.accumulate
+        return flow, helper
+
+    def learning_rate(self) -> float:
+        """Return the learning rate of the next step."""
+        options = self._options
+        warm = min(1.0, (self.step + 1) / max(1, options.warm_up))
+        left = (options.steps - self.step) / max(1.0, options.decay * options.steps)
+        fall = 0.01 + 0.99 * 0.5 * (1 - math.cos(math.pi * min(1.0, left)))
+        return options.lr * warm * fall
+
+    def _update_average(self) -> None:
+        """Move the average towards the weights; early on it forgets faster."""
+        decay = min(self._options.ema, (1 + self.step) / (10 + self.step))
+        for name, tensor in self._policy.state_dict().items():
+            if tensor.is_floating_point():
+                self._average[name].lerp_(tensor, 1.0 - decay)
+            else:
+                self._average[name].copy_(tensor)
+
+    def averaged(self) -> DynamicVla:
+        """Return a copy of the policy that holds the average, ready for inference."""
+        copy = DynamicVla(self._policy.config, self._arch)
+        copy.load_state_dict(self._average)
+        copy.eval().requires_grad_(False)
+        return copy
+
+    def save(self, sampler: Sampler) -> None:
+        """Write the averaged policy, and the state to go on from."""
+        write_checkpoint(self._folder, self._average, self._config, self._arch)
+        state = {
+            "step": self.step,
+            "policy": self._policy.state_dict(),
+            "average": self._average,
+            "head": self._head.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "generator": self._generator.get_state(),
+            "draws": sampler.state(),
+        }
+        save_state(self._folder, state)
+
+    def resume(self, sampler: Sampler) -> None:
+        """Go on from the last save, exactly."""
+        state = load_state(self._folder)
+        self.step = int(state["step"])
+        self._policy.load_state_dict(state["policy"])
+        self._head.load_state_dict(state["head"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._generator.set_state(state["generator"])
+        average: dict[str, Tensor] = state["average"]
+        self._average = average
+        sampler.restore(state["draws"])
+
+    def _curve(self, mean: Any, sampler: Sampler, held_out: Sampler, rate: float) -> Curve:
+        error = held_out_error(self.averaged(), self._head, held_out)
+        return Curve(
+            step=self.step,
+            flow=round(float(mean[0]), 5),
+            object=round(float(mean[1]), 5),
+            object_error_m=round(error.object_m, 5),
+            error_m=round(error.chunk_m, 5),
+            first_error_m=round(error.first_m, 5),
+            gripper_accuracy=round(error.gripper, 4),
+            lr=round(self.learning_rate(), 6),
+            episodes=sampler.episodes,
+            samples_per_s=round(rate, 1),
+        )

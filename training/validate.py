@@ -1,0 +1,60 @@
+"""The error of a policy on episodes that it was not trained on, as sampled chunks."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dvla.export.model.policy import DynamicVla
+from dvla.export.torch_ import Tensor, torch
+from dvla.training.dataset import Sampler
+from dvla.training.flow_loss import Batch, ObjectHead
+
+FIRST = 5
+"""Actions that a policy with little latency executes."""
+SAMPLES = 128
+
+
+class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
+    """Errors against the expert's chunks.
+
+    Attributes:
+        chunk_m: mean distance of positions over the chunk [m]; first_m: over its first actions.
+        gripper: share of gripper decisions that are the expert's.
+        object_m: mean distance of the helper's answer from the object [m].
+    """
+
+    chunk_m: float
+    first_m: float
+    gripper: float
+    object_m: float
+
+
+def held_out_error(policy: DynamicVla, head: ObjectHead, sampler: Sampler) -> HeldOut:
+    """Sample chunks for the same held-out observations every time and compare them."""
+    sampler.rewind()
+    batch = sampler.batch(SAMPLES)
+    with torch.inference_mode():
+        actions, tokens = sample_chunks(policy, batch, seed=0)
+        apart = (actions[..., :3] - batch.actions[..., :3]).norm(dim=-1)
+        agrees = (actions[..., 6] > 0) == (batch.actions[..., 6] > 0)
+        answer = head(tokens) * head.get_buffer("std") + head.get_buffer("mean")
+        object_m = (answer[:, :3] - batch.object_state[:, :3]).norm(dim=-1)
+    return HeldOut(
+        chunk_m=float(apart.mean()),
+        first_m=float(apart[:, :FIRST].mean()),
+        gripper=float(agrees.float().mean()),
+        object_m=float(object_m.mean()),
+    )
+
+
+def sample_chunks(policy: DynamicVla, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
+    """Return absolute actions (B, H, A) [m, rad, -] and the image tokens (B, N, T, D)."""
+    tokens = policy.embed_images(batch.images)
+    state = batch.state[:, None]
+    embedded, mask = policy.embed_prefix(tokens, batch.token_ids, batch.token_mask, state)
+    cfg = policy.config
+    generator = torch.Generator().manual_seed(seed)
+    shape = (len(batch.state), cfg.chunk_size, cfg.max_action_dim)
+    noise = torch.randn(shape, generator=generator)
+    padded = policy.sample_actions(policy.prefix_cache(embedded, mask), mask, noise)
+    return policy.absolute_actions(policy.unnormalize_actions(padded), state), tokens

@@ -27,6 +27,8 @@ ARM_SAMPLE = np.dtype(
         ("commanded", "<f8", (8,)),
         ("twist", "<f8", (6,)),
         ("q", "<f8", (MAX_JOINTS,)),
+        ("sequence", "<i8"),
+        ("lease_session", "<i8"),
     ]
 )
 
@@ -42,6 +44,8 @@ def arm_sample(state: ArmState) -> NDArray[Any]:
     record["command_sequence"] = state.command_sequence
     record["accepted"] = state.accepted
     record["rejected"] = sum(state.rejected.values())
+    record["sequence"] = state.sequence
+    record["lease_session"] = state.lease_session
     record["tracking_m"] = state.tracking_m
     record["tracking_rad"] = state.tracking_rad
     for name in ("measured", "commanded", "twist", "q"):

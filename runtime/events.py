@@ -6,7 +6,7 @@ full sink drops and counts, it never blocks.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -111,6 +111,29 @@ class EpisodeEnded(Event, frozen=True, tag="episode_ended"):
     duration_s: float
 
 
+class ChunkArrived(Event, frozen=True, tag="chunk_arrived"):
+    """A chunk reached the scheduler, as the policy made it; ``dvla-replay`` feeds it in again.
+
+    ``actions`` is (rows, columns) float32, little endian, C order.
+    """
+
+    sequence: int
+    generation: int
+    t_obs_ns: int
+    inference_s: float
+    control_period_s: float
+    rows: int
+    columns: int
+    actions: bytes
+
+
+class SchedulerTold(Event, frozen=True, tag="scheduler_told"):
+    """The scheduler was told of a hold, of a new generation, or that an inference was given up."""
+
+    what: Literal["hold", "generation", "abandon"]
+    sequence: int = -1
+
+
 class Note(Event, frozen=True, tag="note"):
     """Something a person may want to read: a process and a sentence."""
 
@@ -128,6 +151,8 @@ AnyEvent = (
     | CommandRejected
     | EpisodeStarted
     | EpisodeEnded
+    | ChunkArrived
+    | SchedulerTold
     | Note
 )
 

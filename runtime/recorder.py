@@ -18,7 +18,8 @@ from dvla.runtime.arm_samples import ARM_SAMPLE, arm_sample
 from dvla.runtime.clock import NS_PER_S
 from dvla.runtime.events import AnyEvent, EventSink, Note
 from dvla.runtime.messages import ArmState
-from dvla.runtime.run_folder import RunFolder
+from dvla.runtime.replay.journal import ARM_CALL
+from dvla.runtime.run_folder import RunFolder, write_atomically
 from dvla.runtime.telemetry import SERVO_TICK
 from dvla.runtime.video import VideoUnavailable, VideoWriter
 
@@ -57,6 +58,8 @@ class Recorder:
         self._events: AppendFile | None = None
         self._servo: AppendArray | None = None
         self._arm: AppendArray | None = None
+        self._calls: AppendArray | None = None
+        self._folder = folder
         self._counts: AppendFile | None = None
         self._video: VideoWriter | None = None
         self._unsaved_counts: ArmCounts | None = None
@@ -91,6 +94,19 @@ class Recorder:
         servo = self._servo
         self._guard(lambda: servo.append(ticks))
 
+    def write_inputs(self, inputs: msgspec.Struct) -> None:
+        """Record the settings that a replay runs under."""
+        payload = msgspec.json.format(msgspec.json.encode(inputs), indent=2) + b"\n"
+        self._guard(lambda: write_atomically(self._folder.inputs, payload))
+
+    def add_arm_calls(self, calls: NDArray[Any]) -> None:
+        """Record calls of the arm controller: (n,) ARM_CALL, oldest first."""
+        if not len(calls) or self._calls is None:
+            return
+        self._seen(int(calls["t_ns"][-1]))
+        file = self._calls
+        self._guard(lambda: file.append(calls))
+
     def add_arm_state(self, state: ArmState) -> None:
         """Record what the arm reports."""
         self._seen(state.t_ns)
@@ -121,6 +137,7 @@ class Recorder:
         self._events = AppendFile(folder.events)
         self._servo = AppendArray(folder.servo, SERVO_TICK)
         self._arm = AppendArray(folder.arm, ARM_SAMPLE)
+        self._calls = AppendArray(folder.calls, ARM_CALL)
         self._counts = AppendFile(folder.counts)
 
     def _open_video(self, folder: RunFolder, cameras: Sequence[str]) -> None:
@@ -190,8 +207,8 @@ class Recorder:
 
     def _close_files(self) -> None:
         """Close what is open; a disk that is full may refuse even that."""
-        files = (self._video, self._servo, self._arm, self._counts, self._events)
-        self._video = self._servo = self._arm = self._counts = self._events = None
+        files = (self._video, self._servo, self._arm, self._calls, self._counts, self._events)
+        self._video = self._servo = self._arm = self._calls = self._counts = self._events = None
         for file in files:
             try:
                 if file is not None:

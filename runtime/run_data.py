@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from dvla.runtime.append_file import read_rows
 from dvla.runtime.arm_samples import ARM_SAMPLE
 from dvla.runtime.events import AnyEvent
 from dvla.runtime.recorder import ArmCounts
+from dvla.runtime.replay.journal import ARM_CALL
 from dvla.runtime.run_folder import RunFolder, RunFolderError, RunManifest
 from dvla.runtime.telemetry import SERVO_TICK
 
@@ -27,6 +29,7 @@ class RunData:
         events: in the order of their times.
         servo: (n,) SERVO_TICK rows; arm: (m,) ARM_SAMPLE rows.
         counts: the arm's counters, oldest first.
+        calls: (k,) ARM_CALL rows, for replays; empty where none were asked for.
         video: the film, where there is one.
         warnings: what could not be read, in sentences.
     """
@@ -41,10 +44,12 @@ class RunData:
         arm: NDArray[Any],
         counts: list[ArmCounts],
         warnings: list[str],
+        calls: NDArray[Any] | None = None,
     ) -> None:
         self.folder = folder
         self.manifest = manifest
         self.config = folder.read_config()
+        self.calls = calls if calls is not None else np.zeros(0, ARM_CALL)
         self.events = events
         self.servo = servo
         self.arm = arm
@@ -62,8 +67,12 @@ class RunData:
         return max(times)
 
 
-def load_run(path: Path | str) -> RunData:
+def load_run(path: Path | str, *, calls: bool = False) -> RunData:
     """Read a run folder.
+
+    Args:
+        path: of the folder.
+        calls: read the journal of the arm controller as well.
 
     A file that a kill cut off is read up to the cut. A file with something else in it is refused,
     because numbers from half-understood files would be worse than none.
@@ -87,6 +96,7 @@ def load_run(path: Path | str) -> RunData:
         arm=arm,
         counts=counts,
         warnings=warnings,
+        calls=_read_array(folder.calls, ARM_CALL, warnings) if calls else None,
     )
 
 
@@ -145,9 +155,25 @@ def _read_array(path: Path, dtype: np.dtype[Any], warnings: list[str]) -> NDArra
             warnings.append(f"{path.name} is empty.")
             return np.zeros(0, dtype)
         raise RunFolderError(f"{path} is damaged", got=str(error)) from error
-    if rows.dtype != dtype:
+    if rows.dtype == dtype:
+        return rows
+    return _of_an_older_version(rows, dtype, path)
+
+
+def _of_an_older_version(rows: NDArray[Any], dtype: np.dtype[Any], path: Path) -> NDArray[Any]:
+    """Return rows of a version that had fewer columns; the columns that it lacks are zero.
+
+    Raises:
+        RunFolderError: the rows are not of an older version, or not rows of ours.
+    """
+    theirs: Mapping[str, Any] = rows.dtype.fields or {}
+    ours: Mapping[str, Any] = dtype.fields or {}
+    if not theirs or any(name not in ours or ours[name][0] != theirs[name][0] for name in theirs):
         raise RunFolderError(f"{path} holds rows of another version", got=", ".join(_names(rows)))
-    return rows
+    filled = np.zeros(len(rows), dtype)
+    for name in theirs:
+        filled[name] = rows[name]
+    return filled
 
 
 def _names(rows: NDArray[Any]) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ events.jsonl    one event per line
 servo.npy       one SERVO_TICK row per servo tick
 arm.npy         one ARM_SAMPLE row per arm state
 counts.jsonl    the arm's command counters, whenever they change by reason
+inputs.json     the settings that the scheduler, the servo and the gate ran under
+calls.npy       one ARM_CALL row per call of the arm controller, for dvla-replay
 video.mp4       the cameras side by side
 summary.json    the numbers, computed from the files above
 report.html     the same for people
@@ -72,6 +74,8 @@ class RunFolder:
         self.servo = self.path / "servo.npy"
         self.arm = self.path / "arm.npy"
         self.counts = self.path / "counts.jsonl"
+        self.inputs = self.path / "inputs.json"
+        self.calls = self.path / "calls.npy"
         self.video = self.path / "video.mp4"
         self.summary = self.path / "summary.json"
         self.report = self.path / "report.html"

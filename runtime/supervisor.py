@@ -19,6 +19,7 @@ from dvla.runtime.processes.heartbeat import HeartbeatBoard
 from dvla.runtime.processes.settings import Rings, Settings
 from dvla.runtime.processes.spawn import Launched, how
 from dvla.runtime.processes.table import PROCESSES
+from dvla.runtime.replay.journal import ARM_CALL, ARM_CALL_SLOTS
 from dvla.runtime.telemetry import SERVO_RING_SLOTS, SERVO_TICK
 from dvla.runtime.wire import ControlClient
 
@@ -42,6 +43,7 @@ class SharedMemory:
         self.stream = ActionStream.create()
         self.snapshot = SharedRing.create(snapshot_bytes, SNAPSHOT_SLOTS)
         self.servo_ticks = SharedRing.create(SERVO_TICK.itemsize, SERVO_RING_SLOTS)
+        self.arm_calls = SharedRing.create(ARM_CALL.itemsize, ARM_CALL_SLOTS)
         self.status = SharedRing.create(STATUS_BYTES, 4)
         self.frames = {name: FrameRing.create(shape) for name, shape in cameras.items()}
 
@@ -53,6 +55,7 @@ class SharedMemory:
             stream=self.stream.fd,
             snapshot=self.snapshot.fd,
             servo_ticks=self.servo_ticks.fd,
+            arm_calls=self.arm_calls.fd,
             status=self.status.fd,
             frames={name: ring.ring.fd for name, ring in self.frames.items()},
         )

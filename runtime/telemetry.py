@@ -19,6 +19,8 @@ SERVO_TICK = np.dtype(
         ("status", "<i4"),  # dvla.bindings.PlanStatus
         ("saturation", "<i4"),  # bits of this tick
         ("setpoint", "<f8", (8,)),  # dispatched, due at t_ns
+        ("deadline_ns", "<i8"),  # of the tick; with the next field, all that a replay needs
+        ("state_sequence", "<i8"),  # of the arm state that the tick went by, 0 for none
     ]
 )
 """One row per servo tick; rings hold ``SERVO_RING_SLOTS`` of them."""

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from dvla.bindings import ServoClock, SharedRing
 from dvla.runtime.addresses import ArmAddresses
-from dvla.runtime.arm import ArmController
 from dvla.runtime.clock import monotonic_ns
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.events import Event, EventSink, Note
@@ -15,6 +14,7 @@ from dvla.runtime.lock import lock_arm
 from dvla.runtime.messages import ShutdownRequest
 from dvla.runtime.processes.child import Child, run_child
 from dvla.runtime.processes.settings import Settings
+from dvla.runtime.replay.journal import JournaledArmController
 from dvla.runtime.robots import robot_by_name
 from dvla.runtime.twin.objects import Task, parse_task
 from dvla.runtime.wire import (
@@ -52,9 +52,12 @@ class TwinArm:
         settings: of the run.
         events: where events go.
         now_ns: start of physics.
+        calls: takes the journal of the controller.
     """
 
-    def __init__(self, settings: Settings, events: EventSink, now_ns: int) -> None:
+    def __init__(
+        self, settings: Settings, events: EventSink, now_ns: int, calls: SharedRing
+    ) -> None:
         from dvla.runtime.twin.driver import TwinDriver
         from dvla.runtime.twin.ik import DifferentialIk
         from dvla.runtime.twin.world import TwinWorld, WorldConfig
@@ -68,7 +71,9 @@ class TwinArm:
         self.world.reset(settings.seed, now_ns)
         driver = TwinDriver(self.world, DifferentialIk(self.period_s, arm_model))
         limits = robot_by_name(settings.robot).limits
-        self.controller = ArmController(driver, limits, events, now_ns, session=settings.session)
+        self.controller = JournaledArmController(
+            driver, limits, events, now_ns, session=settings.session, calls=calls
+        )
 
     period_s = 0.004
 
@@ -129,7 +134,8 @@ def body(child: Child) -> None:
     with lock_arm(addresses, session=settings.session), closing(ArmLinks(addresses)) as links:
         events = EventPusher(addresses)
         clock = ServoClock(round(TwinArm.period_s * 1e9))
-        arm = TwinArm(settings, events, clock.wait())
+        calls = SharedRing.attach(settings.rings.arm_calls)
+        arm = TwinArm(settings, events, clock.wait(), calls)
         snapshots = SharedRing.attach(settings.rings.snapshot)
         child.ready(child.enter_realtime().text)
         _turn(child, arm, links, clock, snapshots)

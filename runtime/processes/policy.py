@@ -19,6 +19,7 @@ from dvla.runtime.policy_api import ChunkPolicy
 from dvla.runtime.policy_loop import PolicyLoop
 from dvla.runtime.processes.child import Child, run_child
 from dvla.runtime.processes.settings import Settings
+from dvla.runtime.replay.scheduler_journal import JournaledScheduler
 from dvla.runtime.robots import robot_by_name
 from dvla.runtime.scheduler import Scheduler
 from dvla.runtime.state_buffer import StateBuffer
@@ -79,7 +80,7 @@ def body(child: Child) -> None:
     }
     states = StateBuffer()
     limits = robot_by_name(settings.robot).limits
-    scheduler = Scheduler(
+    scheduler = JournaledScheduler(
         settings.scheduler,
         chunk_size=policy.chunk_size,
         control_period_ns=round(policy.control_period_s * 1e9),

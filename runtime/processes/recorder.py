@@ -12,10 +12,12 @@ from dvla.bindings import SharedRing
 from dvla.runtime.addresses import ArmAddresses
 from dvla.runtime.cameras.frame_ring import FrameRing
 from dvla.runtime.clock import monotonic_ns
-from dvla.runtime.events import Event
+from dvla.runtime.events import Event, Note
 from dvla.runtime.lock import lock_events
 from dvla.runtime.processes.child import Child, run_child
 from dvla.runtime.recorder import Recorder
+from dvla.runtime.replay.inputs import RunInputs
+from dvla.runtime.replay.journal import ARM_CALL
 from dvla.runtime.run_folder import RunFolder
 from dvla.runtime.status import StatusTracker
 from dvla.runtime.telemetry import SERVO_TICK
@@ -24,24 +26,26 @@ from dvla.runtime.wire import EventPuller, StateStream
 STATUS_EVERY_NS = 200_000_000
 
 
-class TickReader:
-    """Reads the servo ticks that were published since the last call.
+class RowReader:
+    """Reads the rows of a ring that were published since the last call.
 
     Args:
-        ring: the servo's ring.
+        ring: one row per slot.
+        dtype: of the rows.
     """
 
-    def __init__(self, ring: SharedRing) -> None:
+    def __init__(self, ring: SharedRing, dtype: np.dtype[np.void]) -> None:
         self._ring = ring
+        self._dtype = dtype
         self._next = 1
         self.lost = 0
 
     def take(self) -> np.ndarray[tuple[int], np.dtype[np.void]]:
-        """Return the new rows (n,) of SERVO_TICK, oldest first; overtaken ones are counted."""
+        """Return the new rows (n,), oldest first; overtaken ones are counted."""
         newest = self._ring.newest
         oldest = max(self._next, newest - self._ring.slots + 1)
         self.lost += oldest - self._next
-        rows = np.zeros(max(0, newest - oldest + 1), SERVO_TICK)
+        rows = np.zeros(max(0, newest - oldest + 1), self._dtype)
         kept = 0
         for sequence in range(oldest, newest + 1):
             if self._ring.read(sequence, rows[kept : kept + 1].view(np.uint8)) is None:
@@ -111,7 +115,9 @@ def _turn(child: Child, events: EventPuller, states: StateStream) -> None:
     recorder = Recorder(
         RunFolder(settings.run_folder), cameras=list(frames), sink=TrackerSink(tracker)
     )
-    ticks = TickReader(SharedRing.attach(settings.rings.servo_ticks))
+    recorder.write_inputs(RunInputs.of(settings))
+    ticks = RowReader(SharedRing.attach(settings.rings.servo_ticks), SERVO_TICK)
+    calls = RowReader(SharedRing.attach(settings.rings.arm_calls), ARM_CALL)
     status = SharedRing.attach(settings.rings.status)
     pictures = FrameReader(frames)
     period_s = 1.0 / child.spec.rate_hz
@@ -129,6 +135,7 @@ def _turn(child: Child, events: EventPuller, states: StateStream) -> None:
         rows = ticks.take()
         recorder.add_servo_ticks(rows)
         tracker.add_servo_ticks(rows)
+        recorder.add_arm_calls(calls.take())
         pictures.record(recorder)
         if now_ns >= next_status_ns:
             next_status_ns = now_ns + STATUS_EVERY_NS
@@ -136,6 +143,9 @@ def _turn(child: Child, events: EventPuller, states: StateStream) -> None:
             status.publish(payload.ljust(status.slot_bytes), now_ns)
         child.beat(now_ns)
         time.sleep(period_s)
+    if ticks.lost or calls.lost:
+        text = f"{ticks.lost} servo ticks and {calls.lost} arm calls were overtaken unrecorded"
+        recorder.add_event(Note(t_ns=monotonic_ns(), source="recorder", text=text))
     recorder.close()
 
 

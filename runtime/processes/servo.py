@@ -49,10 +49,13 @@ def body(child: Child) -> None:
     child.ready(child.enter_realtime().text)
     while not child.stopping:
         woke_ns = clock.wait()
-        command = core.tick(clock.deadline_ns, states.newest())
+        state = states.newest()
+        command = core.tick(clock.deadline_ns, state)
         if command is not None:
             commands.send(command)
         core.fill(row[0])
+        row["deadline_ns"] = clock.deadline_ns
+        row["state_sequence"] = state.sequence if state is not None else 0
         row["lateness_ns"] = clock.lateness_ns
         row["overruns"] = clock.overruns
         row["busy_ns"] = monotonic_ns() - woke_ns

@@ -16,6 +16,7 @@ class Rings(msgspec.Struct, frozen=True, kw_only=True):
         stream: the ActionStream between policy and servo.
         snapshot: the twin's snapshots.
         servo_ticks: rows of ``SERVO_TICK``.
+        arm_calls: rows of ``ARM_CALL``.
         status: the recorder's newest RunStatus as JSON.
         frames: camera frames by feature name.
     """
@@ -25,6 +26,7 @@ class Rings(msgspec.Struct, frozen=True, kw_only=True):
     stream: int
     snapshot: int
     servo_ticks: int
+    arm_calls: int
     status: int
     frames: dict[str, int]
 

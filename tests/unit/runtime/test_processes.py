@@ -12,7 +12,7 @@ from dvla.bindings import SharedRing
 from dvla.runtime.config import SchedulerConfig, ServoConfig
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.processes.heartbeat import HeartbeatBoard
-from dvla.runtime.processes.recorder import TickReader
+from dvla.runtime.processes.recorder import RowReader
 from dvla.runtime.processes.settings import Rings, Settings
 from dvla.runtime.processes.table import PROCESSES, STALL_PERIODS
 from dvla.runtime.run_config import RunConfig, load_run_config
@@ -50,7 +50,7 @@ def publish_ticks(ring: SharedRing, first: int, count: int) -> None:
 
 def test_ticks_are_read_once_and_in_order() -> None:
     ring = SharedRing.create(SERVO_TICK.itemsize, 16)
-    reader = TickReader(ring)
+    reader = RowReader(ring, SERVO_TICK)
     assert len(reader.take()) == 0
     publish_ticks(ring, 1, 5)
     assert reader.take()["sent"].tolist() == [1, 2, 3, 4, 5]
@@ -61,7 +61,7 @@ def test_ticks_are_read_once_and_in_order() -> None:
 
 def test_ticks_that_were_overtaken_are_counted() -> None:
     ring = SharedRing.create(SERVO_TICK.itemsize, 16)
-    reader = TickReader(ring)
+    reader = RowReader(ring, SERVO_TICK)
     publish_ticks(ring, 1, 50)
     taken = reader.take()["sent"].tolist()
     assert taken == list(range(51 - len(taken), 51))
@@ -84,6 +84,7 @@ def test_settings_survive_their_way_to_a_child() -> None:
             stream=4,
             snapshot=5,
             servo_ticks=6,
+            arm_calls=9,
             status=7,
             frames={"a": 8},
         ),

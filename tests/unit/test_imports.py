@@ -30,6 +30,7 @@ COMMANDS = (
     "dvla.runtime.cli.run",
     "dvla.runtime.cli.arm",
     "dvla.runtime.cli.report",
+    "dvla.runtime.cli.replay",
     "dvla.benchmarks.cli",
     "dvla.training.cli_collect",
 )

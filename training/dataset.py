@@ -21,6 +21,7 @@ HISTORY_STEPS = 2
 """The older frame of an observation lies this far back, clamped at the episode's start."""
 VALIDATION_SHARE = 20
 """One in so many episodes is held out."""
+_GRAIN = 0.01
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -140,6 +141,7 @@ class Sampler:
     ) -> None:
         self._episodes, self._encoder, self._augment = episodes, encoder, augment
         self._seed = seed
+        self._table = torch.empty(0)
         self.rng = np.random.default_rng(seed)
         self._prompts: dict[str, tuple[NDArray[np.int64], NDArray[np.bool_]]] = {}
 
@@ -148,7 +150,8 @@ class Sampler:
         indices = self.rng.integers(0, len(self._episodes), size)
         now, before, instructions = self._episodes.rows(indices)
         prompts = [self._prompt(text) for text in instructions]
-        longest = max(int(mask.sum()) for _, mask in prompts)
+        # In steps of eight, so that few shapes are compiled.
+        longest = -(-max(int(mask.sum()) for _, mask in prompts) // 8) * 8
         actions = now["actions"][:, :HORIZON]
         return Batch(
             images=self._images(np.stack([before, now["images"]], axis=2)),
@@ -189,10 +192,10 @@ class Sampler:
     def _images(self, frames: NDArray[np.uint8]) -> Tensor:
         """Map frames (B, N, n_obs, H, W, 3) to the encoder's input (B, N, 3 n_obs, H, W)."""
         batch, cameras, history, height, width, _ = frames.shape
-        images = torch.from_numpy(frames).to(torch.float32) / 255.0
+        images = torch.from_numpy(frames).to(torch.float32).div_(255.0)
         if self._augment:
             images = self._relight(images)
-        images = (images * 2.0 - 1.0).permute(0, 1, 3, 4, 2, 5)
+        images = images.mul_(2.0).sub_(1.0).permute(0, 1, 3, 4, 2, 5)
         # Channels last already: the encoder's convolutions are several times faster on it.
         flat = images.reshape(batch * cameras, height, width, history * 3).permute(0, 3, 1, 2)
         return flat.reshape(batch, cameras, history * 3, height, width)
@@ -202,8 +205,15 @@ class Sampler:
         shape = (images.shape[0], images.shape[1], 1, 1, 1)
         gain = self._uniform(0.8, 1.2, (*shape, 1)) * self._uniform(0.93, 1.07, (*shape, 3))
         shift = self._uniform(-0.06, 0.06, (*shape, 1))
-        grain = torch.from_numpy(self.rng.standard_normal(images.shape, np.float32)) * 0.01
-        return (images * gain + shift + grain).clamp(0.0, 1.0)
+        return images.mul_(gain).add_(shift).add_(self._grain(images)).clamp_(0.0, 1.0)
+
+    def _grain(self, images: Tensor) -> Tensor:
+        """Return noise of the camera, a random piece of a fixed table: drawing it all is slow."""
+        if self._table.numel() < 2 * images.numel():
+            generator = torch.Generator().manual_seed(self._seed)
+            self._table = _GRAIN * torch.randn(2 * images.numel(), generator=generator)
+        start = int(self.rng.integers(0, self._table.numel() - images.numel()))
+        return self._table[start : start + images.numel()].view(images.shape)
 
     def _uniform(self, low: float, high: float, shape: tuple[int, ...]) -> Tensor:
         return torch.from_numpy(self.rng.uniform(low, high, shape).astype(np.float32))

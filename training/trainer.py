@@ -33,7 +33,9 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         ema: decay of the average that is written out.
         object_weight: of the helper's loss.
         freeze_backbone: train the expert and the projections alone.
+        compile: let torch compile encoder, language model and expert.
         save_every: steps between saves, with the held-out error.
+        held_out: samples of the held-out error.
         refresh_every: steps between looks for new episodes.
         seed: of weights and draws.
     """
@@ -49,7 +51,9 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ema: float = 0.998
     object_weight: float = 1.0
     freeze_backbone: bool = False
+    compile: bool = False
     save_every: int = 500
+    held_out: int = 128
     refresh_every: int = 100
     seed: int = 0
 
@@ -103,6 +107,10 @@ class Trainer:
         self._options, self._folder = options, folder
         if options.freeze_backbone:
             policy.model.vlm_with_expert.vlm.requires_grad_(False)
+        if options.compile:
+            for part in (policy.vlm.vision_model, policy.vlm.text_model):
+                part.compile(dynamic=False)
+            policy.model.vlm_with_expert.lm_expert.compile(dynamic=False)
         self._parameters = [
             p for p in (*policy.parameters(), *head.parameters()) if p.requires_grad
         ]
@@ -217,7 +225,7 @@ class Trainer:
         sampler.restore(state["draws"])
 
     def _curve(self, mean: Any, sampler: Sampler, held_out: Sampler, rate: float) -> Curve:
-        error = held_out_error(self.averaged(), self._head, held_out)
+        error = held_out_error(self.averaged(), self._head, held_out, self._options.held_out)
         return Curve(
             step=self.step,
             flow=round(float(mean[0]), 5),

@@ -11,7 +11,6 @@ from dvla.training.flow_loss import Batch, ObjectHead
 
 FIRST = 5
 """Actions that a policy with little latency executes."""
-SAMPLES = 128
 
 
 class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,10 +28,10 @@ class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
     object_m: float
 
 
-def held_out_error(policy: DynamicVla, head: ObjectHead, sampler: Sampler) -> HeldOut:
+def held_out_error(policy: DynamicVla, head: ObjectHead, sampler: Sampler, samples: int) -> HeldOut:
     """Sample chunks for the same held-out observations every time and compare them."""
     sampler.rewind()
-    batch = sampler.batch(SAMPLES)
+    batch = sampler.batch(samples)
     with torch.inference_mode():
         actions, tokens = sample_chunks(policy, batch, seed=0)
         apart = (actions[..., :3] - batch.actions[..., :3]).norm(dim=-1)

@@ -1,0 +1,152 @@
+"""Recording: what a policy would see, what the expert would do, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dvla.benchmarks.dom.episode import ClosedLoop
+from dvla.benchmarks.dom.result import CellConfig
+from dvla.engines.errors import UsageError
+from dvla.runtime.chunk import Chunk
+from dvla.runtime.observation import Observation
+from dvla.runtime.oracle.expert import ExpertConfig
+from dvla.runtime.oracle.policy import OraclePolicy
+from dvla.runtime.twin.scene import CAMERAS
+from dvla.runtime.twin.snapshot import TwinSnapshot
+from dvla.runtime.twin.world import TwinWorld
+from dvla.training.collect.controllers import DisturbedPolicy, TakeOver
+from dvla.training.collect.frames import EpisodeInfo, map_episode, recorded, write_episode
+from dvla.training.collect.record import Plan, Recorder, draw_plan
+from dvla.training.collect.shrink import shrink
+from dvla.training.collect.teacher import expert_actions, state_of
+from dvla.training.seeds import TEST_SEEDS, VALIDATION_SEEDS, refuse_test_seeds
+
+SEED = 100_003
+
+
+def plain(snapshot: TwinSnapshot, camera: str) -> np.ndarray:
+    """Stand in for a renderer: a picture whose value tells camera and time."""
+    value = 10 * CAMERAS.index(camera) + (snapshot.t_ns // 40_000_000) % 10
+    return np.full((36, 48, 3), value, np.uint8)
+
+
+def record(seed: int = SEED, max_s: float = 0.6) -> tuple[EpisodeInfo, np.ndarray]:
+    plan = Plan(
+        seed=seed, controller="expert", latency_ms=40.0, ci=True, laas=True, take_over_s=None
+    )
+    return Recorder(TwinWorld(), plain, max_s=max_s).record(plan)
+
+
+def test_a_seed_gives_the_same_recording() -> None:
+    _, first = record()
+    _, again = record()
+    assert first.tobytes() == again.tobytes()
+
+
+def test_a_step_holds_state_pictures_and_the_oracles_chunk() -> None:
+    seen: list[tuple[TwinSnapshot, np.ndarray]] = []
+
+    class Watching(OraclePolicy):
+        def predict(self, observation: Observation, noise=None, seed=None) -> Chunk:  # type: ignore[no-untyped-def]
+            chunk = super().predict(observation, noise, seed)
+            seen.append((observation.privileged, chunk.actions))
+            return chunk
+
+    loop = ClosedLoop(CellConfig(), Watching(), TwinWorld(), SEED)
+    try:
+        loop.run(max_s=0.5)
+    finally:
+        loop.close()
+    for snapshot, actions in seen:
+        answer = expert_actions(snapshot, ExpertConfig(), 20, 0.04)
+        assert np.allclose(answer[:, [0, 1, 2, 6]], actions[:, [0, 1, 2, 6]], atol=1e-6)
+        assert np.abs(answer[:, 3:6] - state_of(snapshot)[3:6]).max() < np.pi + 1e-6
+
+    info, steps = record()
+    assert info.steps == len(steps) == 16
+    assert [int(s["images"][1, 0, 0, 0]) - int(s["images"][0, 0, 0, 0]) for s in steps] == [10] * 16
+    assert (np.diff(steps["actions"][:, :, :3], axis=1) ** 2).sum(-1).max() < (0.95 * 0.041) ** 2
+    assert np.all((steps["state"][:, 3] >= 0) & (steps["state"][:, 3] < 2 * np.pi))
+
+
+def test_plans_follow_from_the_seed_and_cover_what_policies_meet() -> None:
+    plans = [draw_plan(seed, "some.bundle") for seed in range(100_000, 100_300)]
+    assert plans == [draw_plan(seed, "some.bundle") for seed in range(100_000, 100_300)]
+    assert {p.latency_ms for p in plans} >= {0.0, 200.0}
+    assert {(p.ci, p.laas) for p in plans} == {(True, True), (False, True), (False, False)}
+    assert 0.2 < sum(p.take_over_s is not None for p in plans) / 300 < 0.6
+    assert all(draw_plan(seed, "expert").take_over_s is None for seed in range(100_000, 100_100))
+
+
+def test_disturbances_are_small_mostly_and_fade_in() -> None:
+    snapshot = TwinWorld().snapshot()
+    observation = Observation(
+        images={}, state=np.zeros((2, 0), np.float32), instruction="", t_obs_ns=0,
+        history_offset_ns=(0, 0), privileged=snapshot,
+    )  # fmt: skip
+    clean = OraclePolicy().predict(observation).actions
+    policy = DisturbedPolicy(OraclePolicy(), 1)
+    offsets = np.array(
+        [policy.predict(observation).actions[:, :3] - clean[:, :3] for _ in range(200)]
+    )
+    sizes = np.linalg.norm(offsets[:, -1], axis=1)
+    assert 0.003 < np.median(sizes) < 0.012
+    assert 0.02 < (sizes > 0.02).mean() < 0.12
+    assert np.all(np.linalg.norm(offsets[:, 0], axis=1) < 0.3 * sizes + 1e-6)
+
+
+def test_the_expert_takes_over_once() -> None:
+    class Named(OraclePolicy):
+        def __init__(self, name: str, asked: list[str]) -> None:
+            super().__init__()
+            self.name, self.asked = name, asked
+
+        def predict(self, observation: Observation, noise=None, seed=None) -> Chunk:  # type: ignore[no-untyped-def]
+            self.asked.append(self.name)
+            return super().predict(observation, noise, seed)
+
+    asked: list[str] = []
+    policy = TakeOver(Named("learner", asked), Named("expert", asked), after_s=0.3)
+    loop = ClosedLoop(CellConfig(), policy, TwinWorld(), SEED)
+    try:
+        loop.run(max_s=1.2)
+    finally:
+        loop.close()
+    changed = asked.index("expert")
+    assert changed > 0 and asked == ["learner"] * changed + ["expert"] * (len(asked) - changed)
+
+
+def test_reserved_seeds_are_refused() -> None:
+    refuse_test_seeds([0, 19_999, 50_000, 100_000])
+    for seed in (TEST_SEEDS.start, TEST_SEEDS.stop - 1, VALIDATION_SEEDS.start):
+        with pytest.raises(UsageError, match="reserved"):
+            refuse_test_seeds([100_000, seed])
+
+
+def test_episodes_come_back_mapped_and_half_written_ones_do_not(tmp_path: Path) -> None:
+    info, steps = record()
+    write_episode(tmp_path, info, steps)
+    (tmp_path / "episode-00100009.npy").write_bytes(b"half")
+    assert list(recorded(tmp_path)) == [SEED]
+    again = map_episode(tmp_path, SEED)
+    assert isinstance(again, np.memmap) and again.tobytes() == steps.tobytes()
+    with pytest.raises(UsageError, match="cannot be read"):
+        map_episode(tmp_path, 100_009)
+    np.save(tmp_path / "episode-00100010.npy", np.zeros(3))
+    with pytest.raises(UsageError, match="another layout"):
+        map_episode(tmp_path, 100_010)
+
+
+def test_shrinking_is_the_policys_own_resize() -> None:
+    from dvla.export.torch_ import F, torch
+
+    image = np.random.default_rng(0).integers(0, 255, (36, 48, 3)).astype(np.uint8)
+    nchw = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    wanted = F.interpolate(
+        nchw, size=[20, 20], mode="bilinear", align_corners=False, antialias=True
+    )
+    assert np.abs(shrink(image, 20) - wanted[0].permute(1, 2, 0).numpy()).max() <= 0.501
+    assert shrink(image[:20, :20], 20) is not None

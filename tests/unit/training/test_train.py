@@ -1,0 +1,203 @@
+"""Training: the objective is the sampler's, a resumed run is the same run, errors lose nothing."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from training_data import made_up_dataset, made_up_episode
+
+from dvla.engines.errors import CheckpointError, UsageError
+from dvla.export.checkpoint import load_checkpoint, load_policy
+from dvla.export.config import convert_config
+from dvla.export.model.flow import time_embedding
+from dvla.export.model.policy import DynamicVla
+from dvla.export.torch_ import torch
+from dvla.runtime.tokenizer import PromptEncoder
+from dvla.training import trainer as trainer_module
+from dvla.training.cli_train import train_command
+from dvla.training.dataset import Episodes, Sampler
+from dvla.training.flow_loss import _velocity as velocity_at
+from dvla.training.flow_loss import draw_flow_times, embed_times, relative_actions
+from dvla.training.initialise import initialise
+from dvla.training.presets import NANO, preset_config
+from dvla.training.session import train
+from dvla.training.tokenizer import train_tokenizer
+from dvla.training.trainer import Curve, TrainOptions
+
+OPTIONS = TrainOptions(steps=4, batch=4, draws=2, save_every=2, warm_up=1, held_out=2)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_up_dataset(tmp_path_factory.mktemp("data") / "episodes")
+
+
+@pytest.fixture(scope="module")
+def nano() -> DynamicVla:
+    policy = DynamicVla(convert_config(preset_config("nano"), "nano"), NANO)
+    initialise(policy, 0)
+    return policy.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def sampler(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Sampler:
+    tokenizer = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    train_tokenizer(["pick up the red ball", "pick up the blue ball"], 300, tokenizer)
+    return Sampler(Episodes([data]), PromptEncoder(tokenizer, 24, 512), 0, augment=False)
+
+
+def test_times_are_embedded_as_the_sampler_does_it() -> None:
+    times = torch.tensor([0.1, 0.5, 1.0], dtype=torch.float64)
+    rows = embed_times(times, 96, 4e-3, 4.0)
+    for time, row in zip(times, rows, strict=True):
+        assert torch.equal(row, time_embedding(float(time), 96, 4e-3, 4.0))
+
+
+def test_flow_times_have_the_distribution_of_the_spec() -> None:
+    drawn = draw_flow_times(200_000, torch.Generator().manual_seed(0)).numpy()
+    assert drawn.min() >= 0.001 and drawn.max() <= 1.0
+    for quantile in (0.1, 0.5, 0.9):  # of Beta(1.5, 1): q ** (1 / 1.5)
+        wanted = 0.999 * quantile ** (1 / 1.5) + 0.001
+        assert np.quantile(drawn, quantile) == pytest.approx(wanted, abs=0.005)
+
+
+def test_the_trained_velocity_is_the_samplers(nano: DynamicVla, sampler: Sampler) -> None:
+    batch = sampler.batch(3)
+    tokens = nano.embed_images(batch.images)
+    embedded, mask = nano.embed_prefix(
+        tokens, batch.token_ids, batch.token_mask, batch.state[:, None]
+    )
+    cache = nano.prefix_cache(embedded, mask)
+    x = torch.randn(3, 20, 7, generator=torch.Generator().manual_seed(1))
+    times = torch.full((3,), 0.3, dtype=torch.float64)
+    trained = velocity_at(nano, x, times, cache, mask)
+    assert torch.allclose(trained, nano.denoise_step(x, 0.3, cache, mask), atol=1e-6)
+
+
+def test_targets_undo_what_inference_does(nano: DynamicVla, sampler: Sampler) -> None:
+    batch = sampler.batch(3)
+    target = relative_actions(nano, batch.actions, batch.state)
+    back = nano.absolute_actions(nano.unnormalize_actions(target), batch.state[:, None])
+    assert torch.allclose(back, batch.actions, atol=1e-5)
+
+
+def test_history_is_two_steps_back_and_clamped(data: Path) -> None:
+    episodes = Episodes([data])
+    now, before, _ = episodes.rows(np.array([0, 1, 2, 5, 12]))
+    whole, _, _ = episodes.rows(np.arange(len(episodes)))
+    for row, older in zip((0, 1, 2, 3, 4), (0, 0, 0, 3, 12), strict=True):
+        assert np.array_equal(before[row], whole[older]["images"])
+    assert np.array_equal(now[3]["images"], whole[5]["images"])
+
+
+def test_held_out_episodes_are_never_drawn(data: Path) -> None:
+    seen, held_out = Episodes([data]), Episodes([data], held_out=True)
+    assert [i.seed for i in held_out.infos] == [100_000]
+    assert [i.seed for i in seen.infos] == [100_001, 100_002, 100_003]
+
+
+def test_new_episodes_are_taken_in(tmp_path: Path) -> None:
+    folder = made_up_dataset(tmp_path / "growing", 2)
+    episodes = Episodes([folder])
+    before = len(episodes)
+    made_up_episode(folder, 100_007)
+    episodes.refresh()
+    episodes.refresh()
+    assert len(episodes) == before + 12
+
+
+def test_a_resumed_training_is_the_same_training(data: Path, tmp_path: Path) -> None:
+    whole: list[Curve] = []
+    train("nano", None, [data], tmp_path / "whole", OPTIONS, resume=False, report=whole.append)
+
+    class Stopped(Exception):
+        pass
+
+    def stop(curve: Curve) -> None:
+        if curve.step == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train("nano", None, [data], tmp_path / "parts", OPTIONS, resume=False, report=stop)
+    train("nano", None, [data], tmp_path / "parts", OPTIONS, resume=True, report=lambda curve: None)
+    first, second = (load_checkpoint(tmp_path / name).tensors for name in ("whole", "parts"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert [curve.step for curve in whole] == [2, 4]
+
+
+def test_it_learns(data: Path, tmp_path: Path) -> None:
+    curves: list[Curve] = []
+    options = TrainOptions(
+        steps=30, batch=8, draws=4, save_every=15, warm_up=5, lr=2e-3, held_out=2
+    )
+    train("nano", None, [data], tmp_path / "out", options, resume=False, report=curves.append)
+    assert curves[-1].flow < 0.8 * curves[0].flow
+    policy = load_policy(tmp_path / "out")
+    assert policy.config.use_delta_action
+    mean = policy.unnormalize_outputs.buffer_action.mean
+    assert torch.equal(mean, policy.normalize_targets.buffer_action.mean) and mean.abs().sum() > 0
+
+
+def test_a_frozen_backbone_stays(data: Path, tmp_path: Path) -> None:
+    options = TrainOptions(steps=2, batch=4, draws=1, save_every=2, warm_up=1, freeze_backbone=True)
+    train("nano", None, [data], tmp_path / "out", options, resume=False, report=lambda _: None)
+    fresh = DynamicVla(convert_config(preset_config("nano"), "nano"), NANO)
+    initialise(fresh, 0)
+    trained = load_checkpoint(tmp_path / "out").tensors
+    for name, tensor in fresh.named_parameters():
+        same = torch.allclose(tensor, trained[name], atol=1e-7)
+        assert same == (".vlm." in name), name
+
+
+def test_fine_tuning_keeps_the_checkpoints_own_statistics(data: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    train("nano", None, [data], first, OPTIONS, resume=False, report=lambda _: None)
+    other = made_up_dataset(tmp_path / "other", 3)
+    train("nano", first, [other], second, OPTIONS, resume=False, report=lambda _: None)
+    a, b = load_policy(first), load_policy(second)
+    assert torch.equal(
+        a.normalize_inputs.buffer_observation_state.mean,
+        b.normalize_inputs.buffer_observation_state.mean,
+    )
+    assert (first / "tokenizer.json").read_bytes() == (second / "tokenizer.json").read_bytes()
+
+
+def test_test_seeds_in_the_data_are_refused(tmp_path: Path) -> None:
+    folder = made_up_dataset(tmp_path / "data", 2)
+    made_up_episode(folder, 20_000)
+    with pytest.raises(UsageError, match="reserved"):
+        Episodes([folder])
+
+
+def test_nothing_to_train_on_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="dvla-collect"):
+        train_command((tmp_path,), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_trained_folder_is_not_overwritten(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(UsageError, match="--resume"):
+        train_command((data,), tmp_path)
+
+
+def test_a_damaged_state_is_said(data: Path, tmp_path: Path) -> None:
+    train("nano", None, [data], tmp_path / "out", OPTIONS, resume=False, report=lambda _: None)
+    (tmp_path / "out" / "training-state.pt").write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match="without --resume"):
+        train("nano", None, [data], tmp_path / "out", OPTIONS, resume=True, report=lambda _: None)
+
+
+def test_the_learning_rate_rises_stays_and_falls() -> None:
+    trainer = object.__new__(trainer_module.Trainer)
+    trainer._options = TrainOptions(steps=1000, warm_up=100, lr=1.0, decay=0.3)
+    rates = []
+    for step in range(1000):
+        trainer.step = step
+        rates.append(trainer.learning_rate())
+    assert rates[0] == pytest.approx(0.01) and rates[99] == pytest.approx(1.0)
+    assert min(rates[99:699]) > 0.999 and rates[-1] < 0.02
+    assert all(a >= b for a, b in pairwise(rates[700:]))

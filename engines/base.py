@@ -17,6 +17,7 @@ import msgspec
 from numpy.typing import NDArray
 
 from dvla.engines.cache import FP32, BackendIdentity
+from dvla.engines.chain import Chain
 from dvla.engines.compiled import CompiledStore
 from dvla.engines.errors import UsageError
 from dvla.engines.tensors import Arrays, GraphSpec, check_arrays
@@ -53,6 +54,8 @@ class Engine(ABC):
     """
 
     backend: ClassVar[str]
+    # Whether the export compiles its graphs, which takes minutes, and this class only loads them.
+    compiled_by_export: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -92,6 +95,16 @@ class Engine(ABC):
                 got=repr(precision),
                 choices=cls.precisions(),
             )
+
+    @classmethod
+    def can_run(cls) -> bool:
+        """Return whether this machine executes the engines of this backend."""
+        return True
+
+    def chained(self, following: Engine) -> Chain | None:
+        """Return this loaded engine and a loaded following one as one, where the backend can."""
+        del following
+        return None
 
     def save_compiled(self) -> bool:
         """Keep the loaded graph compiled in the bundle, and return whether the backend can."""

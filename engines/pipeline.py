@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dvla.engines.base import Engine, EngineOptions
 from dvla.engines.bundle import Bundle
+from dvla.engines.chain import Chain
 from dvla.engines.compiled import CompiledStore
 from dvla.engines.selection import key_here
 
@@ -32,6 +33,7 @@ class ActionPipeline:
     def __init__(self, prefix: Engine, denoise: Engine) -> None:
         self.prefix = prefix
         self.denoise = denoise
+        self._chain: Chain | None = None
         self._unguided: dict[str, NDArray[Any]] = {
             spec.name: spec.empty()
             for spec in denoise.graph.inputs
@@ -69,16 +71,20 @@ class ActionPipeline:
         return cls(prefix, denoise)
 
     def load(self) -> None:
-        """Load both engines; when one fails, neither stays loaded."""
+        """Load both engines, as one where the backend can; when one fails, neither stays loaded."""
         try:
             self.prefix.load()
             self.denoise.load()
+            if self._chain is None:
+                self._chain = self.prefix.chained(self.denoise)
         except BaseException:
             self.close()
             raise
 
     def warm_up(self) -> None:
-        """Run both engines once on zeros."""
+        """Run both engines once on zeros; a chain was run when it was made."""
+        if self._chain is not None:
+            return
         self.prefix.warm_up()
         self.denoise.warm_up()
 
@@ -94,6 +100,9 @@ class ActionPipeline:
 
     def close(self) -> None:
         """Free both engines."""
+        if self._chain is not None:
+            self._chain.close()
+            self._chain = None
         self.prefix.close()
         self.denoise.close()
 
@@ -123,11 +132,15 @@ class ActionPipeline:
         Returns:
             (H, A) float32, physical units; offsets where the policy predicts offsets.
         """
-        cache: dict[str, NDArray[Any]] = self.prefix.run(
-            {"frames": frames, "token_ids": token_ids, "token_mask": token_mask, "state": state}
-        )
-        inputs = self._unguided | cache | {"token_mask": token_mask, "noise": noise}
+        seen: dict[str, NDArray[Any]] = {
+            "frames": frames, "token_ids": token_ids, "token_mask": token_mask, "state": state,
+        }  # fmt: skip
+        inputs = self._unguided | {"token_mask": token_mask, "noise": noise}
         if prev_actions is not None and prev_weight is not None:
             inputs |= {"prev_actions": prev_actions, "prev_weight": prev_weight}
-        actions: NDArray[np.float32] = self.denoise.run(inputs)["actions"]
+        if self._chain is not None:
+            found = self._chain.run(seen | inputs)
+        else:
+            found = self.denoise.run(self.prefix.run(seen) | inputs)
+        actions: NDArray[np.float32] = found["actions"]
         return actions

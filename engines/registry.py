@@ -11,12 +11,16 @@ from dvla.engines.errors import MissingDependency, UsageError
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a backend's engine class lives, its library, and the pip requirement that brings it."""
+    """Where a backend's engine class lives, its library, and the pip requirement that brings it.
+
+    Another library, where there is one, is imported when the first is not installed.
+    """
 
     module: str
     engine: str
     library: str
     requirement: str
+    other_library: str | None = None
 
 
 BACKENDS: dict[str, Backend] = {
@@ -31,6 +35,13 @@ BACKENDS: dict[str, Backend] = {
         engine="OpenVinoEngine",
         library="openvino",
         requirement="dvla[openvino]",
+    ),
+    "tensorrt": Backend(
+        module="dvla.engines.tensorrt_",
+        engine="TensorRtEngine",
+        library="tensorrt",
+        requirement="dvla[tensorrt]",
+        other_library="tensorrt_rtx",
     ),
 }
 
@@ -51,7 +62,7 @@ def engine_class(name: str) -> type[Engine]:
     check_backend_name(name)
     backend = BACKENDS[name]
     try:
-        import_module(backend.library)
+        _import_library(backend)
         module = import_module(backend.module)
     except ImportError as error:
         raise MissingDependency(
@@ -61,3 +72,13 @@ def engine_class(name: str) -> type[Engine]:
         ) from error
     found: type[Engine] = getattr(module, backend.engine)
     return found
+
+
+def _import_library(backend: Backend) -> None:
+    """Import a backend's library, or the one that takes its place."""
+    try:
+        import_module(backend.library)
+    except ModuleNotFoundError:
+        if backend.other_library is None:
+            raise
+        import_module(backend.other_library)

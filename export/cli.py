@@ -116,6 +116,8 @@ def print_json(report: ExportReport, progress: Progress) -> None:
 
 def column_rows(report: ExportReport) -> list[tuple[str, str, str, str]]:
     """Return name, units, largest and 99th-percentile error of every action column."""
+    if report.verification is None:
+        return []
     return [
         (column.name, column.units, f"{column.max_error:.2e}", f"{column.p99_error:.2e}")
         for column in report.verification.columns
@@ -139,6 +141,8 @@ def limit_text(found: Verification) -> str:
 def summary_lines(report: ExportReport) -> list[str]:
     """Return the verdict for people, line by line."""
     found = report.verification
+    if found is None:
+        return not_run_lines(report)
     lines = [
         f"Compared {found.cases} {found.frames} observations on {report.backend} "
         f"({precision_text(report.precision)}): relative error {found.relative_error:.1e}, in the "
@@ -163,6 +167,18 @@ def summary_lines(report: ExportReport) -> list[str]:
     return lines
 
 
+def not_run_lines(report: ExportReport) -> list[str]:
+    """Return, for people, that an engine was compiled on a machine that cannot run it."""
+    size = size_text(folder_bytes(report.bundle))
+    return [
+        f"Engine {report.backend} ({precision_text(report.precision)}): compiled, not run. Its "
+        f"actions were compared with nothing, and no robot runs it before they were.",
+        f"Next, on the device: dvla-export {report.bundle.name} --verify --backend "
+        f"{report.backend}",
+        f"Written: {report.bundle} ({size})",
+    ]
+
+
 def steps_line(cost: StepsCost) -> str:
     """Return what another number of Euler steps costs, column by column."""
     columns = ", ".join(
@@ -177,7 +193,8 @@ def steps_line(cost: StepsCost) -> str:
 
 def print_plain(report: ExportReport) -> None:
     """Print the verification as lines of text."""
-    for row in (("column", "units", "max error", "p99 error"), *column_rows(report)):
+    rows = column_rows(report)
+    for row in (("column", "units", "max error", "p99 error"), *rows) if rows else ():
         print(f"{row[0]:<8} {row[1]:<5} {row[2]:>10} {row[3]:>10}")
     print("\n".join(summary_lines(report)))
 
@@ -193,7 +210,8 @@ def print_table(report: ExportReport) -> None:
     for row in column_rows(report):
         table.add_row(*row)
     console = Console()
-    console.print(table)
+    if report.verification is not None:
+        console.print(table)
     for line in summary_lines(report):
         console.print(line, highlight=False)
 

@@ -24,6 +24,12 @@ _WORTHWHILE = 0.97
 
 def check_precision(engine: type[Engine], asked: str | None) -> None:
     """Raise a UsageError unless ``asked`` is a precision of the backend here, or ``auto``."""
+    if asked == AUTO and not engine.can_run():
+        raise UsageError(
+            f"Precision auto measures, and backend {engine.backend} cannot run on this machine",
+            choices=engine.precisions(),
+            next_command="name a precision here, and use auto on the device",
+        )
     if asked in (None, AUTO):
         return
     if asked not in engine.precisions():
@@ -67,9 +73,13 @@ def verify_engine(
     return record
 
 
-def passed_verification(record: EngineRecord) -> Verification:
-    """Return the verification of a record; raise an ExportMismatch unless it passed."""
-    assert record.verification is not None  # Every record made here was run.
+def passed_verification(record: EngineRecord) -> Verification | None:
+    """Return the verification of a record; raise an ExportMismatch unless it passed.
+
+    An engine that was compiled on a machine that cannot run it has none, and runs nowhere.
+    """
+    if record.verification is None:
+        return None
     require_passed(record.verification, record.key.backend)
     return record.verification
 
@@ -116,9 +126,16 @@ def _try(
     """Run the gate in one precision.
 
     With ``keep`` the compiled graphs are stored first and the stored ones are judged, because
-    those are what a robot will load. What fails is not kept.
+    those are what a robot will load. What fails is not kept. Where the backend cannot run, its
+    graphs are compiled and the record says that they were not run.
     """
     manifest = bundle.manifest
+    if engine.compiled_by_export:
+        from dvla.export.tensorrt_plans import compile_plans
+
+        compile_plans(bundle, engine, precision, progress)
+    if not engine.can_run():
+        return EngineRecord(key=key_here(bundle, engine, precision), status="compiled, not run")
     reference = load_reference(bundle.path / REFERENCE_NAME)
     pipeline = ActionPipeline.of_bundle(bundle, engine, precision=precision)
     name = " ".join((engine.backend, *(f"{g} {p}" for g, p in precision.items() if p != FP32)))
@@ -140,7 +157,7 @@ def _try(
             )
     finally:
         pipeline.close()
-    if keep and not verification.passed:
+    if (keep and not verification.passed) or (engine.compiled_by_export and not keep):
         pipeline.forget_compiled()
     return EngineRecord(
         key=key_here(bundle, engine, precision),

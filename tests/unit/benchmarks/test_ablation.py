@@ -1,0 +1,93 @@
+"""The ablation: frozen cells, paired statistics, and a report made of the records alone."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dvla.benchmarks.dom.ablation import FIRST_SEED, TRIALS, cells
+from dvla.benchmarks.dom.ablation_report import markdown, paired_p, plot, read_cells
+from dvla.benchmarks.dom.campaign import CampaignReport, Cell, summarise
+from dvla.benchmarks.dom.result import EpisodeResult
+from dvla.engines.errors import UsageError
+from dvla.runtime.machine import describe_machine
+
+
+def episode(seed: int, success: bool) -> EpisodeResult:
+    return EpisodeResult(
+        seed=seed, kind="ball", speed=0.3, outcome="success" if success else "timeout",
+        success=success, completion_s=2.0 if success else 10.0, path_m=1.0, inferences=10,
+        chunks_merged=9, actions_stale=4, actions_executed=50, underruns=1, seam_max_m=0.01,
+        accepted=100, rejected=0, rejected_by={}, stops=0, saturated_ticks=0,
+        observation_age_p50_s=0.2, observation_age_max_s=0.3, tracking_max_m=0.01,
+    )  # fmt: skip
+
+
+def report(cell: Cell, caught: set[int], trials: int = 20) -> CampaignReport:
+    cell = msgspec.structs.replace(cell, trials=trials)
+    seeds = range(cell.first_seed, cell.first_seed + trials)
+    episodes = [episode(seed, seed - cell.first_seed in caught) for seed in seeds]
+    return summarise(cell, episodes, "command", describe_machine())
+
+
+def write(folder: Path, trials: int = 20) -> Path:
+    for index, (name, cell) in enumerate(cells()):
+        caught = set(range(trials - index))
+        encoded = msgspec.json.encode(report(cell, caught, trials))
+        (folder / f"{name}.json").write_bytes(encoded)
+    return folder
+
+
+def test_the_cells_are_the_papers_four_at_every_latency_on_the_same_seeds() -> None:
+    found = dict(cells())
+    assert len(found) == 16
+    assert {(c.first_seed, c.trials) for c in found.values()} == {(FIRST_SEED, TRIALS)}
+    switches = {(c.config.scheduler.ci, c.config.scheduler.laas) for c in found.values()}
+    assert len(switches) == 4
+    assert {c.config.latency.median_ms for c in found.values()} == {0.0, 100.0, 200.0, 400.0}
+    assert TRIALS >= 200
+
+
+def test_only_episodes_that_differ_speak() -> None:
+    (_, first), *_ = cells()
+    a = report(first, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9})
+    assert paired_p(a, a) == 1.0
+    b = report(first, {5, 6, 7, 8, 9})
+    # Five pairs, all one way: two tails of (1/2) ** 5.
+    assert paired_p(a, b) == pytest.approx(2 * 0.5**5)
+    assert paired_p(a, b) == paired_p(b, a)
+    c = report(first, {5, 6, 7, 8, 9, 10, 11, 12, 13, 14})
+    assert paired_p(a, c) == 1.0
+    assert math.isfinite(paired_p(report(first, set()), report(first, set())))
+
+
+def test_table_and_plot_hold_every_cell(tmp_path: Path) -> None:
+    found = read_cells(write(tmp_path))
+    table = markdown(found)
+    assert table.count("\n| ") == 16
+    first = table.splitlines()[2]
+    assert first.startswith("| 0 ms | CI + LAAS (streaming) | **16 of 20**")
+    svg = plot(found, "oracle")
+    assert svg.startswith("<svg xmlns=") and svg.count("<circle") == 16
+
+
+def test_an_unfinished_ablation_shows_what_there_is(tmp_path: Path) -> None:
+    write(tmp_path)
+    for path in tmp_path.glob("400ms*"):
+        path.unlink()
+    found = read_cells(tmp_path)
+    assert markdown(found).count("\n| ") == 12
+    assert plot(found, "oracle").count("<circle") == 12
+
+
+def test_cells_of_other_episodes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="one ablation"):
+        read_cells(tmp_path)
+    write(tmp_path)
+    (name, cell), *_ = cells()
+    (tmp_path / f"{name}.json").write_bytes(msgspec.json.encode(report(cell, set(), 10)))
+    with pytest.raises(UsageError, match="2 sets"):
+        read_cells(tmp_path)

@@ -10,6 +10,7 @@ import msgspec
 import tyro
 
 from dvla.benchmarks import commands, report_commands
+from dvla.benchmarks.faults.command import faults
 from dvla.engines.cli_errors import run_main
 from dvla.engines.errors import UsageError
 from dvla.runtime.config import SchedulerConfig, SeamMode
@@ -135,8 +136,8 @@ def about() -> None:
     print(msgspec.json.format(msgspec.json.encode(describe_bench_machine()), indent=1).decode())
 
 
-def _body() -> None:
-    tyro.extras.subcommand_cli_from_dict(
+def _body() -> int | None:
+    code = tyro.extras.subcommand_cli_from_dict(
         {
             "latency": commands.latency,
             "servo": commands.servo,
@@ -145,11 +146,13 @@ def _body() -> None:
             "report": report_commands.report,
             "all": commands.everything,
             "dom": dom,
+            "faults": faults,
             "machine": about,
         },
         prog="dvla-bench",
         description="Measure; every report names the machine, the command and what was computed.",
     )
+    return code if isinstance(code, int) else None
 
 
 def main() -> None:

@@ -1,0 +1,98 @@
+"""The campaign: every fault, and an unsafe build that must not pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from dvla.benchmarks.faults.cases import CASES, Case, case_by_name
+from dvla.benchmarks.faults.measure import FaultResult, measure
+from dvla.runtime.machine import Machine, describe_machine
+
+UNSAFE = (("gate", "huge_chunk"), ("watchdog", "stop_servo_and_supervisor"))
+"""What the arm lacks, and the fault that must show it."""
+
+
+class UnsafeResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A build without a protection, and whether the campaign noticed."""
+
+    lacks: str
+    fault: str
+    noticed: bool
+    problems: tuple[str, ...]
+
+
+class FaultReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything of one campaign."""
+
+    machine: Machine
+    command: str
+    results: tuple[FaultResult, ...]
+    unsafe: tuple[UnsafeResult, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every fault passed and every unsafe build failed."""
+        return not any(r.problems for r in self.results) and all(u.noticed for u in self.unsafe)
+
+
+def run_campaign(
+    names: Sequence[str],
+    *,
+    unsafe: bool,
+    command: str,
+    say: Callable[[str], None],
+    partial: Path | None = None,
+) -> FaultReport:
+    """Try faults one after the other.
+
+    Args:
+        names: of the cases; empty for all.
+        unsafe: try the unsafe builds too.
+        command: that makes the report again.
+        say: takes a line per fault.
+        partial: report so far, written after every fault.
+    """
+    chosen = [case_by_name(name) for name in names] if names else list(CASES)
+    results: list[FaultResult] = []
+    found: list[UnsafeResult] = []
+
+    def report() -> FaultReport:
+        return FaultReport(
+            machine=describe_machine(), command=command, results=tuple(results),
+            unsafe=tuple(found),
+        )  # fmt: skip
+
+    for case in chosen:
+        results.append(_once(case))
+        say(line(results[-1]))
+        if partial is not None:
+            partial.write_bytes(msgspec.json.format(msgspec.json.encode(report()), indent=1))
+    for lacks, name in UNSAFE if unsafe else ():
+        result = measure(case_by_name(name), unsafe=lacks)
+        found.append(
+            UnsafeResult(
+                lacks=lacks, fault=name, noticed=bool(result.problems), problems=result.problems
+            )
+        )
+        seen = "; ".join(result.problems) or "NOT NOTICED"
+        say(f"without its {lacks}, {name}: {seen}")
+    return report()
+
+
+def _once(case: Case) -> FaultResult:
+    """Measure a fault; one that fails is measured again, for a busy host fails too."""
+    result = measure(case)
+    return measure(case) if result.problems else result
+
+
+def line(result: FaultResult) -> str:
+    """Return a result in one line."""
+    held = "went on" if result.hold_s is None else f"held after {1e3 * result.hold_s:.0f} ms"
+    verdict = "; ".join(result.problems) or "ok"
+    return (
+        f"{result.name:28s} {held:20s} {1e3 * result.travelled_m:7.1f} mm  exit "
+        f"{result.exit_code:4d}  outside {result.outside}/{result.judged}  {verdict}"
+    )

@@ -1,0 +1,64 @@
+"""``dvla-bench faults``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+from dvla.engines.errors import UsageError
+
+
+def faults(
+    only: tuple[str, ...] = (),
+    quick: bool = False,
+    unsafe: bool = True,
+    out: Path = Path("faults.json"),
+    table: Path | None = None,
+    json: bool = False,
+    debug: bool = False,
+) -> int:
+    """Do every fault to a run on the twin, and measure what the arm does.
+
+    Exit code 1 when a fault does not pass, or when an arm without its gate or watchdog does.
+
+    Args:
+        only: Names of faults; all when empty.
+        quick: Only the few that a commit is checked with.
+        unsafe: Try the unsafe builds too, which must fail.
+        out: Where the report goes.
+        table: Markdown file to write as well.
+        json: Print the report as JSON.
+        debug: Show tracebacks.
+    """
+    from dvla.benchmarks.faults.campaign import run_campaign
+    from dvla.benchmarks.faults.cases import CASES
+    from dvla.benchmarks.faults.table import markdown
+    from dvla.runtime.twin.dependencies import import_mink, import_mujoco
+
+    del debug  # read from the command line where the errors are told
+    known = [case.name for case in CASES]
+    for name in only:
+        if name not in known:
+            raise UsageError("--only names no fault", got=repr(name), choices=known)
+    import_mujoco()
+    import_mink()
+    names = only or tuple(case.name for case in CASES if case.quick or not quick)
+    flags = (" --quick" if quick else "") + (f" --only {' '.join(only)}" if only else "")
+    report = run_campaign(
+        names,
+        unsafe=unsafe,
+        command=f"dvla-bench faults{flags}",
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+        partial=out,
+    )
+    out.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    if table is not None:
+        table.write_text(markdown(report))
+    if json:
+        print(msgspec.json.encode(report).decode())
+    else:
+        passed = sum(not result.problems for result in report.results)
+        print(f"{passed} of {len(report.results)} faults passed; report: {out}")
+    return 0 if report.passed else 1

@@ -1,0 +1,113 @@
+"""Observations of the twin as a file, on which ``dvla-export --observations`` judges an engine.
+
+    python -m dvla.training.collect.observations --checkpoint MODEL --out observations.npz
+
+A trained policy means something on what it was trained for. On made-up frames its flow may stand
+at a decision's edge, where the last bit of an arithmetic decides what the gripper does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.benchmarks.dom.cameras import keep_pictures
+from dvla.benchmarks.dom.episode import ClosedLoop
+from dvla.benchmarks.dom.result import CellConfig
+from dvla.engines.bundle import TOKENIZER_NAME
+from dvla.engines.cli_errors import run_main
+from dvla.export.checkpoint import load_checkpoint
+from dvla.export.checkpoint_io import CONFIG_NAME
+from dvla.export.config import parse_config
+from dvla.runtime.chunk import Chunk
+from dvla.runtime.observation import Observation
+from dvla.runtime.oracle.policy import OraclePolicy
+from dvla.runtime.tokenizer import PromptEncoder
+from dvla.runtime.twin.renderer import TwinRenderer
+from dvla.runtime.twin.scene import IMAGE_HEIGHT, IMAGE_WIDTH
+from dvla.runtime.twin.snapshot import TwinSnapshot
+from dvla.runtime.twin.world import TwinWorld
+from dvla.training.seeds import TRAINING_START
+
+_FIRST_SEED = TRAINING_START - 1_000
+_SPACING = 7
+
+
+class Witness(OraclePolicy):
+    """The oracle, which keeps every few observations that it is asked about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[Observation] = []
+        self._asked = 0
+
+    def predict(
+        self,
+        observation: Observation,
+        noise: NDArray[np.float32] | None = None,
+        seed: int | None = None,
+    ) -> Chunk:
+        """Return the oracle's chunk."""
+        if self._asked % _SPACING == 0:
+            self.kept.append(observation)
+        self._asked += 1
+        return super().predict(observation, noise, seed)
+
+
+def record_observations(count: int) -> list[Observation]:
+    """Play the oracle's episodes out and return some of their observations."""
+    renderer = TwinRenderer()
+
+    def render(snapshot: TwinSnapshot, camera: str) -> NDArray[np.uint8]:
+        image_hwc = np.empty((IMAGE_HEIGHT, IMAGE_WIDTH, 3), np.uint8)
+        renderer.render(snapshot, camera, image_hwc)
+        return image_hwc
+
+    witness, world, seed = Witness(), TwinWorld(), _FIRST_SEED
+    while len(witness.kept) < count:
+        loop = ClosedLoop(CellConfig(), witness, world, seed, keep_pictures(render))
+        try:
+            loop.run()
+        finally:
+            loop.close()
+        seed += 1
+    renderer.close()
+    return witness.kept[:count]
+
+
+def arrays_of(observations: list[Observation], checkpoint: Path) -> dict[str, NDArray[np.generic]]:
+    """Return observations as the arrays that an export compares engines on."""
+    config = parse_config((checkpoint / CONFIG_NAME).read_bytes(), checkpoint / CONFIG_NAME)
+    vocab = load_checkpoint(checkpoint).arch.vocab
+    encoder = PromptEncoder(checkpoint / TOKENIZER_NAME, config.tokenizer_max_length, vocab)
+    prompts = [encoder.encode(each.instruction) for each in observations]
+    shape = (len(observations), config.chunk_size, config.max_action_dim)
+    noise = np.random.default_rng(0).standard_normal(shape, np.float32)
+    frames = [np.stack([each.images[key] for key in config.image_keys]) for each in observations]
+    return {
+        "frames": np.stack(frames),
+        "token_ids": np.stack([prompt.token_ids for prompt in prompts]),
+        "token_mask": np.stack([prompt.token_mask for prompt in prompts]),
+        "state": np.stack([each.state[-1] for each in observations]).astype(np.float32),
+        "noise": noise,
+    }
+
+
+def main() -> int:
+    """Write the file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="its tokenizer is used")
+    parser.add_argument("--out", type=Path, required=True, help="the .npz")
+    parser.add_argument("--count", type=int, default=8)
+    asked = parser.parse_args()
+    arrays = arrays_of(record_observations(asked.count), asked.checkpoint)
+    np.savez_compressed(asked.out, **arrays)  # type: ignore[arg-type]
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

@@ -1,20 +1,20 @@
 """A strongly typed ONNX graph to a TensorRT plan: one code path for 10.3 to 11.
 
-Nothing here needs a GPU: TensorRT-RTX compiles on a CPU what TensorRT compiles on the device.
+Nothing here needs a GPU: TensorRT-RTX compiles on a CPU what TensorRT compiles on the device. The
+compiler keeps Ctrl-C until its end, and its own way to cancel aborts the process in TensorRT-RTX
+1.7: use ``dvla.engines.tensorrt_process``, which gives it a process that can be ended.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from dvla.engines.errors import BundleError, MissingDependency
 from dvla.engines.tensorrt_library import library
 
-_KEEP_FP32 = "build in a smaller precision, or on a machine with more memory"
+_NEXT = "build in a smaller precision, or on a machine with more memory"
 _OUT_OF_MEMORY = ("out of memory", "outofmemory", "bad_alloc", "insufficient memory")
 
 
@@ -36,7 +36,6 @@ def build_plan(onnx_path: Path, timing_cache: Path | None = None) -> Plan:
     Raises:
         BundleError: TensorRT does not take the graph.
         MissingDependency: the device or the machine has too little memory.
-        KeyboardInterrupt: Ctrl-C; the compiler stops at its next step, and nothing is kept.
     """
     trt = library()
     heard = _heard(trt)
@@ -56,9 +55,7 @@ def build_plan(onnx_path: Path, timing_cache: Path | None = None) -> Plan:
         if hasattr(config, "max_aux_streams"):
             config.max_aux_streams = 0
         measured = _attach_timing_cache(config, timing_cache)
-        content = _interruptible(
-            lambda: builder.build_serialized_network(network, config), config, trt
-        )
+        content = builder.build_serialized_network(network, config)
         layers = int(network.num_layers)
     except MemoryError as error:
         raise _out_of_memory(onnx_path, "the machine's memory is used up") from error
@@ -82,51 +79,6 @@ def _heard(trt: Any) -> Any:
                 self.errors.append(message)
 
     return Heard()
-
-
-def _interruptible(build: Callable[[], Any], config: Any, trt: Any) -> Any:
-    """Build on another thread, because the compiler would keep Ctrl-C until its end."""
-    stopped = threading.Event()
-    if hasattr(config, "progress_monitor") and hasattr(trt, "IProgressMonitor"):
-        config.progress_monitor = _stopper(trt, stopped)
-    found: list[Any] = []
-    failed: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            found.append(build())
-        except BaseException as error:
-            failed.append(error)
-
-    worker = threading.Thread(target=work, name="tensorrt-build")
-    worker.start()
-    try:
-        while worker.is_alive():
-            worker.join(0.2)
-    except BaseException:
-        stopped.set()
-        worker.join()
-        raise
-    if failed:
-        raise failed[0]
-    return found[0]
-
-
-def _stopper(trt: Any, stopped: threading.Event) -> Any:
-    class Stopper(trt.IProgressMonitor):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.IProgressMonitor.__init__(self)
-
-        def phase_start(self, phase: str, parent: str, steps: int) -> None:
-            pass
-
-        def step_complete(self, phase: str, step: int) -> bool:
-            return not stopped.is_set()
-
-        def phase_finish(self, phase: str) -> None:
-            pass
-
-    return Stopper()
 
 
 def _attach_timing_cache(config: Any, path: Path | None) -> Any:
@@ -170,5 +122,5 @@ def _out_of_memory(onnx_path: Path, said: str) -> MissingDependency:
     return MissingDependency(
         f"There is not enough memory to compile {onnx_path.name}",
         got=said,
-        next_command=_KEEP_FP32,
+        next_command=_NEXT,
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dvla.engines.cuda_ import Buffer, CudaDevice
+from dvla.engines.cuda_ import Buffer, CudaDevice, CudaGraph
 from dvla.engines.errors import EngineMismatch
 from dvla.engines.tensors import Arrays, TensorSpec, check_arrays
 
@@ -48,15 +48,20 @@ class TensorRtChain:
         self.outputs = engines[-1].graph.outputs
         self.captures = 0
         self._buffers: dict[str, Buffer] = {}
-        with device.current():
-            self._allocate()
-            self._addresses = self._bound()
-            for _ in range(WARM_UPS):
-                self._enqueue()
-            device.stream.synchronize()
-            self._graph = device.capture(self._enqueue)
-            self.captures += 1
-            self._prove()
+        self._graph: CudaGraph | None = None
+        try:
+            with device.current():
+                self._allocate()
+                self._addresses = self._bound()
+                for _ in range(WARM_UPS):
+                    self._enqueue()
+                device.stream.synchronize()
+                self._graph = device.capture(self._enqueue)
+                self.captures += 1
+                self._prove(self._graph)
+        except BaseException:
+            self.close()
+            raise
 
     def _allocate(self) -> None:
         travels = {spec.name for spec in (*self.inputs, *self.outputs)}
@@ -84,14 +89,14 @@ class TensorRtChain:
             for spec in (*engine.graph.inputs, *engine.graph.outputs)
         ]
 
-    def _prove(self) -> None:
+    def _prove(self, graph: CudaGraph) -> None:
         """Raise unless the graph gives, for two prompts and states, what the engines give."""
         for turn in range(2):
             self._fill(turn)
             self._enqueue()
             self._device.stream.synchronize()
             wanted = self._results()
-            self._graph.launch()
+            graph.launch()
             self._device.stream.synchronize()
             for name, array in self._results().items():
                 limit = _AGREEMENT * float(np.abs(wanted[name]).max() or 1.0)
@@ -135,6 +140,7 @@ class TensorRtChain:
         Returns:
             The last engine's outputs.
         """
+        assert self._graph is not None  # Not closed.
         check_arrays("chain", "input", self.inputs, inputs)
         self._refuse_moved()
         for name, array in inputs.items():
@@ -152,7 +158,9 @@ class TensorRtChain:
     def close(self) -> None:
         """Free the graph and the buffers."""
         with self._device.current():
-            self._graph.destroy()
+            if self._graph is not None:
+                self._graph.destroy()
+                self._graph = None
             for buffer in self._buffers.values():
                 buffer.free()
         self._buffers = {}

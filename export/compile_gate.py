@@ -62,20 +62,20 @@ def compile_graph(onnx_path: Path, precision: str) -> Compiled:
 
     quantized = typing_of(precision).quantized
     _require_compiler()
-    from dvla.engines.tensorrt_build import build_plan
     from dvla.engines.tensorrt_library import library
+    from dvla.engines.tensorrt_process import compile_in_child
 
     started_s = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="dvla-typed-") as folder:
         typed = Path(folder) / onnx_path.name
         write_typed(onnx_path, typed, precision, _any_scale(onnx_path) if quantized else None)
-        plan = build_plan(typed)
+        plan = compile_in_child(typed, typed.with_suffix(".plan"))
         return Compiled(
             graph=onnx_path.stem,
             precision=precision,
             compiler=f"{library().__name__} {library().__version__}",
             layers=plan.layers,
-            plan_bytes=plan.content.nbytes,
+            plan_bytes=plan.size_bytes,
             seconds=time.perf_counter() - started_s,
         )
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from dvla.engines.base import Engine
 from dvla.engines.bundle import REFERENCE_NAME, Bundle
 from dvla.engines.cache import EngineKey, complete_precision
@@ -37,7 +39,7 @@ def compile_plans(
         BundleError: the compiler refuses a graph.
         MissingDependency: the device or the machine has too little memory.
     """
-    from dvla.engines.tensorrt_build import build_plan
+    from dvla.engines.tensorrt_process import compile_in_child
 
     key = key_here(bundle, engine, precision)
     store = CompiledStore(bundle.path, key)
@@ -48,9 +50,10 @@ def compile_plans(
         with _typed_folder(bundle.path) as folder, progress.stage(f"compiling {graph} in {name}"):
             typed = folder / f"{graph}.onnx"
             write_typed(bundle.onnx_path(graph), typed, name, _largest(bundle, graph, name))
-            plan = build_plan(typed, timing_cache)
+            plan = folder / f"{graph}.plan"
+            compile_in_child(typed, plan, timing_cache)
             if engine.can_run():
-                store.save(graph, plan.content)
+                store.save(graph, np.memmap(plan, np.uint8, "r").data)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from dvla.engines.errors import BundleError, MissingDependency
 from dvla.engines.tensorrt_library import library
 
 _NEXT = "build in a smaller precision, or on a machine with more memory"
+_ABOUT = ("node_operator", "node_name")
 _OUT_OF_MEMORY = ("out of memory", "outofmemory", "bad_alloc", "insufficient memory")
 
 
@@ -46,7 +47,7 @@ def build_plan(onnx_path: Path, timing_cache: Path | None = None) -> Plan:
         parser = trt.OnnxParser(network, heard)
         if not parser.parse_from_file(str(onnx_path)):
             raise _refusal(
-                onnx_path, [parser.get_error(i).desc() for i in range(parser.num_errors)]
+                onnx_path, [_said(parser.get_error(i)) for i in range(parser.num_errors)]
             )
         config = builder.create_builder_config()
         # What is typed as float32 is to be computed in float32.
@@ -64,6 +65,12 @@ def build_plan(onnx_path: Path, timing_cache: Path | None = None) -> Plan:
     if timing_cache is not None and measured is not None:
         _keep_timing_cache(timing_cache, memoryview(measured.serialize()))
     return Plan(memoryview(content), layers)
+
+
+def _said(error: Any) -> str:
+    """Return what a parser's error says, with the node that it is about."""
+    about = [str(getattr(error, name)()) for name in _ABOUT if hasattr(error, name)]
+    return " ".join((*about, error.desc()))
 
 
 def _heard(trt: Any) -> Any:

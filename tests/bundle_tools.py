@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from dvla.engines.bundle import MANIFEST_NAME
 from dvla.export.build import ExportOptions, export_bundle
 from dvla.export.progress import Progress
+from dvla.export.synthetic import synthetic_checkpoint
 from dvla.export.synthetic_tokenizer import write_byte_tokenizer
 from dvla.runtime.observation import Observation
 
@@ -43,6 +44,20 @@ def tiny_bundle() -> Path:
     """Return the exported tiny checkpoint; it is shared, so do not change it."""
     bundle = scratch() / "tiny.bundle"
     export_bundle(TINY_CHECKPOINT, bundle, ExportOptions(tokenizer=tokenizer()), Progress())
+    return bundle
+
+
+@functools.cache
+def full_checkpoint() -> Path:
+    """Return a checkpoint of the full size with synthetic weights; it is shared too."""
+    return synthetic_checkpoint("full", scratch() / "full")
+
+
+@functools.cache
+def full_bundle() -> Path:
+    """Return the bundle of the full size, which takes a minute; it is shared too."""
+    bundle = scratch() / "full.bundle"
+    export_bundle(full_checkpoint(), bundle, ExportOptions(), Progress())
     return bundle
 
 

@@ -110,6 +110,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         latency_s: median duration of one inference of the engine [s].
         gate: which limits were asked: ``fp32`` or ``reduced`` (see ``dvla.export.reduced_gate``).
         findings: what is over its limit, for people.
+        origin: what recorded observations were taken from; empty of synthetic ones.
     """
 
     frames: Literal["synthetic", "recorded"]
@@ -122,6 +123,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     latency_s: float
     gate: Literal["fp32", "reduced"] = "fp32"
     findings: tuple[str, ...] = ()
+    origin: str = ""
 
 
 class StepsCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -55,7 +55,10 @@ def gpu() -> Gpu | None:
 
 def can_run() -> bool:
     """Whether engines can be executed here: TensorRT proper, and a GPU."""
-    return library().__name__ == PROPER and gpu() is not None
+    try:
+        return library().__name__ == PROPER and gpu() is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _checked(result: Any) -> list[Any]:

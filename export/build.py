@@ -27,12 +27,14 @@ from dvla.engines.manifest import (
     SCHEMA_VERSION,
     EngineRecord,
     Manifest,
+    PolicyFacts,
     Source,
     StepsCost,
     Verification,
 )
 from dvla.engines.registry import engine_class
 from dvla.engines.selection import key_here
+from dvla.export.calibration import load_calibration
 from dvla.export.checkpoint import Checkpoint, build_policy, load_checkpoint
 from dvla.export.engine_trials import check_precision, passed_verification, verify_engine
 from dvla.export.facts import default_camera_size, normalisation, parse_camera_size, policy_facts
@@ -40,6 +42,7 @@ from dvla.export.fold import fold_policy
 from dvla.export.onnx_export import write_graphs
 from dvla.export.progress import Progress, size_text
 from dvla.export.reference import (
+    Reference,
     load_recorded_inputs,
     save_reference,
     synthetic_inputs,
@@ -64,6 +67,7 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         tokenizer: a ``tokenizer.json``, where it is not found by itself.
         camera_size: WIDTHxHEIGHT of the frames; the checkpoint's own size when not given.
         observations: recorded observations for the gate; synthetic ones when not given.
+        calibration: a LeRobot dataset or a run folder to take them from instead.
         overwrite: replace a bundle of the same name.
         precision: of the engine: ``fp32``, what else the backend has, or ``auto``.
         steps: Euler steps of the denoise graph; the checkpoint's own number when not given.
@@ -73,6 +77,7 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     tokenizer: Path | None = None
     camera_size: str | None = None
     observations: Path | None = None
+    calibration: Path | None = None
     overwrite: bool = False
     precision: str = FP32
     steps: int | None = None
@@ -123,12 +128,10 @@ def export_bundle(
     facts = policy_facts(config, checkpoint.arch, camera)
     folder = model if model.is_dir() else model.parent
     tokenizer = find_tokenizer(options.tokenizer, folder, config.vlm_model_name)
-    PromptEncoder(tokenizer, facts.tokenizer_max_length, facts.vocab_size).encode("")
-    inputs = (
-        load_recorded_inputs(options.observations, facts)
-        if options.observations
-        else synthetic_inputs(facts)
-    )
+    encoder = PromptEncoder(tokenizer, facts.tokenizer_max_length, facts.vocab_size)
+    encoder.encode("")
+    with progress.stage("observations"):
+        inputs = _observations(options, facts, encoder)
     _require_space(output, checkpoint)
     policy = build_policy(checkpoint)
     statistics = normalisation(policy)
@@ -213,6 +216,15 @@ def verify_bundle(
         tried=_tried(path, engine),
         steps_cost=bundle.manifest.steps_cost,
     )
+
+
+def _observations(options: ExportOptions, facts: PolicyFacts, encoder: PromptEncoder) -> Reference:
+    """Return what the gate compares on, without actions yet."""
+    if options.calibration:
+        return load_calibration(options.calibration, facts, encoder)
+    if options.observations:
+        return load_recorded_inputs(options.observations, facts)
+    return synthetic_inputs(facts)
 
 
 def _tried(path: Path, engine: type[Engine]) -> tuple[EngineRecord, ...]:

@@ -32,6 +32,7 @@ def command(
     tokenizer: Path | None = None,
     camera_size: str | None = None,
     observations: Path | None = None,
+    calibration: Path | None = None,
     steps: int | None = None,
     overwrite: Flag = False,
     verify: Flag = False,
@@ -58,6 +59,8 @@ def command(
             the Hugging Face cache.
         camera_size: WIDTHxHEIGHT of the frames in pixels; the checkpoint's own when not given.
         observations: .npz of recorded observations to compare on; synthetic ones when not given.
+        calibration: folder to take recorded observations from: a LeRobot dataset (v2.1 or v3.0), or
+            a run folder of dvla-run.
         steps: Euler steps of the denoising; the checkpoint's own number when not given. Fewer are
             faster; what that costs in accuracy is measured and reported.
         overwrite: replace the bundle when it exists.
@@ -72,6 +75,8 @@ def command(
 
     del debug  # Read by run_main, before arguments are parsed.
     check_backend_name(backend)
+    if calibration is not None and observations is not None:
+        raise UsageError("--calibration and --observations both say what to compare on; give one")
     progress = Progress(lambda line: print(line, file=sys.stderr, flush=True))
     if (model / MANIFEST_NAME).is_file():
         if not verify:
@@ -80,6 +85,12 @@ def command(
             )
         if output is not None:
             raise UsageError("-o has no meaning when a bundle is verified")
+        if calibration is not None:
+            raise UsageError(
+                "--calibration has no meaning when a bundle is verified: the bundle holds the "
+                "model's actions for the observations that it was exported with",
+                next_command="dvla-export MODEL -o BUNDLE --overwrite --calibration DIR",
+            )
         report = verify_bundle(model, backend, progress, precision)
     else:
         options = ExportOptions(
@@ -88,6 +99,7 @@ def command(
             tokenizer=tokenizer,
             camera_size=camera_size,
             observations=observations,
+            calibration=calibration,
             overwrite=overwrite,
             steps=steps,
         )
@@ -156,7 +168,9 @@ def summary_lines(report: ExportReport) -> list[str]:
         if record.verification is not None and len(report.tried) > 1
     ]
     if found.frames == "synthetic":
-        lines.append("The frames were synthetic; pass --observations to compare on recorded ones.")
+        lines.append("The frames were synthetic; pass --calibration to compare on recorded ones.")
+    elif found.origin:
+        lines.append(f"Recorded in: {found.origin}.")
     speed = f"One inference takes {found.latency_s:.3f} s"
     if report.eager_s is not None:
         speed += f" ({report.eager_s / found.latency_s:.2f} x as fast as torch)"

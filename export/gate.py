@@ -86,6 +86,7 @@ def compare(
     normalised = _worst_relative(in_network_units, np.abs(wanted - mean) / std)
     return Verification(
         frames=reference.source,
+        origin=reference.origin,
         cases=len(reference),
         relative_error=relative,
         normalised_error=normalised,

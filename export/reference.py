@@ -32,6 +32,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         source: whether the frames were made up or recorded.
+        origin: what they were recorded in, for people; empty of made-up ones.
         frames: (N, cameras, n_obs, h, w, 3) uint8.
         token_ids: (N, max_length) int64; token_mask: (N, max_length) bool.
         state: (N, S) float32, the newest.
@@ -51,6 +52,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     prev_actions: NDArray[np.float32]
     prev_weight: NDArray[np.float32]
     actions: NDArray[np.float32]
+    origin: str = ""
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -187,7 +189,12 @@ def save_reference(path: Path, reference: Reference) -> None:
     """Write a reference as one compressed file of arrays."""
     arrays = {name: getattr(reference, name) for name in (*_ARRAYS, *_RESULTS)}
     with path.open("wb") as file:
-        np.savez_compressed(file, source=np.array(reference.source), **arrays)
+        np.savez_compressed(
+            file,
+            source=np.array(reference.source),
+            origin=np.array(reference.origin),
+            **arrays,
+        )
 
 
 def load_reference(path: Path) -> Reference:
@@ -196,6 +203,7 @@ def load_reference(path: Path) -> Reference:
         with np.load(path, allow_pickle=False) as arrays:
             return Reference(
                 source=msgspec.convert(str(arrays["source"]), FrameSource),
+                origin=str(arrays["origin"]) if "origin" in arrays else "",
                 **{name: arrays[name] for name in (*_ARRAYS, *_RESULTS)},
             )
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
@@ -234,4 +242,4 @@ def load_recorded_inputs(path: Path, facts: PolicyFacts) -> Reference:
         name: np.repeat(getattr(shapes, name), len(found["frames"]), axis=0)
         for name in ("prev_actions", "prev_weight")
     }
-    return Reference(source="recorded", actions=shapes.actions, **plain, **found)
+    return Reference(source="recorded", origin=path.name, actions=shapes.actions, **plain, **found)

@@ -137,7 +137,8 @@ def test_a_camera_size_and_recorded_observations(
     assert report["verification"]["cases"] == 2 + 1  # One of them again, with a guide.
     assert report["verification"]["passed"]
     assert report["size_bytes"] > 4e6
-    assert [s["name"] for s in report["stages"]][:3] == ["checkpoint", "prefix graph", "step graph"]
+    stages = [stage["name"] for stage in report["stages"]]
+    assert stages[:4] == ["checkpoint", "observations", "prefix graph", "step graph"]
     assert "prefix graph: " in captured.err
     manifest = read_bundle(bundle).manifest
     assert (manifest.policy.camera_width, manifest.policy.camera_height) == (70, 50)

@@ -1,0 +1,278 @@
+"""Observations of a LeRobot dataset, version 2.1 or 3.0: parquet tables beside MP4 films."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.engines.errors import MissingDependency, UsageError
+from dvla.engines.manifest import PolicyFacts
+from dvla.export.calibration_video import frames_at
+
+INFO_NAME = "meta/info.json"
+STATE = "observation.state"
+VERSIONS = ("v2.1", "v3.0")
+Observed = tuple[NDArray[np.uint8], NDArray[np.float32], str]
+
+
+class Feature(msgspec.Struct, frozen=True):
+    """One column or film of a dataset."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Info(msgspec.Struct, frozen=True):
+    """What ``meta/info.json`` says of a dataset; fields that do not matter here are left out."""
+
+    codebase_version: str
+    fps: float
+    features: dict[str, Feature]
+    data_path: str
+    video_path: str | None = None
+    total_episodes: int = 0
+    chunks_size: int = 1000
+
+
+class Film(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the film of one camera in an episode lies, and when the episode begins in it [s]."""
+
+    path: Path
+    start_s: float = 0.0
+
+
+class Episode(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the steps and films of one episode lie."""
+
+    index: int
+    length: int
+    table: Path
+    films: dict[str, Film]
+
+
+class LeRobotDataset:
+    """A dataset, checked against a policy; nothing but its tables of contents is read yet.
+
+    Args:
+        path: folder of the dataset.
+        facts: cameras, frame size and state width that the policy was trained on.
+
+    Raises:
+        UsageError: it is not such a dataset, or one of another robot.
+        MissingDependency: pyarrow is not installed.
+    """
+
+    def __init__(self, path: Path, facts: PolicyFacts) -> None:
+        self._path, self._facts = path, facts
+        try:
+            self._info = msgspec.json.decode((path / INFO_NAME).read_bytes(), type=Info)
+        except (OSError, msgspec.MsgspecError) as error:
+            raise UsageError(f"{path / INFO_NAME} cannot be read", got=str(error)) from error
+        if self._info.codebase_version not in VERSIONS or self._info.fps <= 0:
+            raise UsageError(
+                f"{path} is a LeRobot dataset of a version that is not read",
+                got=f"{self._info.codebase_version}, {self._info.fps:g} frames per second",
+                choices=VERSIONS,
+            )
+        self._require_features()
+        try:
+            self._tasks = dict(self._read_tasks())
+            self._episodes = tuple(each for each in self._read_episodes() if each.length > 0)
+        except (KeyError, IndexError, TypeError, ValueError, OSError) as error:
+            raise _damaged(path / "meta", error) from error
+        if not self._episodes:
+            raise UsageError(f"{path} has no episodes", expected="at least one recorded episode")
+
+    @property
+    def description(self) -> str:
+        """What the observations are of, for people."""
+        return f"LeRobot dataset {self._path.resolve().name}, {len(self._episodes)} episodes"
+
+    def observations(self, count: int) -> Iterator[Observed]:
+        """Yield frames (cameras, n_obs, h, w, 3), state (S,) and instruction of some steps.
+
+        The steps are spread evenly over all episodes: the same dataset always gives the same ones.
+        History before an episode's beginning is its first frame, as in training.
+        """
+        lengths = np.array([episode.length for episode in self._episodes])
+        ends = np.cumsum(lengths)
+        wanted = ((np.arange(count) + 0.5) * ends[-1] / count).astype(np.int64)
+        for which in np.unique(np.searchsorted(ends, wanted, side="right")):
+            begin = ends[which] - lengths[which]
+            inside = wanted[(wanted >= begin) & (wanted < ends[which])] - begin
+            yield from self._of_episode(self._episodes[which], np.unique(inside))
+
+    def _of_episode(self, episode: Episode, offsets: NDArray[np.int64]) -> Iterator[Observed]:
+        columns = [STATE, "task_index", "episode_index", "timestamp"]
+        rows = [
+            row for row in _rows(episode.table, columns) if row["episode_index"] == episode.index
+        ]
+        if len(rows) != episode.length:
+            raise UsageError(
+                f"Episode {episode.index} in {episode.table} is not whole",
+                got=f"{len(rows)} steps",
+                expected=f"{episode.length}",
+            )
+        fps, period_s = self._info.fps, self._facts.control_period_s
+        back = [round(step * period_s * fps) for step in self._facts.history_steps]
+        steps = np.maximum(offsets[:, None] + np.array(back), 0)
+        clock_s = np.array([row["timestamp"] for row in rows], np.float64)
+        films = [self._frames(episode, key, clock_s[steps]) for key in self._facts.cameras]
+        frames = np.stack(films, axis=1)
+        for case, offset in enumerate(offsets):
+            row = rows[offset]
+            state = np.asarray(row[STATE], np.float32)
+            task = self._tasks.get(row["task_index"])
+            if state.shape != (self._facts.state_width,) or not np.isfinite(state).all():
+                raise UsageError(
+                    f"Step {offset} of episode {episode.index} in {episode.table} has no state",
+                    got=state.tolist(),
+                    expected=f"{self._facts.state_width} finite numbers",
+                )
+            if task is None:
+                raise UsageError(
+                    f"Episode {episode.index} names a task that {self._path} does not have",
+                    got=row["task_index"],
+                    choices=map(str, self._tasks),
+                )
+            yield frames[case], state, task
+
+    def _frames(
+        self, episode: Episode, camera: str, times_s: NDArray[np.float64]
+    ) -> NDArray[np.uint8]:
+        """Return frames (cases, n_obs, h, w, 3) of one camera at times (cases, n_obs) [s]."""
+        film = episode.films[camera]
+        frames = frames_at(
+            film.path, (times_s.ravel() + film.start_s).tolist(), 0.6 / self._info.fps
+        )
+        shape = (self._facts.camera_height, self._facts.camera_width, 3)
+        if frames.shape[1:] != shape:
+            raise other_size(film.path, frames.shape[2], frames.shape[1], self._facts)
+        return frames.reshape(*times_s.shape, *shape)
+
+    def _require_features(self) -> None:
+        """Raise a UsageError unless the dataset has the policy's cameras, frame size and state."""
+        features, facts = self._info.features, self._facts
+        films = sorted(key for key, feature in features.items() if feature.dtype == "video")
+        if not set(facts.cameras) <= set(films) or self._info.video_path is None:
+            raise UsageError(
+                f"{self._path} was recorded with other cameras than the policy sees",
+                got=f"films of {', '.join(films) or 'none'}",
+                expected=f"films of {', '.join(facts.cameras)}",
+            )
+        for key in facts.cameras:
+            height, width, *_ = (*features[key].shape, 0, 0)
+            if (height, width) != (facts.camera_height, facts.camera_width):
+                raise other_size(self._path / key, width, height, facts)
+        state = features.get(STATE)
+        if state is None or state.shape != (facts.state_width,):
+            raise UsageError(
+                f"{self._path} was recorded on another arm than the policy moves",
+                got=f"{STATE} of shape {list(state.shape)}" if state else f"no {STATE}",
+                expected=f"{STATE} of shape [{facts.state_width}]",
+            )
+
+    def _read_tasks(self) -> Iterator[tuple[int, str]]:
+        """Yield the number and the words of every task."""
+        if self._info.codebase_version == "v2.1":
+            for row in _lines(self._path / "meta/tasks.jsonl"):
+                yield int(row["task_index"]), str(row["task"])
+            return
+        for row in _rows(self._path / "meta/tasks.parquet"):
+            # pandas stores the words as the table's index, under a name of its own.
+            yield int(row["task_index"]), str(row.get("task", row.get("__index_level_0__")))
+
+    def _read_episodes(self) -> Iterator[Episode]:
+        """Yield where every episode lies."""
+        info, root = self._info, self._path
+        video_path = info.video_path or ""
+        if info.codebase_version == "v2.1":
+            for row in _lines(root / "meta/episodes.jsonl"):
+                index = int(row["episode_index"])
+                told = {"episode_index": index, "episode_chunk": index // info.chunks_size}
+                yield Episode(
+                    index=index,
+                    length=int(row["length"]),
+                    table=root / info.data_path.format(**told),
+                    films={
+                        key: Film(path=root / video_path.format(video_key=key, **told))
+                        for key in self._facts.cameras
+                    },
+                )
+            return
+        for file in sorted((root / "meta/episodes").glob("chunk-*/file-*.parquet")):
+            for row in _rows(file):
+                yield Episode(
+                    index=int(row["episode_index"]),
+                    length=int(row["length"]),
+                    table=root / info.data_path.format(**_place(row, "data")),
+                    films={
+                        key: Film(
+                            path=root
+                            / video_path.format(video_key=key, **_place(row, f"videos/{key}")),
+                            start_s=float(row[f"videos/{key}/from_timestamp"]),
+                        )
+                        for key in self._facts.cameras
+                    },
+                )
+
+
+def _place(row: dict[str, Any], prefix: str) -> dict[str, int]:
+    return {name: int(row[f"{prefix}/{name}"]) for name in ("chunk_index", "file_index")}
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a JSON-lines file."""
+    try:
+        return [msgspec.json.decode(x, type=dict[str, Any]) for x in path.read_bytes().splitlines()]
+    except (OSError, msgspec.MsgspecError) as error:
+        raise _damaged(path, error) from error
+
+
+def _rows(path: Path, columns: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    """Return the rows of a parquet file."""
+    try:
+        parquet = import_module("pyarrow.parquet")
+    except ModuleNotFoundError as error:
+        raise MissingDependency(
+            "Reading a LeRobot dataset needs pyarrow",
+            got=str(error),
+            next_command="pip install 'dvla[train]'",
+        ) from error
+    try:
+        rows: list[dict[str, Any]] = (
+            parquet.ParquetFile(path)
+            .read(columns=None if columns is None else list(columns))
+            .to_pylist()
+        )
+    except (OSError, ValueError, KeyError) as error:  # ArrowInvalid is a ValueError.
+        raise _damaged(path, error) from error
+    missing = [c for c in columns or () if rows and c not in rows[0]]
+    if missing:
+        raise UsageError(f"{path} lacks a column", got=f"no {', '.join(missing)}")
+    return rows
+
+
+def _damaged(path: Path, error: Exception) -> UsageError:
+    return UsageError(
+        f"{path} of the LeRobot dataset is missing or damaged",
+        got=(str(error).splitlines() or [type(error).__name__])[0],
+        expected="a dataset as LeRobot wrote it",
+        next_command="download or record the dataset again",
+    )
+
+
+def other_size(path: Path, width: int, height: int, facts: PolicyFacts) -> UsageError:
+    """Return the error of frames (height, width) in pixels that are not the policy's size."""
+    return UsageError(
+        f"The frames of {path} have another size than the policy's cameras",
+        got=f"{width}x{height}",
+        expected=f"{facts.camera_width}x{facts.camera_height}",
+        next_command=f"export with --camera-size {width}x{height}",
+    )

@@ -1,0 +1,90 @@
+"""Observations of a run folder: its film, with the arm's states beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from dvla.engines.errors import UsageError
+from dvla.engines.manifest import PolicyFacts
+from dvla.export.calibration_lerobot import Observed, other_size
+from dvla.export.calibration_video import frames_at
+from dvla.runtime.pose import state_from_setpoint
+from dvla.runtime.run_data import load_run
+from dvla.runtime.video import FRAME_HZ
+
+_NS = 1e-9
+
+
+class RunFilm:
+    """A recorded run, checked against a policy.
+
+    The film is compressed and shows the cameras side by side, in the policy's order; its first
+    picture is taken to be as old as the first state. That is exact enough for the gate, where
+    engine and model see the same input whatever it is.
+
+    Args:
+        path: of the run folder.
+        facts: cameras, frame size, history and state width of the policy.
+
+    Raises:
+        RunFolderError: a file of the run is damaged.
+        UsageError: nothing was filmed, the arm was not recorded, or the policy had no task.
+    """
+
+    def __init__(self, path: Path, facts: PolicyFacts) -> None:
+        self._facts, self._run = facts, load_run(path)
+        run, task = self._run, self._run.manifest.task
+        if run.video is None or len(run.arm) < 2:
+            raise UsageError(
+                f"The run {path} cannot be calibrated on",
+                got="no film" if run.video is None else "no states of the arm",
+                expected="a run that filmed its cameras; pip install 'dvla[viz]' lets it",
+            )
+        if not task.strip():
+            raise UsageError(f"The run {path} had no task, so that a policy has no instruction")
+        self._video, self._task = run.video, task
+        if facts.state_width not in (6, 7):
+            raise UsageError(
+                f"The run {path} was recorded on another arm than the policy moves",
+                got="states of 6 numbers, 7 with the gripper",
+                expected=f"states of {facts.state_width}",
+            )
+
+    @property
+    def description(self) -> str:
+        """What the observations are of, for people."""
+        return f"run {self._run.folder.path.resolve().name}"
+
+    def observations(self, count: int) -> Iterator[Observed]:
+        """Yield frames (cameras, n_obs, h, w, 3), state (S,) and instruction, evenly spread."""
+        facts, arm = self._facts, self._run.arm
+        back_s = np.array(facts.history_steps) * facts.control_period_s
+        known = np.isfinite(arm["measured"][:, : facts.state_width + 1]).all(axis=1)
+        arm = arm[known]
+        if len(arm) < 2:
+            raise UsageError(
+                f"The arm of the run {self._run.folder.path} reported too few numbers",
+                expected=f"states of {facts.state_width}",
+            )
+        clock_s = (arm["t_ns"] - arm["t_ns"][0]) * _NS
+        # The film may end before the states do; its last picture is within a tenth of them.
+        times_s = (
+            -back_s.min() + (clock_s[-1] * 0.8 + back_s.min()) * (np.arange(count) + 0.5) / count
+        )
+        wanted_s = np.maximum(times_s[:, None] + back_s, 0.0)
+        pictures = frames_at(self._video, wanted_s.ravel().tolist(), 1.0 / FRAME_HZ)
+        cameras, height, width = len(facts.cameras), facts.camera_height, facts.camera_width
+        even = (height + height % 2, (width + width % 2) * cameras)
+        if pictures.shape[1:3] != even:
+            raise other_size(self._video, pictures.shape[2] // cameras, pictures.shape[1], facts)
+        cells = np.split(pictures, cameras, axis=2)
+        frames = np.stack([cell[:, :height, :width] for cell in cells], axis=1)
+        frames = frames.reshape(count, len(back_s), cameras, height, width, 3).swapaxes(1, 2)
+        for case, time_s in enumerate(times_s):
+            row = arm[min(int(np.searchsorted(clock_s, time_s)), len(arm) - 1)]
+            state = np.append(state_from_setpoint(row["measured"]), row["measured"][7])
+            state = state[: facts.state_width].astype(np.float32)
+            yield np.ascontiguousarray(frames[case]), state, self._task

@@ -68,6 +68,7 @@ class WatchedRun:
         self.addresses = ArmAddresses(
             name="franka",
             folder=str(place),
+            curve=None,
             **{p: f"ipc://{place / p}" for p in ("commands", "state", "control", "events")},
         )
         self._states = StateStream(self.addresses)

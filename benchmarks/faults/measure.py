@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import tempfile
@@ -23,6 +24,12 @@ from dvla.runtime.run_folder import RunFolderError
 MOVING_S = 1.5
 WATCH_S = 4.0
 FINISH_S = 40.0
+LEFT_BEHIND_S = 1.5
+STILL_M = 2e-6
+"""Shorter steps between two states are no motion."""
+RESTED_NS = 500_000_000
+SILENCE_NS = 300_000_000
+"""A controller that says nothing for so long commands nothing either: it is gone, or stopped."""
 HOLD_BOUND_S = 3.0
 """Longest time to hold that passes; stalls of the policy are noticed after 2 s."""
 
@@ -31,7 +38,7 @@ class FaultResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What came of one fault.
 
     Attributes:
-        hold_s: from the fault until the arm was commanded to rest and no longer followed; None when
+        hold_s: from the fault until the commanded pose rested for good; None when
             it went on.
         travelled_m: commanded path from the fault to the hold, or to the end of the watch.
         outside: setpoints sent to the driver outside the envelope, judged apart from the gate.
@@ -98,17 +105,20 @@ def _observe(case: Case, run: WatchedRun, trigger: Path) -> FaultResult:
     else:
         case.inject(run)
     end = time.monotonic() + WATCH_S
-    while time.monotonic() < end and not run.ended:
+    while time.monotonic() < end:
         run.watch()
+        if run.ended:  # what outlives it gets a moment to end
+            time.sleep(LEFT_BEHIND_S)
+            break
         time.sleep(0.01)
     run.watch()
-    ended_by_itself = run.ended
+    ended_by_itself, end_ns = run.ended, time.monotonic_ns()
     watched = len(run.states)
     code = run.finish(FINISH_S)
     run.watch()
     # Stalls of the supervisor's wait may end the run only now; then all states count.
     states = run.states if ended_by_itself or code != 130 else run.states[:watched]
-    hold_s, travelled_m = hold_of(states, fault_ns)
+    hold_s, travelled_m = hold_of(states, fault_ns, end_ns)
     bad, judged = _outside(run)
     left = tuple(run.left_behind())
     message = _message(run.text)
@@ -128,20 +138,25 @@ def _observe(case: Case, run: WatchedRun, trigger: Path) -> FaultResult:
     return msgspec.structs.replace(result, problems=problems(case, result))
 
 
-def hold_of(states: list[ArmState], fault_ns: int) -> tuple[float | None, float]:
-    """Return the time from the fault to the last stop that lasted [s], and the path until then [m].
+def hold_of(states: list[ArmState], fault_ns: int, end_ns: int) -> tuple[float | None, float]:
+    """Return the time until the commanded pose rested for good [s], and the path until then [m].
 
-    A state that never came again, because its controller is gone, counts as a hold from there on.
+    The arm rests when its commanded pose moves no more, in whichever mode. A controller that falls
+    silent commands nothing from its last state on.
     """
     after = [state for state in states if state.t_ns >= fault_ns]
+    times = [fault_ns, *(state.t_ns for state in after), end_ns]
+    silent = [later - one > SILENCE_NS for one, later in itertools.pairwise(times)]
+    if True in silent:
+        after = after[: silent.index(True)]
     if not after:
         return 0.0, 0.0
     path = np.array([state.commanded[:3] for state in after])
-    resting = [state.mode not in ("follow", "stopping") for state in after]
-    if not any(resting) and time.monotonic_ns() - after[-1].t_ns < 1_000_000_000:
+    moving = np.flatnonzero(np.linalg.norm(np.diff(path, axis=0), axis=1) > STILL_M)
+    last = int(moving[-1]) + 1 if len(moving) else 0
+    if True not in silent and end_ns - after[last].t_ns < RESTED_NS:
         return None, _length(path)
-    first = next((i for i, rest in enumerate(resting) if rest), len(after) - 1)
-    return (after[first].t_ns - fault_ns) / 1e9, _length(path[: first + 1])
+    return (after[last].t_ns - fault_ns) / 1e9, _length(path)
 
 
 def _length(path: np.ndarray) -> float:

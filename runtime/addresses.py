@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from dvla.runtime.curve import Curve
 from dvla.runtime.errors import WireError
 
 MAX_IPC_PATH_BYTES = 107
@@ -25,6 +26,7 @@ class ArmAddresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         name: of the arm.
         folder: holds locks and ipc sockets.
         commands / state / control / events: ZeroMQ endpoints.
+        curve: keys; TCP beyond the loopback needs them.
     """
 
     name: str
@@ -33,6 +35,7 @@ class ArmAddresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     state: str
     control: str
     events: str
+    curve: Curve | None = None
 
     @classmethod
     def local(cls, name: str) -> ArmAddresses:
@@ -45,6 +48,7 @@ class ArmAddresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         addresses = cls(
             name=name,
             folder=str(folder),
+            curve=None,
             **{
                 part: f"ipc://{folder / part}"
                 for part in ("commands", "state", "control", "events")
@@ -55,11 +59,11 @@ class ArmAddresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return addresses
 
     @classmethod
-    def tcp(cls, name: str, host: str, port: int) -> ArmAddresses:
+    def tcp(cls, name: str, host: str, port: int, *, curve: Curve | None = None) -> ArmAddresses:
         """Return four TCP endpoints from ``port`` on; locks stay in the folder of this host.
 
         Raises:
-            WireError: the host is not the loopback.
+            WireError: the host is not the loopback, and there are no keys.
         """
         parts = ("commands", "state", "control", "events")
         shown = f"[{host}]" if ":" in host else host
@@ -67,9 +71,10 @@ class ArmAddresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             name=name,
             folder=str(arm_folder(name)),
             **{part: f"tcp://{shown}:{port + i}" for i, part in enumerate(parts)},
+            curve=curve,
         )
         for endpoint in addresses.endpoints:
-            check_endpoint(endpoint)
+            check_endpoint(endpoint, curve)
         return addresses
 
     @property
@@ -78,7 +83,7 @@ class ArmAddresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return self.commands, self.state, self.control, self.events
 
 
-def check_endpoint(endpoint: str) -> None:
+def check_endpoint(endpoint: str, curve: Curve | None = None) -> None:
     """Raise a WireError unless an endpoint keeps everybody else away from the arm.
 
     Raises:
@@ -95,13 +100,13 @@ def check_endpoint(endpoint: str) -> None:
             )
         return
     if endpoint.startswith("tcp://"):
-        if _is_loopback(urlsplit(endpoint).hostname or ""):
+        if curve is not None or _is_loopback(urlsplit(endpoint).hostname or ""):
             return
         raise WireError(
-            f"{endpoint} can be reached from other hosts, and this wire has no keys",
+            f"{endpoint} can be reached from other hosts, and no keys were given",
             expected="ipc, or TCP on 127.0.0.1 or ::1; beyond it CURVE with an allow-list of "
             "client keys is required",
-            next_command="run the arm controller on this host",
+            next_command="dvla-keys make on both hosts, or run the arm controller on this one",
         )
     raise WireError(
         f"{endpoint} is not an endpoint", choices=("ipc://PATH", "tcp://127.0.0.1:PORT")

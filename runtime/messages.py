@@ -113,11 +113,17 @@ class ShutdownRequest(Message, frozen=True, tag="shutdown"):
     """Stop, hold, let go of the arm and end the controller process."""
 
 
+class ClockRequest(Message, frozen=True, tag="clock"):
+    """Ask for the controller's clock; answered by the wire itself, to anyone."""
+
+
 class Reply(Message, frozen=True, tag="reply"):
     """Acknowledgement of the request with this session and sequence."""
 
     ok: bool
     text: str = ""
+    clock_ns: int = 0
+    """With a ``ClockRequest``: the controller's monotonic time; ``text`` is its boot id."""
 
 
-Request = LeaseRequest | LeaseRelease | HoldRequest | FollowRequest | ShutdownRequest
+Request = LeaseRequest | LeaseRelease | HoldRequest | FollowRequest | ShutdownRequest | ClockRequest

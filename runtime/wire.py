@@ -9,23 +9,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import msgspec
 import zmq
 
 from dvla.runtime.addresses import ArmAddresses, check_endpoint
+from dvla.runtime.clock_offset import SAME_CLOCK, ClockEstimator, ClockOffset, ClockSample
+from dvla.runtime.curve import Curve
 from dvla.runtime.errors import WireError
 from dvla.runtime.events import AnyEvent, Event
 from dvla.runtime.messages import (
     MAX_SETPOINTS,
     SCHEMA,
     ArmState,
+    ClockRequest,
     Command,
     Reply,
     Request,
 )
 from dvla.runtime.pose import SETPOINT_WIDTH
+from dvla.runtime.zap import guard
 
 MAX_COMMAND_BYTES = MAX_SETPOINTS * SETPOINT_WIDTH * 8 + 1024
 MAX_STATE_BYTES = 16 * 1024
@@ -35,6 +40,12 @@ MAX_PER_CALL = 64
 """Messages taken in one call: a flood must not hold a loop."""
 STREAM_QUEUE = 2000
 EVENT_QUEUE = 10_000
+
+
+def own_boot_id() -> str:
+    """Return what names this boot of this host; its monotonic clock lives as long."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
 
 T = TypeVar("T")
 Frames = list[bytes]
@@ -52,13 +63,19 @@ class _Link:
         bind: bool,
         context: zmq.Context[Any] | None,
         options: dict[int, int | bytes],
+        curve: Curve | None = None,
     ) -> None:
-        check_endpoint(endpoint)
-        self.socket = (context or zmq.Context.instance()).socket(kind)
+        check_endpoint(endpoint, curve)
+        context = context or zmq.Context.instance()
+        if curve is not None and bind:
+            guard(context, curve.allowed)  # before the bind: without a list everybody comes in
+        self.socket = context.socket(kind)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.setsockopt(zmq.MAXMSGSIZE, max_bytes)
         for option, value in options.items():
             self.socket.setsockopt(option, value)
+        if curve is not None:
+            _set_keys(self.socket, curve, server=bind)
         try:
             if bind:
                 self.socket.bind(endpoint)
@@ -71,6 +88,17 @@ class _Link:
     def close(self) -> None:
         """Close the socket; what was not sent is dropped."""
         self.socket.close()
+
+
+def _set_keys(socket: zmq.Socket[Any], curve: Curve, *, server: bool) -> None:
+    """Make a socket a CURVE server or client."""
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, curve.public.encode())
+    socket.setsockopt(zmq.CURVE_SECRETKEY, curve.secret.encode())
+    if server:
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+        socket.setsockopt(zmq.ZAP_DOMAIN, b"dvla")
+    else:
+        socket.setsockopt(zmq.CURVE_SERVERKEY, curve.server.encode())
 
 
 class _Sender(_Link):
@@ -155,6 +183,7 @@ class CommandPublisher(_Sender):
             MAX_COMMAND_BYTES,
             bind=False,
             context=context,
+            curve=addresses.curve,
             options={zmq.CONFLATE: 1},
         )
 
@@ -174,6 +203,7 @@ class CommandSubscriber(_Receiver[Command]):
             MAX_COMMAND_BYTES,
             bind=True,
             context=context,
+            curve=addresses.curve,
             options={zmq.CONFLATE: 1, zmq.SUBSCRIBE: b""},
         )
 
@@ -189,6 +219,7 @@ class StatePublisher(_Sender):
             MAX_STATE_BYTES,
             bind=True,
             context=context,
+            curve=addresses.curve,
             options={zmq.SNDHWM: STREAM_QUEUE},
         )
 
@@ -208,6 +239,7 @@ class StateSubscriber(_Receiver[ArmState]):
             MAX_STATE_BYTES,
             bind=False,
             context=context,
+            curve=addresses.curve,
             options={zmq.CONFLATE: 1, zmq.SUBSCRIBE: b""},
         )
         self._newest: ArmState | None = None
@@ -231,6 +263,7 @@ class StateStream(_Receiver[ArmState]):
             MAX_STATE_BYTES,
             bind=False,
             context=context,
+            curve=addresses.curve,
             options={zmq.RCVHWM: STREAM_QUEUE, zmq.SUBSCRIBE: b""},
         )
 
@@ -245,6 +278,7 @@ class EventPusher(_Sender):
             MAX_EVENT_BYTES,
             bind=False,
             context=context,
+            curve=addresses.curve,
             options={zmq.SNDHWM: EVENT_QUEUE},
         )
 
@@ -264,14 +298,29 @@ class EventPuller(_Receiver[AnyEvent]):
             MAX_EVENT_BYTES,
             bind=True,
             context=context,
+            curve=addresses.curve,
             options={zmq.RCVHWM: EVENT_QUEUE},
         )
 
 
 class ControlServer(_Receiver[Request]):
-    """The arm's end of the requests; take ``lock_arm`` first."""
+    """The arm's end of the requests; take ``lock_arm`` first.
 
-    def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
+    Args:
+        addresses: of the arm.
+        context: of the socket.
+        clock_ns: what a ``ClockRequest`` is answered with.
+        boot_id: of the clock; two hosts with one boot id are one host.
+    """
+
+    def __init__(
+        self,
+        addresses: ArmAddresses,
+        *,
+        context: zmq.Context[Any] | None = None,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+        boot_id: str | None = None,
+    ) -> None:
         super().__init__(
             zmq.ROUTER,
             addresses.control,
@@ -279,9 +328,12 @@ class ControlServer(_Receiver[Request]):
             MAX_CONTROL_BYTES,
             bind=True,
             context=context,
+            curve=addresses.curve,
             options={zmq.SNDHWM: STREAM_QUEUE},
         )
         self._encoder = msgspec.msgpack.Encoder()
+        self._clock_ns = clock_ns
+        self._boot_id = boot_id if boot_id is not None else own_boot_id()
 
     def serve(self, handle: Callable[[Request, int], Reply], now_ns: int) -> int:
         """Answer what waits, at most ``MAX_PER_CALL`` requests; returns how many were answered."""
@@ -296,13 +348,27 @@ class ControlServer(_Receiver[Request]):
             request = self._decode(frames[1])
             if request is None:
                 continue
-            reply = self._encoder.encode(handle(request, now_ns))
+            reply = self._encoder.encode(
+                self._clock(request)
+                if isinstance(request, ClockRequest)
+                else handle(request, now_ns)
+            )
             try:
                 self.socket.send_multipart([frames[0], reply], zmq.NOBLOCK)
             except zmq.ZMQError:  # the client has gone, or reads nothing: not the loop's concern
                 continue
             answered += 1
         return answered
+
+    def _clock(self, request: ClockRequest) -> Reply:
+        """Answer with the time of this very moment: that of the loop's turn is already past."""
+        return Reply(
+            session=request.session,
+            sequence=request.sequence,
+            ok=True,
+            text=self._boot_id,
+            clock_ns=self._clock_ns(),
+        )
 
 
 class ControlClient(_Receiver[Reply]):
@@ -316,6 +382,7 @@ class ControlClient(_Receiver[Reply]):
             MAX_CONTROL_BYTES,
             bind=False,
             context=context,
+            curve=addresses.curve,
             options={zmq.SNDHWM: 64},
         )
         self._name = addresses.name
@@ -340,6 +407,25 @@ class ControlClient(_Receiver[Reply]):
                 if (reply.session, reply.sequence) == (request.session, request.sequence):
                     return reply
         raise self._silence(request, timeout_s)
+
+    def measure_clock(self, session: int, count: int = 16, timeout_s: float = 1.0) -> ClockOffset:
+        """Return the offset of the controller's clock; on one host it is 0 and certain.
+
+        Raises:
+            WireError: the controller does not answer.
+        """
+        estimator = ClockEstimator()
+        for sequence in range(count):
+            asked_ns = time.monotonic_ns()
+            reply = self.ask(ClockRequest(session=session, sequence=sequence), timeout_s)
+            answered_ns = time.monotonic_ns()
+            if reply.text == own_boot_id():
+                return SAME_CLOCK
+            estimator.add(
+                ClockSample(asked_ns=asked_ns, answered_ns=answered_ns, theirs_ns=reply.clock_ns)
+            )
+        assert estimator.offset is not None
+        return estimator.offset
 
     def _silence(self, request: Request, timeout_s: float) -> WireError:
         return WireError(

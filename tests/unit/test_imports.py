@@ -31,6 +31,7 @@ COMMANDS = (
     "dvla.runtime.cli.arm",
     "dvla.runtime.cli.report",
     "dvla.runtime.cli.replay",
+    "dvla.runtime.cli.keys",
     "dvla.benchmarks.cli",
     "dvla.training.cli_collect",
 )

@@ -1,0 +1,163 @@
+"""CURVE keys: who this host is on the wire, whom it speaks to, and whom it lets in.
+
+A key is a file of two lines in a folder of mode 0700: ``NAME.secret`` (mode 0600, never leaves the
+host) and ``NAME.public`` (for the other host). ``allowed/`` holds the public keys of the clients
+that may connect; without an allow-list CURVE lets in everybody who knows the server's public key.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from dvla.runtime.errors import WireError
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
+_Z85 = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
+
+
+class Curve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a socket needs to be a CURVE server or client.
+
+    Attributes:
+        public / secret: of this host, Z85.
+        server: public key of the host that binds.
+        allowed: public keys that a server lets in.
+    """
+
+    public: str
+    secret: str
+    server: str
+    allowed: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:  # a secret must not reach a log
+        return f"Curve(public={self.public!r}, server={self.server!r})"
+
+
+def keys_folder() -> Path:
+    """Return the folder of this user's keys: ``$XDG_CONFIG_HOME/dvla/keys``."""
+    base = os.environ.get("XDG_CONFIG_HOME", "")
+    root = Path(base) if base and os.path.isabs(base) else Path.home() / ".config"
+    return root / "dvla" / "keys"
+
+
+def make_key(folder: Path, name: str) -> str:
+    """Make a pair of keys; returns the public one.
+
+    Raises:
+        WireError: the name is not one, the folder is open to others, or there is such a key.
+    """
+    if not _NAME.fullmatch(name):
+        raise WireError(
+            "the key's name is not valid",
+            got=repr(name),
+            expected="1 to 32 of a-z, 0-9, '.', '-' and '_', beginning with a letter or digit",
+        )
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _require_private(folder, 0o077)
+    public, secret = (key.decode() for key in zmq.curve_keypair())
+    place = folder / f"{name}.secret"
+    try:
+        fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except FileExistsError:
+        raise WireError(
+            f"there is a key {name!r} already; a new one would lock its users out",
+            got=str(place),
+            next_command=f"choose another name, or remove {place} first",
+        ) from None
+    with os.fdopen(fd, "w") as file:
+        file.write(f"{public}\n{secret}\n")
+    (folder / f"{name}.public").write_text(f"{public}\n")
+    return public
+
+
+def allow_key(folder: Path, name: str, public: str) -> None:
+    """Put a client's public key onto the allow-list.
+
+    Raises:
+        WireError: it is not a public key.
+    """
+    if not _NAME.fullmatch(name):
+        raise WireError("the client's name is not valid", got=repr(name))
+    (folder / "allowed").mkdir(mode=0o700, parents=True, exist_ok=True)
+    place = folder / "allowed" / f"{name}.public"
+    place.write_text(f"{_checked(public, 'the public key')}\n")
+
+
+def read_public(path: Path) -> str:
+    """Return the public key in a file.
+
+    Raises:
+        WireError: there is none.
+    """
+    try:
+        return _checked(path.read_text().strip(), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise WireError(f"{path} cannot be read: {error}", next_command="dvla-keys make") from error
+
+
+def server_curve(folder: Path, name: str) -> Curve:
+    """Return the keys of a host that binds, with its allow-list.
+
+    Raises:
+        WireError: a key is missing or open to others, or nobody is allowed.
+    """
+    public, secret = _read_secret(folder, name)
+    allowed = tuple(read_public(path) for path in sorted((folder / "allowed").glob("*.public")))
+    if not allowed:
+        raise WireError(
+            "nobody is on the allow-list, so nobody could ever connect",
+            got=str(folder / "allowed"),
+            next_command="dvla-keys allow --name jetson --public jetson.public",
+        )
+    return Curve(public=public, secret=secret, server=public, allowed=allowed)
+
+
+def client_curve(folder: Path, name: str, server_public: str) -> Curve:
+    """Return the keys of a host that connects.
+
+    Raises:
+        WireError: a key is missing or open to others.
+    """
+    public, secret = _read_secret(folder, name)
+    return Curve(
+        public=public, secret=secret, server=_checked(server_public, "the server's public key")
+    )
+
+
+def _read_secret(folder: Path, name: str) -> tuple[str, str]:
+    place = folder / f"{name}.secret"
+    try:
+        _require_private(place, 0o077)
+        lines = place.read_text().split()
+    except OSError as error:
+        raise WireError(
+            f"there is no key {name!r}",
+            got=f"{place}: {error.strerror}",
+            next_command=f"dvla-keys make --name {name}",
+        ) from error
+    if len(lines) != 2:
+        raise WireError(f"{place} is not a key", expected="a public and a secret key")
+    return _checked(lines[0], str(place)), _checked(lines[1], str(place))
+
+
+def _checked(key: str, what: str) -> str:
+    if not _Z85.fullmatch(key):
+        raise WireError(f"{what} holds no key", expected="40 letters of Z85, made by dvla-keys")
+    return key
+
+
+def _require_private(path: Path, mask: int) -> None:
+    found = path.lstat()
+    if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & mask:
+        raise WireError(
+            f"{path} is open to others, so the key in it is no secret",
+            got=f"mode {stat.S_IMODE(found.st_mode):o}, user {found.st_uid}",
+            expected=f"mode 600 (700 for the folder), user {os.getuid()}",
+            next_command=f"make new keys; then: chmod go= {path}",
+        )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +9,10 @@ from pathlib import Path
 import msgspec
 
 from dvla.benchmarks.dom.result import CellConfig, EpisodeResult, wilson_interval
-from dvla.benchmarks.dom.worker import Job
-from dvla.engines.errors import DvlaError
-from dvla.runtime.errors import ConfigError, ProcessDied
+from dvla.benchmarks.dom.worker import EpisodeRunner
+from dvla.benchmarks.pool.local import run_seeds
+from dvla.benchmarks.pool.work import Work
+from dvla.runtime.errors import ConfigError
 from dvla.runtime.machine import Machine, describe_machine
 
 SCHEMA = 1
@@ -65,7 +63,6 @@ class _Partial:
 
     def __init__(self, path: Path, cell: Cell) -> None:
         self._path = path
-        self._lock = threading.Lock()
         self.done: dict[int, EpisodeResult] = {}
         if path.exists():
             self._load(cell)
@@ -75,7 +72,11 @@ class _Partial:
 
     def _load(self, cell: Cell) -> None:
         head, *lines = self._path.read_bytes().split(b"\n")
-        if head != msgspec.json.encode(cell):
+        try:
+            same = msgspec.json.decode(head, type=Cell) == cell
+        except msgspec.MsgspecError:
+            same = False
+        if not same:
             raise ConfigError(
                 f"{self._path.name} holds episodes of another cell",
                 next_command="choose another --out, or remove that file",
@@ -89,7 +90,7 @@ class _Partial:
 
     def add(self, result: EpisodeResult) -> None:
         """Add an episode."""
-        with self._lock, self._path.open("ab") as file:
+        with self._path.open("ab") as file:
             file.write(msgspec.json.encode(result) + b"\n")
             self.done[result.seed] = result
 
@@ -111,7 +112,7 @@ def run_campaign(
         progress: called with each episode.
 
     Raises:
-        ProcessDied: a worker ended early.
+        WorkerFailed / WorkerDied: an episode cannot be played out; the others are kept.
         ConfigError: episodes of another cell lie beside ``out``.
     """
     machine = describe_machine()
@@ -119,7 +120,13 @@ def run_campaign(
     wanted = range(cell.first_seed, cell.first_seed + cell.trials)
     left = [seed for seed in wanted if seed not in partial.done]
     if left:
-        _run_workers(cell.config, left, min(workers, len(left)), partial, progress)
+
+        def take(seed: int, encoded: bytes) -> None:
+            result = msgspec.json.decode(encoded, type=EpisodeResult)
+            partial.add(result)
+            progress(result)
+
+        run_seeds(Work.of(EpisodeRunner, cell.config), left, min(workers, len(left)), take)
     report = summarise(cell, [partial.done[seed] for seed in wanted], command, machine)
     out.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
     partial.remove()
@@ -144,46 +151,3 @@ def summarise(
         machine=machine,
         episodes=tuple(episodes),
     )
-
-
-def _run_workers(
-    config: CellConfig, seeds: list[int], workers: int, partial: _Partial, progress: Progress
-) -> None:
-    """Share the seeds out and take the episodes as they come."""
-    errors: list[DvlaError] = []
-
-    def work(index: int) -> None:
-        try:
-            _run_worker(Job(config=config, seeds=tuple(seeds[index::workers])), partial, progress)
-        except DvlaError as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(workers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-
-
-def _run_worker(job: Job, partial: _Partial, progress: Progress) -> None:
-    """Run one worker process to its end."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dvla.benchmarks.dom.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(msgspec.json.encode(job))
-    process.stdin.close()
-    for line in process.stdout:
-        result = msgspec.json.decode(line, type=EpisodeResult)
-        partial.add(result)
-        progress(result)
-    if process.wait() != 0:
-        raise ProcessDied(
-            "A worker of the benchmark ended early",
-            got=f"exit status {process.returncode}; its own message is above",
-            next_command="run the same command again; finished episodes are kept",
-        )

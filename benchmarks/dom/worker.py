@@ -1,8 +1,7 @@
-"""One worker of a campaign: a job on stdin, one JSON line per episode on stdout."""
+"""What a worker of a campaign opens once: policy, renderer and world; then one episode per seed."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import msgspec
@@ -11,20 +10,12 @@ from numpy.typing import NDArray
 
 from dvla.benchmarks.dom.cameras import Render, keep_pictures
 from dvla.benchmarks.dom.episode import run_episode
-from dvla.benchmarks.dom.result import CellConfig
-from dvla.engines.cli_errors import run_main
+from dvla.benchmarks.dom.result import CellConfig, EpisodeResult
 from dvla.runtime.policy_api import ChunkPolicy
 from dvla.runtime.twin.objects import Task, parse_task
 from dvla.runtime.twin.scene import IMAGE_HEIGHT, IMAGE_WIDTH
 from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld, WorldConfig
-
-
-class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one worker is to do."""
-
-    config: CellConfig
-    seeds: tuple[int, ...]
 
 
 def open_policy(config: CellConfig) -> tuple[ChunkPolicy, Render | None]:
@@ -47,17 +38,19 @@ def open_policy(config: CellConfig) -> tuple[ChunkPolicy, Render | None]:
     return policy, keep_pictures(render)
 
 
-def main() -> int:
-    """Run the job on stdin."""
-    job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
-    policy, render = open_policy(job.config)
-    task = parse_task(job.config.task) if job.config.task else Task()
-    world = TwinWorld(WorldConfig(task=task))
-    for seed in job.seeds:
-        result = run_episode(job.config, policy, world, seed, render)
-        print(msgspec.json.encode(result).decode(), flush=True)
-    return 0
+class EpisodeRunner:
+    """Plays the episodes of a cell out; a ``SeedRunner`` of ``dvla.benchmarks.pool``.
 
+    Args:
+        job: JSON of the cell's ``CellConfig``.
+    """
 
-if __name__ == "__main__":
-    sys.exit(run_main(main))
+    def __init__(self, job: bytes) -> None:
+        self._config = msgspec.json.decode(job, type=CellConfig)
+        self._policy, self._render = open_policy(self._config)
+        task = parse_task(self._config.task) if self._config.task else Task()
+        self._world = TwinWorld(WorldConfig(task=task))
+
+    def run(self, seed: int) -> EpisodeResult:
+        """Play the episode of a seed out."""
+        return run_episode(self._config, self._policy, self._world, seed, self._render)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
-from dvla.engines.errors import DvlaError
-from dvla.runtime.errors import ProcessDied
+from dvla.benchmarks.pool.local import run_seeds
+from dvla.benchmarks.pool.work import Work
 from dvla.training.collect.frames import EpisodeInfo, recorded
-from dvla.training.collect.worker import Job
+from dvla.training.collect.worker import EpisodeRecorder, Job
 from dvla.training.seeds import refuse_test_seeds
 
 Progress = Callable[[EpisodeInfo], None]
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""Of the environment of a worker: each has one core."""
 
 
 def collect(
@@ -37,50 +35,16 @@ def collect(
 
     Raises:
         UsageError: a seed is reserved for tests.
-        ProcessDied: a worker ended early; what it finished is kept.
+        WorkerFailed / WorkerDied: an episode cannot be recorded; the others are kept.
     """
     refuse_test_seeds(seeds)
     folder.mkdir(parents=True, exist_ok=True)
     done = recorded(folder)
     left = [seed for seed in seeds if seed not in done]
-    errors: list[DvlaError] = []
 
-    def work(share: Sequence[int]) -> None:
-        try:
-            _run_worker(
-                Job(folder=str(folder), controller=controller, seeds=tuple(share)), progress
-            )
-        except DvlaError as error:
-            errors.append(error)
+    def take(seed: int, encoded: bytes) -> None:
+        progress(msgspec.json.decode(encoded, type=EpisodeInfo))
 
-    workers = min(workers, len(left))
-    shares = [left[index::workers] for index in range(workers)]
-    threads = [threading.Thread(target=work, args=(share,)) for share in shares]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
+    work = Work.of(EpisodeRecorder, Job(folder=str(folder), controller=controller))
+    run_seeds(work, left, min(workers, len(left)), take, environment=ONE_THREAD)
     return recorded(folder)
-
-
-def _run_worker(job: Job, progress: Progress) -> None:
-    """Run one worker process to its end; each has one core."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dvla.training.collect.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(msgspec.json.encode(job))
-    process.stdin.close()
-    for line in process.stdout:
-        progress(msgspec.json.decode(line, type=EpisodeInfo))
-    if process.wait() != 0:
-        raise ProcessDied(
-            "A worker of the collection ended early",
-            got=f"exit status {process.returncode}; its own message is above",
-            next_command="run the same command again; finished episodes are kept",
-        )

@@ -1,21 +1,19 @@
-"""One worker of a collection: a job on stdin, one JSON line per episode on stdout."""
+"""What a worker of a collection opens once: renderer, learner and world; then one file per seed."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dvla.engines.cli_errors import run_main
 from dvla.runtime.policy import Policy
 from dvla.runtime.twin.renderer import TwinRenderer
 from dvla.runtime.twin.scene import IMAGE_HEIGHT, IMAGE_WIDTH
 from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld
-from dvla.training.collect.frames import write_episode
+from dvla.training.collect.frames import EpisodeInfo, write_episode
 from dvla.training.collect.record import EXPERT, Recorder, draw_plan
 
 
@@ -25,17 +23,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     Attributes:
         folder: where the episodes go.
         controller: ``expert``, or the folder of a bundle.
-        seeds: of the episodes.
     """
 
     folder: str
     controller: str
-    seeds: tuple[int, ...]
 
 
-def main() -> int:
-    """Run the job on stdin."""
-    job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
+def open_recorder(controller: str) -> Recorder:
+    """Return a recorder of the twin's cameras; the learner is loaded where one moves the arm."""
     renderer = TwinRenderer()
 
     def render(snapshot: TwinSnapshot, camera: str) -> NDArray[np.uint8]:
@@ -43,14 +38,23 @@ def main() -> int:
         renderer.render(snapshot, camera, image_hwc)
         return image_hwc
 
-    learner = None if job.controller == EXPERT else Policy.load(Path(job.controller))
-    recorder = Recorder(TwinWorld(), render, learner)
-    for seed in job.seeds:
-        info, steps = recorder.record(draw_plan(seed, job.controller))
-        write_episode(Path(job.folder), info, steps)
-        print(msgspec.json.encode(info).decode(), flush=True)
-    return 0
+    learner = None if controller == EXPERT else Policy.load(Path(controller))
+    return Recorder(TwinWorld(), render, learner)
 
 
-if __name__ == "__main__":
-    sys.exit(run_main(main))
+class EpisodeRecorder:
+    """Records episodes with the expert's answers; a ``SeedRunner`` of ``dvla.benchmarks.pool``.
+
+    Args:
+        job: JSON of a ``Job``.
+    """
+
+    def __init__(self, job: bytes) -> None:
+        self._job = msgspec.json.decode(job, type=Job)
+        self._recorder = open_recorder(self._job.controller)
+
+    def run(self, seed: int) -> EpisodeInfo:
+        """Record the episode of a seed."""
+        info, steps = self._recorder.record(draw_plan(seed, self._job.controller))
+        write_episode(Path(self._job.folder), info, steps)
+        return info

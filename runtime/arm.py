@@ -8,6 +8,8 @@ It is authoritative for safety and takes ``now_ns``: no sockets, no clock. Its m
     fault        the driver reports a fault: nothing is commanded
     shutdown     at rest, to be closed
 
+In shadow all of it happens and the driver is never commanded (``dvla.runtime.clearance``).
+
 Every stop starts a new epoch. Commands planned from an older one are refused, so that a restart
 can only begin at the pose where the arm commanded itself to rest.
 """
@@ -17,8 +19,9 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
+from dvla.runtime.clearance import Clearance
 from dvla.runtime.errors import RobotFault
-from dvla.runtime.events import ArmModeChanged, CommandRejected, EventSink
+from dvla.runtime.events import ArmModeChanged, CommandRejected, EventSink, Note
 from dvla.runtime.lease import Lease
 from dvla.runtime.limit_bounds import check_limits
 from dvla.runtime.limits import ArmLimits
@@ -26,12 +29,14 @@ from dvla.runtime.messages import (
     ArmMode,
     ArmState,
     Command,
+    ExecuteRequest,
     FollowRequest,
     HoldRequest,
     LeaseRelease,
     LeaseRequest,
     Reply,
     Request,
+    ResumeRequest,
     ShutdownRequest,
 )
 from dvla.runtime.playback import KnotTrack
@@ -80,6 +85,7 @@ class ArmController:
         now_ns: time of construction; the commanded pose starts as the measured one.
         session: of the controller's own messages.
         bounds: deadlines and interlocks.
+        shadow: every commander begins in shadow, and asks for execution with ``ExecuteRequest``.
 
     Raises:
         ConfigError: a limit is out of its own bounds.
@@ -95,11 +101,13 @@ class ArmController:
         *,
         session: int,
         bounds: ArmBounds | None = None,
+        shadow: bool = False,
     ) -> None:
         check_limits(limits)
         self._driver, self._limits, self._events = driver, limits, events
         self._bounds = bounds or ArmBounds()
         self._session = session
+        self._clearance = Clearance(driver, shadow)
         self._lease = Lease(int(self._bounds.lease_silence_s * 1e9))
         self._reading = driver.read(now_ns)
         self._commanded = np.array(self._reading.setpoint, np.float64)
@@ -206,12 +214,16 @@ class ArmController:
         elif isinstance(request, ShutdownRequest):
             self._shutdown = True
             self._halt("shutdown requested", now_ns)
+        elif isinstance(request, ResumeRequest):
+            problem = self._resume(now_ns)
         elif request.session != self._lease.session or not request.session:
             problem = "only the commander may ask this; take the lease first"
         elif isinstance(request, LeaseRelease):
             self._let_go("lease released", now_ns)
         elif isinstance(request, FollowRequest):
             problem = self._follow(now_ns)
+        elif isinstance(request, ExecuteRequest):
+            problem = self._execute(request.session, now_ns)
         return Reply(
             session=request.session, sequence=request.sequence, ok=not problem, text=problem
         )
@@ -229,22 +241,42 @@ class ArmController:
                 self._enter("hold", self._hold_reason or "waiting for commands", now_ns)
         return problem
 
+    def _resume(self, now_ns: int) -> str:
+        if not self._hold_reason and self._mode != "fault":
+            return f"there is no hold to end: the arm is in {self._mode}"
+        was = self._hold_reason or self._reason
+        problem = self._follow(now_ns)
+        if not problem:
+            self._reason = "resumed"
+            self._events.emit(Note(t_ns=now_ns, source="arm", text=f"resumed after {was!r}"))
+        return problem
+
+    def _execute(self, session: int, now_ns: int) -> str:
+        if self._shutdown or self._mode not in ("hold", "follow"):
+            return f"the arm is in {self._mode}: {self._reason}"
+        if self._hold_reason:
+            return f"the arm is held ({self._hold_reason}); end that with dvla-arm resume"
+        return self._clearance.ask(session, now_ns)
+
     def _follow(self, now_ns: int) -> str:
         if self._mode == "shutdown" or self._shutdown:
             return "the arm controller is shutting down"
         if self._mode == "fault":
-            if self._reading.fault:
-                return f"the arm reports a fault: {self._reading.fault}"
+            fault = self._clearance.fault(self._reading)
+            if fault:
+                return f"the arm reports a fault: {fault}"
             # A faulted arm may have moved by itself: the only pose that is true is the measured.
-            self._commanded = np.array(self._reading.setpoint, np.float64)
-            self._track.rest(self._commanded)
+            self._stand_where_measured()
             self._enter("hold", "fault cleared", now_ns)
         self._hold_reason = ""
         return ""
 
     def _let_go(self, reason: str, now_ns: int) -> None:
         self._lease.release()
+        self._clearance.withdraw()
         self._halt(reason, now_ns)
+        if self._stop is None:
+            self._clearance.rest(self._commanded)
         if self._mode == "hold":
             self._enter("idle", reason, now_ns)
 
@@ -261,11 +293,18 @@ class ArmController:
                 self._halt(reason, now_ns)
         if self._mode == "fault":
             return
+        if self._clearance.settles(self._reading):
+            # What was played in shadow moved nothing: execution begins where the arm stands.
+            self._stop = None
+            self._epoch += 1
+            self._stand_where_measured()
+            self._enter("hold", self._hold_reason or "execution begins", now_ns)
+            self._events.emit(Note(t_ns=now_ns, source="arm", text="execution begins"))
         self._play(now_ns)
         if self._shutdown and self._stop is None:
             self._enter("shutdown", "shutdown requested", now_ns)
         try:
-            self._driver.command(self._commanded, now_ns)
+            self._clearance.command(self._commanded, now_ns)
         except RobotFault as fault:
             self._fail(str(fault), now_ns)
 
@@ -275,8 +314,13 @@ class ArmController:
         except RobotFault as fault:
             self._fail(str(fault), now_ns)
             return
-        if self._reading.fault:
-            self._fail(self._reading.fault, now_ns)
+        wrong = self._clearance.fault(self._reading)
+        if wrong:
+            self._fail(wrong, now_ns)
+
+    def _stand_where_measured(self) -> None:
+        self._commanded = np.array(self._reading.setpoint, np.float64)
+        self._track.rest(self._commanded)
 
     def _interlock(self, now_ns: int) -> str:
         """Return why the arm may not go on following, or an empty string."""
@@ -287,6 +331,8 @@ class ArmController:
             return "commands ran out"
         if now_ns - self._reading.t_ns > bounds.reading_age_s * 1e9:
             return "arm state is stale"
+        if self._clearance.shadow:
+            return ""  # an arm that is not commanded stays behind
         tracking_m, tracking_rad = self._tracking()
         if not (tracking_m <= bounds.tracking_m and tracking_rad <= bounds.tracking_rad):
             return f"the arm is {tracking_m:.3f} m, {tracking_rad:.2f} rad from its command"
@@ -300,6 +346,7 @@ class ArmController:
             if now_ns >= self._stop.end_ns:
                 self._stop = None
                 self._track.rest(self._commanded)
+                self._clearance.rest(self._commanded)
                 self._enter("hold" if self._lease.session else "idle", self._reason, now_ns)
 
     def _halt(self, reason: str, now_ns: int) -> None:
@@ -319,6 +366,7 @@ class ArmController:
         self._stop = None
         self._epoch += 1
         self._track.rest(self._commanded)
+        self._clearance.forget()
         self._enter("fault", fault, now_ns)
 
     def _enter(self, mode: ArmMode, reason: str, now_ns: int) -> None:
@@ -357,6 +405,8 @@ class ArmController:
             tracking_rad=tracking_rad,
             accepted=self._accepted,
             rejected=dict(self._rejected),
+            held=bool(self._hold_reason),
+            shadow=self._clearance.shadow,
         )
 
     def close(self) -> None:

@@ -71,6 +71,8 @@ class ArmState(Message, frozen=True, tag="arm_state"):
         commanded: (8,), what was last sent to the driver.
         tracking_m / tracking_rad: distance from commanded to measured.
         accepted / rejected: commands, counted; rejected by reason.
+        held: somebody asked for a hold, and nobody has ended it yet.
+        shadow: accepted commands are played to nobody; ``commanded`` is where they would lead.
     """
 
     t_ns: int
@@ -87,6 +89,8 @@ class ArmState(Message, frozen=True, tag="arm_state"):
     tracking_rad: float
     accepted: int
     rejected: dict[str, int]
+    held: bool = False
+    shadow: bool = False
 
 
 class LeaseRequest(Message, frozen=True, tag="lease"):
@@ -109,6 +113,14 @@ class FollowRequest(Message, frozen=True, tag="follow"):
     """The commander asks to be followed again after a hold or a stop."""
 
 
+class ResumeRequest(Message, frozen=True, tag="resume"):
+    """End a commanded hold; anyone may send it, and means it. The commander is followed again."""
+
+
+class ExecuteRequest(Message, frozen=True, tag="execute"):
+    """The commander, cleared by its preflight, asks that its commands reach the driver."""
+
+
 class ShutdownRequest(Message, frozen=True, tag="shutdown"):
     """Stop, hold, let go of the arm and end the controller process."""
 
@@ -126,4 +138,13 @@ class Reply(Message, frozen=True, tag="reply"):
     """With a ``ClockRequest``: the controller's monotonic time; ``text`` is its boot id."""
 
 
-Request = LeaseRequest | LeaseRelease | HoldRequest | FollowRequest | ShutdownRequest | ClockRequest
+Request = (
+    LeaseRequest
+    | LeaseRelease
+    | HoldRequest
+    | FollowRequest
+    | ResumeRequest
+    | ExecuteRequest
+    | ShutdownRequest
+    | ClockRequest
+)

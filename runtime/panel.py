@@ -96,6 +96,7 @@ def plain_line(status: RunStatus) -> str:
         f"t={status.elapsed_s:.1f}s",
         f"scheduler={status.scheduler_state}",
         f"arm={status.arm_mode}",
+        "shadow=yes" if status.arm_shadow else "",
         f"replan_hz={status.replan_hz:.2f}",
         f"action_hz={status.action_hz:.1f}",
         f"dispatch_hz={status.dispatch_hz:.1f}",

@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from dvla.runtime.panel_keys import HINT
 from dvla.runtime.percentiles import Percentiles
 from dvla.runtime.status import ProcessStatus, RunStatus
 
@@ -65,7 +66,7 @@ class StatusView:
             Group(headline(status), columns, *notes(status)),
             title=Text(f" {self._title} ", style="bold"),
             subtitle=Text(
-                f" last {status.window_s:.0f} s · counts since the start · Ctrl-C stops ",
+                f" last {status.window_s:.0f} s · {HINT} ",
                 style=QUIET,
             ),
             box=box.ROUNDED,
@@ -84,6 +85,8 @@ def headline(status: RunStatus) -> Text:
         ("   arm ", QUIET),
         (status.arm_mode.upper(), STATE_STYLES.get(status.arm_mode, "")),
     ]
+    if status.arm_shadow:
+        parts += [(" in shadow", FAIR)]
     if status.attempts:
         parts += [("   caught ", QUIET), (f"{status.caught} of {status.attempts}", "bold")]
     if status.episode_text:

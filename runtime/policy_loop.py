@@ -67,6 +67,7 @@ class PolicyLoop:
         self._last_t_obs_ns = 0
         self.instruction = ""
         self.not_before_ns = 0
+        self._paused = False
         self.unready = ""
         """Why no observation could be assembled lately, empty when one could."""
 
@@ -82,7 +83,7 @@ class PolicyLoop:
         """
         self._deliver(now_ns)  # what arrives at an instant counts for it
         self.scheduler.advance(now_ns)
-        if self._flight is None and self.scheduler.wants_inference(now_ns):
+        if self._flight is None and not self._paused and self.scheduler.wants_inference(now_ns):
             self._start(now_ns, privileged)
 
     def new_episode(self, now_ns: int, started_ns: int, instruction: str) -> None:
@@ -91,6 +92,18 @@ class PolicyLoop:
         self.not_before_ns = started_ns
         self._policy.reset()
         self.scheduler.new_generation(now_ns)
+
+    def pause(self, now_ns: int) -> None:
+        """Begin no inference, and give up the one under way: somebody holds the arm."""
+        self._paused = True
+        flight, self._flight = self._flight, None
+        if flight is not None:
+            self.scheduler.abandon(flight.ticket, now_ns)
+
+    def resume(self, now_ns: int) -> None:
+        """Infer again; the next chunk starts a motion of its own."""
+        self._paused = False
+        self.scheduler.on_hold(now_ns, "resumed")
 
     def _deliver(self, now_ns: int) -> None:
         """Hand the chunk over once it is done and its injected latency has passed."""

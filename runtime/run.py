@@ -22,7 +22,10 @@ from dvla.runtime.cli.report import show_summary, write_report
 from dvla.runtime.clock import NS_PER_S, monotonic_ns
 from dvla.runtime.errors import RobotFault
 from dvla.runtime.machine import describe_machine
+from dvla.runtime.messages import ResumeRequest
 from dvla.runtime.panel import LivePanel, PlainLog, open_display
+from dvla.runtime.panel_keys import HOLD, RESUME, Keys
+from dvla.runtime.phase import Phase
 from dvla.runtime.processes.settings import Settings
 from dvla.runtime.processes.table import PROCESSES
 from dvla.runtime.robots import Robot
@@ -102,6 +105,7 @@ def make_settings(
         task=config.task,
         inject_latency_s=config.inject_latency_ms / 1e3,
         seed=config.seed,
+        shadow=config.shadow,
         arm_model=str(config.arm_model.resolve()) if config.arm_model else "",
         engine_threads=config.engine_threads,
         rings=shared.rings(),
@@ -124,6 +128,7 @@ class Run:
         self._shared = SharedMemory(facts["cameras"], SNAPSHOT_BYTES)
         settings = make_settings(config, robot, self._folder, self._shared, facts)
         self._supervisor = Supervisor(settings, self._shared, say)
+        self._supervisor.enter(Phase.POLICY)
         self._signals = Signals()
         self._status = bytearray(self._shared.status.slot_bytes)
         self._beats: dict[str, tuple[int, int]] = {}
@@ -132,6 +137,8 @@ class Run:
         self._started_utc = datetime.now(timezone.utc).isoformat(timespec="seconds")
         what = config.bundle.name if config.bundle else config.policy
         self._title = f"{what} on {robot.name}{' (digital twin)' if config.sim else ''}"
+        if config.shadow:
+            self._title += ", in shadow: nothing moves"
 
     def main(self) -> int:
         """Run, stop in order, and write the report; returns the exit code."""
@@ -194,15 +201,25 @@ class Run:
         end_ns = monotonic_ns() + round(duration_s * NS_PER_S) if duration_s else 0
         next_show_ns = 0
         try:
-            while not self._signals.received and not (end_ns and monotonic_ns() >= end_ns):
-                self._supervisor.check()
-                now_ns = monotonic_ns()
-                if now_ns >= next_show_ns:
-                    next_show_ns = now_ns + SHOW_EVERY_NS
-                    self._show(display, now_ns)
-                time.sleep(TURN_S)
+            with Keys() as keys:
+                while not self._signals.received and not (end_ns and monotonic_ns() >= end_ns):
+                    self._supervisor.check()
+                    self._obey(keys.pressed())
+                    now_ns = monotonic_ns()
+                    if now_ns >= next_show_ns:
+                        next_show_ns = now_ns + SHOW_EVERY_NS
+                        self._show(display, now_ns)
+                    time.sleep(TURN_S)
         finally:
             display.close()
+
+    def _obey(self, pressed: str) -> None:
+        """Do what a key of the terminal asks for; a hold goes before anything else."""
+        session = self._supervisor.settings.session
+        if HOLD in pressed:
+            self._supervisor.hold("asked by a key")
+        elif RESUME in pressed:
+            self._supervisor.ask_arm(ResumeRequest(session=session, sequence=0))
 
     def _show(self, display: LivePanel | PlainLog, now_ns: int) -> None:
         """Give the display the recorder's newest status and the health of the processes.

@@ -28,6 +28,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Robot to run on."""
     sim: bool = False
     """Run on the robot's digital twin."""
+    shadow: bool = False
+    """Everything runs and nothing moves: commands are judged, counted and played to nobody."""
     bundle: Path | None = None
     """Bundle written by dvla-export."""
     policy: Literal["bundle", "oracle"] = "bundle"

@@ -53,6 +53,7 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         seam_last_m ...: the step across the newest seam and the largest one.
         discarded: chunks, by reason.
         arm_reason: why the arm is not following.
+        arm_shadow: what is accepted moves nothing.
         notes: the newest notes, oldest first.
     """
 
@@ -84,6 +85,7 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     scheduler_detail: str
     arm_mode: str
     arm_reason: str
+    arm_shadow: bool
     accepted: int
     rejected: dict[str, int]
     tracking_m: float | None
@@ -203,6 +205,7 @@ class StatusTracker:
             scheduler_detail=self._scheduler.detail,
             arm_mode=mode,
             arm_reason=reason,
+            arm_shadow=arm.shadow if arm else False,
             accepted=arm.accepted if arm else 0,
             rejected=dict(arm.rejected) if arm else {},
             tracking_m=_finite(arm.tracking_m) if arm else None,

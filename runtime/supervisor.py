@@ -14,7 +14,8 @@ from dvla.runtime.cameras.frame_ring import FrameRing, FrameShape
 from dvla.runtime.clock import monotonic_ns
 from dvla.runtime.errors import LeaseError, ProcessDied, WireError
 from dvla.runtime.lock import lock_arm, lock_events
-from dvla.runtime.messages import HoldRequest, ShutdownRequest
+from dvla.runtime.messages import HoldRequest, Request, ShutdownRequest
+from dvla.runtime.phase import Phase
 from dvla.runtime.processes.heartbeat import HeartbeatBoard
 from dvla.runtime.processes.settings import Rings, Settings
 from dvla.runtime.processes.spawn import Launched, how
@@ -129,11 +130,14 @@ class Supervisor:
         """Return (time of the last beat [ns], beats) of every process."""
         return {name: self._shared.heartbeat.last(self._row(name)) for name in self._children}
 
+    def enter(self, phase: Phase) -> None:
+        """Tell the processes what they may do from now on."""
+        self._shared.heartbeat.enter(phase)
+
     def hold(self, reason: str) -> bool:
         """Stop the arm and hold; returns whether the arm controller acknowledged it."""
-        return self._ask_arm(
-            lambda session, n: HoldRequest(session=session, sequence=n, reason=reason)
-        )
+        session = self.settings.session
+        return self.ask_arm(HoldRequest(session=session, sequence=0, reason=reason)) == ""
 
     def stop(self, reason: str, *, at_once: bool = False) -> None:
         """End the run: hold, then everything that commands, then the arm, then the recorder.
@@ -148,7 +152,7 @@ class Supervisor:
         for name in ("servo", "policy", "camera"):
             self._end(name, patience_s)
         if "arm" in self._children:
-            self._ask_arm(lambda session, n: ShutdownRequest(session=session, sequence=n))
+            self.ask_arm(ShutdownRequest(session=self.settings.session, sequence=0))
         self._end("arm", 2.0)
         self._end("recorder", 1.0 if at_once else 30.0)
         self._clear_leftovers()
@@ -166,16 +170,17 @@ class Supervisor:
             child.terminate()
             child.end(timeout_s)
 
-    def _ask_arm(self, request: Callable[[int, int], HoldRequest | ShutdownRequest]) -> bool:
-        """Send one request on a connection of its own and wait for the acknowledgement."""
+    def ask_arm(self, request: Request) -> str:
+        """Send one request on a connection of its own; return why it was refused, or nothing."""
         if self._children["arm"].process.poll() is not None:
-            return False
+            return "the arm controller has ended"
         client = ControlClient(ArmAddresses.local(self.settings.arm_name))
         with contextlib.closing(client):
             try:
-                return client.ask(request(self.settings.session, 0), timeout_s=1.0).ok
-            except WireError:
-                return False
+                reply = client.ask(request, timeout_s=1.0)
+            except WireError as error:
+                return str(error)
+        return "" if reply.ok else reply.text or "the arm controller refused"
 
     def _row(self, name: str) -> int:
         return self.settings.rings.heartbeat_rows[name]

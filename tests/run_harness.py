@@ -40,10 +40,10 @@ class LiveRun:
                 command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=self._env
             )
 
-    def arm(self, action: str) -> dict[str, object]:
+    def arm(self, action: str, *flags: str) -> dict[str, object]:
         """Return what ``dvla-arm`` says of this run's arm."""
         done = subprocess.run(
-            [sys.executable, "-m", "dvla.runtime.cli.arm", action, "--json"],
+            [sys.executable, "-m", "dvla.runtime.cli.arm", action, *flags, "--json"],
             cwd=ROOT,
             env=self._env,
             capture_output=True,

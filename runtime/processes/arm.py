@@ -12,6 +12,7 @@ from dvla.runtime.errors import ConfigError
 from dvla.runtime.events import Event, EventSink, Note
 from dvla.runtime.lock import lock_arm
 from dvla.runtime.messages import ShutdownRequest
+from dvla.runtime.phase import Phase
 from dvla.runtime.processes.child import Child, run_child
 from dvla.runtime.processes.settings import Settings
 from dvla.runtime.replay.journal import JournaledArmController
@@ -72,18 +73,25 @@ class TwinArm:
         driver = TwinDriver(self.world, DifferentialIk(self.period_s, arm_model))
         limits = robot_by_name(settings.robot).limits
         self.controller = JournaledArmController(
-            driver, limits, events, now_ns, session=settings.session, calls=calls
+            driver,
+            limits,
+            events,
+            now_ns,
+            session=settings.session,
+            calls=calls,
+            shadow=settings.shadow,
         )
 
     period_s = 0.004
 
-    def tick(self, now_ns: int) -> bool:
+    def tick(self, now_ns: int, phase: Phase) -> bool:
         """Advance physics and control to ``now_ns``.
 
-        Episodes begin when the arm first follows; returns whether that was in this turn.
+        Episodes begin when the arm first follows the policy; returns whether that was in this turn.
         """
         self.controller.tick(now_ns)
-        begins = not self._gate.open and self.controller.mode == "follow"
+        acts = phase is Phase.POLICY and self.controller.mode == "follow"
+        begins = acts and not self._gate.open
         if begins:
             self._gate.open = True
             self.world.reset(self._seed, now_ns, keep_arm=True)
@@ -165,7 +173,7 @@ def _turn(
         for command in links.commands.drain():
             arm.controller.on_command(command, now_ns)
         links.control.serve(arm.controller.handle, now_ns)
-        if arm.tick(now_ns):
+        if arm.tick(now_ns, child.phase):
             clock.reset_statistics()
         snapshots.publish(arm.world.snapshot_bytes(), arm.world.t_ns)
         if clock.ticks % STATE_EVERY == 0:

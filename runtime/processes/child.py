@@ -19,6 +19,7 @@ import msgspec
 
 from dvla.engines.errors import DvlaError
 from dvla.runtime.clock import monotonic_ns
+from dvla.runtime.phase import Phase
 from dvla.runtime.processes.heartbeat import HeartbeatBoard
 from dvla.runtime.processes.settings import Settings
 from dvla.runtime.processes.table import PROCESSES, ProcessSpec
@@ -68,6 +69,11 @@ class Child:
     def beat(self, now_ns: int) -> None:
         """Say that a turn of the loop has ended."""
         self._board.beat(self._row, now_ns)
+
+    @property
+    def phase(self) -> Phase:
+        """What the processes of the run may do now."""
+        return self._board.phase
 
     def enter_realtime(self) -> RealtimeReport:
         """Ask for what the table says; call it after the set-up and before the loop."""

@@ -14,6 +14,7 @@ from dvla.runtime.cameras.frame_ring import FrameRing
 from dvla.runtime.clock import monotonic_ns
 from dvla.runtime.events import Note
 from dvla.runtime.messages import ArmState
+from dvla.runtime.phase import Phase
 from dvla.runtime.policy import Policy
 from dvla.runtime.policy_api import ChunkPolicy
 from dvla.runtime.policy_loop import PolicyLoop
@@ -46,15 +47,21 @@ def make_policy(settings: Settings) -> ChunkPolicy:
 class ArmWatch:
     """Keeps the states of the arm; a new epoch of it means that what was running was stopped.
 
+    While somebody holds the arm nothing is inferred: what was seen before is no reason to move
+    after.
+
     Args:
-        scheduler: told of holds.
+        scheduler: told of stops.
         states: filled with what the arm measures.
+        loop: paused by holds.
     """
 
-    def __init__(self, scheduler: Scheduler, states: StateBuffer) -> None:
+    def __init__(self, scheduler: Scheduler, states: StateBuffer, loop: PolicyLoop) -> None:
         self._scheduler = scheduler
         self._states = states
+        self._loop = loop
         self._epoch = 0
+        self._held = False
         self.following = False
 
     def take(self, state: ArmState, now_ns: int) -> None:
@@ -65,6 +72,9 @@ class ArmWatch:
             if self._epoch:
                 self._scheduler.on_hold(now_ns)
             self._epoch = state.arm_epoch
+        if state.held != self._held:
+            self._held = state.held
+            (self._loop.pause if state.held else self._loop.resume)(now_ns)
 
 
 def body(child: Child) -> None:
@@ -101,7 +111,7 @@ def body(child: Child) -> None:
         inject_latency_ns=round(settings.inject_latency_s * 1e9),
     )
     arm = StateStream(addresses)
-    watch = ArmWatch(scheduler, states)
+    watch = ArmWatch(scheduler, states, loop)
     snapshots = SnapshotReader(SharedRing.attach(settings.rings.snapshot))
     child.ready(child.enter_realtime().text)
     _turn(child, loop, arm, watch, snapshots, events)
@@ -124,13 +134,14 @@ def _turn(
         for state in arm.drain():
             watch.take(state, now_ns)
         # Episodes count from the moment at which the arm first follows; later stops end none.
-        begun = begun or watch.following
+        acting = child.phase is Phase.POLICY
+        begun = begun or (acting and watch.following)
         newest = snapshots.newest() if begun else None
         if newest is not None and newest.episode != episode:
             episode = newest.episode
             drawn = draw_episode(newest.seed, task_from_code(newest.kind, newest.colour))
             loop.new_episode(now_ns, newest.t_ns, child.settings.task or drawn.instruction)
-        if begun:
+        if begun and acting:
             loop.tick(now_ns, privileged)
         if loop.unready and now_ns - noted_ns > UNREADY_NOTE_NS:
             noted_ns = now_ns

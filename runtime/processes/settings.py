@@ -48,6 +48,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         seed: of the twin's episodes.
         arm_model: replaces the look of the twin.
         engine_threads: threads of the engine, 0 lets the engine choose.
+        shadow: the arm controller begins in shadow: everything runs, nothing moves.
+        start_pose: (8,) setpoint of the slow move before the policy; empty for none.
         pids: of the processes started before this one.
     """
 
@@ -73,4 +75,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     arm_model: str = ""
     engine_threads: int = 0
     camera_fps: float = 25.0
+    shadow: bool = False
+    start_pose: tuple[float, ...] = ()
     pids: dict[str, int] = {}

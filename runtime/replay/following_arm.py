@@ -88,7 +88,7 @@ def move(data: RunData, inputs: RunInputs, publications: list[Publication]) -> M
         (int(row["t_ns"]), request)
         for row in data.calls[data.calls["kind"] == journal.REQUEST]
         for request in [msgspec.json.decode(journal.row_text(row))]
-        if request["type"] in ("hold", "follow")
+        if request["type"] in ("hold", "follow", "resume")
     ]
     counts = dict.fromkeys(("", *REASONS), 0)
     published, place, hold, saturated, underruns = 0, 0, 0, 0, 0
@@ -127,7 +127,7 @@ def move(data: RunData, inputs: RunInputs, publications: list[Publication]) -> M
 
 
 def _ask(arm: ArmController, request: dict[str, object], session: int, now_ns: int) -> None:
-    if request["type"] == "follow":
+    if request["type"] in ("follow", "resume"):
         arm.handle(FollowRequest(session=session, sequence=0), now_ns)
     else:
         reason = str(request.get("reason", ""))

@@ -72,9 +72,14 @@ def replay_gate(
     first = calls[0]
     driver = ReplayDriver(journal.row_reading(first, ""))
     controller = ArmController(
-        driver, inputs.limits, Silence(), int(first["t_ns"]), session=int(first["session"])
+        driver,
+        inputs.limits,
+        Silence(),
+        int(first["t_ns"]),
+        session=int(first["session"]),
+        shadow=bool(first["flags"] & journal.SHADOW),
     )
-    fault, verdicts = "", 0
+    fault, standby, verdicts = "", "", 0
     decoder = msgspec.json.Decoder(Request)
     for index, row in enumerate(calls[1:], 1):
         now_ns = int(row["t_ns"])
@@ -82,7 +87,8 @@ def replay_gate(
             controller.handle(decoder.decode(journal.row_text(row)), now_ns)
             continue
         if row["kind"] == journal.FAULT:
-            fault = journal.row_text(row).decode()
+            text = journal.row_text(row).decode()
+            fault, standby = (fault, text) if row["flags"] & journal.STANDBY else (text, standby)
             continue
         if row["session"]:
             command = _command(row, inputs, commands)
@@ -95,7 +101,7 @@ def replay_gate(
             if found is not None:
                 return StageResult(stage="gate", compared=index, difference=found)
         if row["kind"] == journal.TURN:
-            _turn(driver, controller, row, fault)
+            _turn(driver, controller, row, fault, standby)
             found = _turn_difference(row, controller, driver, index)
             if found is not None:
                 return StageResult(stage="gate", compared=index, difference=found)
@@ -113,11 +119,13 @@ def _command(row: np.void, inputs: RunInputs, commands: dict[int, Command]) -> C
     )  # fmt: skip
 
 
-def _turn(driver: ReplayDriver, controller: ArmController, row: np.void, fault: str) -> None:
+def _turn(
+    driver: ReplayDriver, controller: ArmController, row: np.void, fault: str, standby: str
+) -> None:
     raised = int(row["flags"])
     driver.read_fault = fault if raised & journal.READ_RAISED else ""
     driver.command_fault = fault if raised & journal.COMMAND_RAISED else ""
-    driver.reading = journal.row_reading(row, "" if raised else fault)
+    driver.reading = journal.row_reading(row, "" if raised else fault, standby)
     driver.sent = None
     controller.tick(int(row["t_ns"]))
 

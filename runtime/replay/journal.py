@@ -27,7 +27,7 @@ ARM_CALL = np.dtype(
     [
         ("t_ns", "<i8"),  # now_ns of the call
         ("kind", "<i4"),  # START, TURN, COMMAND, REQUEST or FAULT
-        ("flags", "<i4"),  # of a turn: READ_RAISED, COMMAND_RAISED
+        ("flags", "<i4"),  # READ_RAISED, COMMAND_RAISED of a turn; STANDBY, SHADOW
         ("session", "<i8"),  # of the command, 0 when the turn had none
         ("sequence", "<i8"),
         ("verdict", "<i4"),  # 0 accepted, else 1 + index into safety.REASONS
@@ -43,7 +43,8 @@ ARM_CALL = np.dtype(
 
 ARM_CALL_SLOTS = 2048
 START, TURN, COMMAND, REQUEST, FAULT = range(5)
-READ_RAISED, COMMAND_RAISED = 1, 2
+READ_RAISED, COMMAND_RAISED, STANDBY, SHADOW = 1, 2, 4, 8
+"""STANDBY: the text of a FAULT row is the driver's standby. SHADOW: the START was in shadow."""
 MAX_TEXT = READING_WIDTH * 8
 _REASON_TEXT = 60
 """Letters of a hold's reason that are kept."""
@@ -109,7 +110,8 @@ class JournaledArmController(ArmController):
         self._row = np.zeros(1, ARM_CALL)
         self._row_bytes = self._row.view(np.uint8)
         self._pending: tuple[int, Command, Verdict] | None = None
-        self._fault_told = ""
+        self._told = ("", "")
+        self._watched.flags = SHADOW if kwargs.get("shadow") else 0
         self._tell(START, args[2] if len(args) > 2 else kwargs["now_ns"], session=session)
 
     def on_command(self, command: Command, now_ns: int) -> Verdict:
@@ -135,9 +137,13 @@ class JournaledArmController(ArmController):
         super().tick(now_ns)
         reading = self._watched.reading
         fault = self._watched.fault if self._watched.flags else reading.fault if reading else ""
-        if fault != self._fault_told:
-            self._fault_told = fault
-            self._write_text(FAULT, fault.encode(), now_ns)
+        standby = reading.standby if reading else ""
+        if (fault, standby) != self._told:
+            if fault != self._told[0]:
+                self._write_text(FAULT, fault.encode(), now_ns)
+            if standby != self._told[1]:
+                self._write_text(FAULT, standby.encode(), now_ns, STANDBY)
+            self._told = (fault, standby)
         self._tell(TURN, now_ns)
 
     def _tell(self, kind: int, now_ns: int, session: int = 0) -> None:
@@ -169,8 +175,9 @@ class JournaledArmController(ArmController):
         row["verdict"] = verdict_code(verdict)
         self._calls.publish(self._row_bytes, now_ns)
 
-    def _write_text(self, kind: int, text: bytes, now_ns: int) -> None:
+    def _write_text(self, kind: int, text: bytes, now_ns: int, flags: int = 0) -> None:
         self._clear(kind, now_ns)
+        self._row["flags"] = flags
         kept = text[:MAX_TEXT]
         self._row["bytes"] = len(kept)
         self._row["reading"].view(np.uint8)[0, : len(kept)] = np.frombuffer(kept, np.uint8)
@@ -197,7 +204,7 @@ def row_text(row: np.void) -> bytes:
     return np.asarray(row["reading"]).tobytes()[: int(row["bytes"])]
 
 
-def row_reading(row: np.void, fault: str) -> ArmReading:
+def row_reading(row: np.void, fault: str, standby: str = "") -> ArmReading:
     """Return the driver's reading in a START or TURN row."""
     values: NDArray[np.float64] = np.array(row["reading"])
     joints = int(row["joints"])
@@ -208,6 +215,7 @@ def row_reading(row: np.void, fault: str) -> ArmReading:
         q=values[14 : 14 + joints],
         dq=values[14 + MAX_JOINTS : 14 + MAX_JOINTS + joints],
         fault=fault,
+        standby=standby,
     )
 
 

@@ -19,6 +19,7 @@ class ArmReading(msgspec.Struct, frozen=True, kw_only=True):
         q: (n,) float64 [rad], joint positions.
         dq: (n,) float64 [rad/s], joint velocities.
         fault: empty, or what the arm says is wrong.
+        standby: empty, or why an arm in order does not take commands yet: it was not taken over.
     """
 
     t_ns: int
@@ -27,13 +28,16 @@ class ArmReading(msgspec.Struct, frozen=True, kw_only=True):
     q: NDArray[np.float64]
     dq: NDArray[np.float64]
     fault: str = ""
+    standby: str = ""
 
 
 class ArmDriver(Protocol):
     """One arm. The controller calls it from one thread, at its own rate; nothing here blocks.
 
     The driver converts frames once and solves IK where the arm wants joints. It has no limits of
-    its own beyond the arm's: what reaches ``command`` has passed the envelope.
+    its own beyond the arm's: what reaches ``command`` has passed the envelope. Where an arm has to
+    be taken over first, the driver also has ``engage(now_ns)``: it begins to, ``read`` goes on with
+    it, and its readings are in ``standby`` until it is done.
     """
 
     def read(self, now_ns: int) -> ArmReading:

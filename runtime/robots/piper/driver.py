@@ -2,7 +2,7 @@
 
 It has five phases:
 
-    listening   nothing is sent; readings say that the arm is not engaged
+    listening   nothing is sent; readings are in standby: the arm is not engaged
     engaging    the arm is taken over where it stands (``engagement``)
     engaged     commands are sent
     faulted     the present joints were written as the target once more; nothing else is sent
@@ -132,6 +132,7 @@ class PiperDriver:
             q=feedback.q.copy(),
             dq=feedback.dq.copy(),
             fault=self._words(now_ns),
+            standby=self._standby(),
         )
 
     def _turn(self, now_ns: int) -> None:
@@ -154,8 +155,13 @@ class PiperDriver:
         if self._phase == "faulted":
             return self._fault
         wrong = silence(self.feedback, now_ns)
-        wrong = wrong or trouble(self.feedback, target_states_count=self._phase != "engaging")
-        return wrong or f"not engaged: the arm is in {mode_words(self.feedback.status)}"
+        return wrong or trouble(self.feedback, target_states_count=self._phase != "engaging")
+
+    def _standby(self) -> str:
+        """Return why an arm in order takes no commands yet."""
+        if self._phase in ("engaged", "faulted"):
+            return ""
+        return f"not engaged: the arm is in {mode_words(self.feedback.status)}"
 
     def _opening(self) -> float:
         gripper = self.feedback.gripper

@@ -12,89 +12,19 @@ from arm_doubles import HOME, LIMITS, MS, EventList, LaggingDriver, assert_insid
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutants import mutant
+from servo_rig import START
+from servo_rig import Commander as Rig
 
 from dvla.runtime import arm as arm_module
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.limits import Workspace
 from dvla.runtime.messages import (
-    Command,
     FollowRequest,
     HoldRequest,
     LeaseRelease,
-    LeaseRequest,
     ShutdownRequest,
 )
 from dvla.runtime.pose import Float64
-
-START = 2_000_000 * MS
-
-
-class Rig:
-    """An arm controller with a commander that sends a minimum-jerk move, command by command."""
-
-    def __init__(self, module: ModuleType = arm_module, **bounds: float) -> None:
-        self.now = START
-        self.driver = LaggingDriver()
-        self.events = EventList()
-        self.arm = module.ArmController(
-            self.driver,
-            LIMITS,
-            self.events,
-            self.now,
-            session=1,
-            bounds=module.ArmBounds(**bounds),
-        )
-        self.sequence = 0
-
-    def ask(self, kind: Any, session: int = 7, **fields: Any) -> Any:
-        return self.arm.handle(kind(session=session, sequence=1, **fields), self.now)
-
-    def lease(self, session: int = 7, holder: str = "run A") -> Any:
-        return self.ask(LeaseRequest, session, holder=holder)
-
-    def state(self) -> Any:
-        return self.arm.state(self.now)
-
-    def command(self, rows: Float64 | None = None, **changes: Any) -> Command:
-        self.sequence += 1
-        rows = np.repeat(np.array(self.state().commanded)[None], 25, 0) if rows is None else rows
-        base = Command(
-            session=7,
-            sequence=self.sequence,
-            generation=0,
-            t_obs_ns=self.now - 100 * MS,
-            t_due_ns=self.now,
-            valid_until_ns=self.now + 80 * MS,
-            arm_epoch=self.state().arm_epoch,
-            period_ns=4 * MS,
-            setpoints=np.ascontiguousarray(rows).tobytes(),
-        )
-        return msgspec.structs.replace(base, **changes)
-
-    def send(self, rows: Float64 | None = None, **changes: Any) -> str:
-        return str(self.arm.on_command(self.command(rows, **changes), self.now).reason)
-
-    def ticks(self, duration_ms: int) -> None:
-        for _ in range(duration_ms):
-            self.arm.tick(self.now)
-            self.now += MS
-
-    def move(self, duration_ms: int, offset: tuple[float, float, float] = (0.2, 0.1, 0.0)) -> None:
-        """Follow a minimum-jerk path of 1 s from HOME, one command every 4 ms."""
-        for _ in range(duration_ms // 4):
-            t = (self.now - self.path_ns + 4 * MS * np.arange(25)) * 1e-9
-            s = np.clip(t, 0.0, 1.0)
-            rows = np.repeat(HOME[None], 25, axis=0)
-            rows[:, :3] += (10 * s**3 - 15 * s**4 + 6 * s**5)[:, None] * np.asarray(offset)
-            self.send(rows)
-            self.ticks(4)
-
-    def moving(self) -> Rig:
-        self.lease()
-        self.path_ns = self.now
-        self.move(400)
-        assert self.arm.mode == "follow"
-        return self
 
 
 def test_the_first_second_of_a_run() -> None:
@@ -269,8 +199,8 @@ def test_law(name: str) -> None:
 HALT = 'self._epoch += 1\n        self._enter("stopping"'
 STANDING = "arm_epoch=self._epoch,\n            refused_mode"
 REFUSED = '"fault", "shutdown", "stopping"):\n            return'
-IN_FAULT = 'if self._mode == "fault":\n            return\n        self._play'
-FAULTY = "if self._reading.fault:\n            self._fail"
+IN_FAULT = 'if self._mode == "fault":\n            return\n        if self._clearance'
+FAULTY = "if wrong:\n            self._fail"
 STRANGER = "elif request.session != self._lease.session or not request.session:"
 MOVING = "motion[0], 0 * motion[1], motion[2]"
 
@@ -285,8 +215,8 @@ MOVING = "motion[0], 0 * motion[1], motion[2]"
         ("hold_is_kept", 'return "hold" if self._hold_reason else ""', 'return ""'),
         ("hold_is_kept", STRANGER, "elif False:"),
         ("stopping_refuses", REFUSED, REFUSED.replace(', "stopping"', "")),
-        ("fault_commands_nothing", IN_FAULT, "self._play"),
-        ("fault_commands_nothing", FAULTY, FAULTY.replace("self._reading.fault", "False")),
+        ("fault_commands_nothing", IN_FAULT, "if self._clearance"),
+        ("fault_commands_nothing", FAULTY, FAULTY.replace("if wrong", "if False")),
         ("run_out_stops", "if now_ns >= self._track.end_ns:", "if False:"),
         ("deadline_stops", "if now_ns - self._accepted_ns > bounds", "if 0 > bounds"),
         ("stale_reading_stops", "if now_ns - self._reading.t_ns > bounds", "if 0 > bounds"),

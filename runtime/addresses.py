@@ -17,6 +17,9 @@ from dvla.runtime.errors import WireError
 MAX_IPC_PATH_BYTES = 107
 """sockaddr_un holds 108 bytes, the last one zero."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_BOUND_BY_ARM = ("commands", "state", "control", "news", "snapshots")
+PORTS = len(_BOUND_BY_ARM)
+"""TCP ports that one arm controller takes."""
 
 
 class ArmAddresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,7 +28,9 @@ class ArmAddresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     Attributes:
         name: of the arm.
         folder: holds locks and ipc sockets.
-        commands / state / control / events: ZeroMQ endpoints.
+        commands / state / control: ZeroMQ endpoints.
+        events: of the recorder; always on the run's own host.
+        news / snapshots: events of a controller of its own, and its twin's world.
         curve: keys; TCP beyond the loopback needs them.
     """
 
@@ -35,6 +40,8 @@ class ArmAddresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     state: str
     control: str
     events: str
+    news: str = ""
+    snapshots: str = ""
     curve: Curve | None = None
 
     @classmethod
@@ -49,10 +56,7 @@ class ArmAddresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             name=name,
             folder=str(folder),
             curve=None,
-            **{
-                part: f"ipc://{folder / part}"
-                for part in ("commands", "state", "control", "events")
-            },
+            **{part: f"ipc://{folder / part}" for part in (*_BOUND_BY_ARM, "events")},
         )
         for endpoint in addresses.endpoints:
             check_endpoint(endpoint)
@@ -60,17 +64,18 @@ class ArmAddresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     @classmethod
     def tcp(cls, name: str, host: str, port: int, *, curve: Curve | None = None) -> ArmAddresses:
-        """Return four TCP endpoints from ``port`` on; locks stay in the folder of this host.
+        """Return TCP endpoints from ``port`` on; locks and events stay on this host.
 
         Raises:
             WireError: the host is not the loopback, and there are no keys.
         """
-        parts = ("commands", "state", "control", "events")
         shown = f"[{host}]" if ":" in host else host
+        folder = arm_folder(name)
         addresses = cls(
             name=name,
-            folder=str(arm_folder(name)),
-            **{part: f"tcp://{shown}:{port + i}" for i, part in enumerate(parts)},
+            folder=str(folder),
+            events=f"ipc://{folder / 'events'}",
+            **{part: f"tcp://{shown}:{port + i}" for i, part in enumerate(_BOUND_BY_ARM)},
             curve=curve,
         )
         for endpoint in addresses.endpoints:
@@ -78,9 +83,9 @@ class ArmAddresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return addresses
 
     @property
-    def endpoints(self) -> tuple[str, str, str, str]:
+    def endpoints(self) -> tuple[str, ...]:
         """All endpoints."""
-        return self.commands, self.state, self.control, self.events
+        return tuple(getattr(self, part) for part in (*_BOUND_BY_ARM, "events"))
 
 
 def check_endpoint(endpoint: str, curve: Curve | None = None) -> None:

@@ -130,6 +130,11 @@ class ArmController:
         """What the controller is doing."""
         return self._mode
 
+    @property
+    def commander(self) -> int:
+        """Session that holds the lease, 0 when none does."""
+        return self._lease.session
+
     # -- commands ------------------------------------------------------------------------------
 
     def on_command(self, command: Command, now_ns: int) -> Verdict:

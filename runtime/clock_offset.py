@@ -9,10 +9,12 @@ the bound grows with the drift that two quartz clocks may have against each othe
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import msgspec
 
 from dvla.runtime.errors import WireError
+from dvla.runtime.events import Event
 from dvla.runtime.messages import ArmState, Command
 
 MAX_DRIFT = 200e-6
@@ -106,7 +108,9 @@ def command_for(command: Command, offset: ClockOffset, now_ns: int) -> Command:
 
     What is not known of the clocks makes the observation older and the validity shorter.
     """
-    bound_ns = offset.bound_at(now_ns) if offset is not SAME_CLOCK else 0
+    if offset is SAME_CLOCK:
+        return command
+    bound_ns = offset.bound_at(now_ns)
     shift = offset.offset_ns
     return msgspec.structs.replace(
         command,
@@ -116,7 +120,25 @@ def command_for(command: Command, offset: ClockOffset, now_ns: int) -> Command:
     )
 
 
-def state_from(state: ArmState, offset: ClockOffset, now_ns: int) -> ArmState:
-    """Return an arm state with its stamp on our clock, older by what is not known."""
-    bound_ns = offset.bound_at(now_ns) if offset is not SAME_CLOCK else 0
+def state_from(state: ArmState, offset: ClockOffset, now_ns: int | None = None) -> ArmState:
+    """Return an arm state with its stamp on our clock.
+
+    Args:
+        state: as it arrived.
+        offset: of the arm's clock.
+        now_ns: given where its age decides: then it is older by what is not known of the clocks.
+    """
+    if offset is SAME_CLOCK:
+        return state
+    bound_ns = offset.bound_at(now_ns) if now_ns is not None else 0
     return msgspec.structs.replace(state, t_ns=state.t_ns - offset.offset_ns - bound_ns)
+
+
+E = TypeVar("E", bound=Event)
+
+
+def event_from(event: E, offset: ClockOffset) -> E:
+    """Return an event of the arm with its stamp on our clock."""
+    if offset is SAME_CLOCK:
+        return event
+    return msgspec.structs.replace(event, t_ns=event.t_ns - offset.offset_ns)

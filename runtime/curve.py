@@ -101,6 +101,18 @@ def read_public(path: Path) -> str:
         raise WireError(f"{path} cannot be read: {error}", next_command="dvla-keys make") from error
 
 
+def public_of(folder: Path, key: str) -> str:
+    """Return a public key from itself, from its file, or from its name in the folder of keys.
+
+    Raises:
+        WireError: there is none.
+    """
+    if _Z85.fullmatch(key):
+        return key
+    file = Path(key)
+    return read_public(file if file.is_file() else folder / f"{file.name}.public")
+
+
 def server_curve(folder: Path, name: str) -> Curve:
     """Return the keys of a host that binds, with its allow-list.
 

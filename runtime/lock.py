@@ -89,7 +89,7 @@ def lock_arm(addresses: ArmAddresses, *, session: int) -> InstanceLock:
         Path(addresses.folder, "arm.lock"),
         f"arm {addresses.name!r}",
         session=session,
-        sockets=(addresses.commands, addresses.state, addresses.control),
+        sockets=tuple(one for one in addresses.endpoints if one != addresses.events),
     )
 
 

@@ -73,6 +73,8 @@ class ArmState(Message, frozen=True, tag="arm_state"):
         accepted / rejected: commands, counted; rejected by reason.
         held: somebody asked for a hold, and nobody has ended it yet.
         shadow: accepted commands are played to nobody; ``commanded`` is where they would lead.
+        malformed: frames that were no message, counted.
+        refused_peers: connections that were not let in, counted.
     """
 
     t_ns: int
@@ -91,6 +93,8 @@ class ArmState(Message, frozen=True, tag="arm_state"):
     rejected: dict[str, int]
     held: bool = False
     shadow: bool = False
+    malformed: int = 0
+    refused_peers: int = 0
 
 
 class LeaseRequest(Message, frozen=True, tag="lease"):

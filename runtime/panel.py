@@ -114,6 +114,7 @@ def plain_line(status: RunStatus) -> str:
         else "",
         f"accepted={status.accepted}/{judged}",
         f"caught={status.caught}/{status.attempts}" if status.attempts else "",
+        f"arm_clock={status.arm_clock!r}" if status.arm_clock else "",
         f"dead={','.join(dead)}" if dead else "",
     ]
     return " ".join(part for part in parts if part)

@@ -169,6 +169,8 @@ def arm_rows(status: RunStatus) -> list[Row]:
         ("commands accepted", Text(f"{status.accepted}{share}")),
         ("rejected", _reasons(status.rejected)),
     ]
+    if status.arm_clock:
+        rows.append(("controller", Text(status.arm_clock)))
     if status.arm_reason:
         rows.append(("reason", Text(status.arm_reason, style=FAIR)))
     return rows

@@ -6,7 +6,6 @@ import logging
 import os
 import secrets
 import shutil
-import signal
 import sys
 import time
 from datetime import datetime, timezone
@@ -17,6 +16,7 @@ import msgspec
 import dvla
 from dvla.engines.bundle import read_bundle
 from dvla.engines.errors import DvlaError
+from dvla.runtime.arm_connection import ArmConnection
 from dvla.runtime.cameras.frame_ring import FrameShape
 from dvla.runtime.cli.report import show_summary, write_report
 from dvla.runtime.clock import NS_PER_S, monotonic_ns
@@ -31,37 +31,15 @@ from dvla.runtime.processes.table import PROCESSES
 from dvla.runtime.robots import Robot
 from dvla.runtime.run_config import RunConfig
 from dvla.runtime.run_folder import RunFolder, RunManifest
+from dvla.runtime.signals import Impatient, Signals
 from dvla.runtime.status import ProcessStatus, RunStatus
-from dvla.runtime.supervisor import SharedMemory, Supervisor
+from dvla.runtime.supervisor import START_ORDER, SharedMemory, Supervisor
 from dvla.runtime.twin.snapshot import SNAPSHOT_BYTES
 
 TURN_S = 0.05
 SHOW_EVERY_NS = 250_000_000
 ORACLE_CAMERAS = ("observation.images.opst_cam", "observation.images.wrist_cam")
 ORACLE_FRAME = FrameShape(height=360, width=480)
-
-
-class Impatient(BaseException):
-    """A second Ctrl-C: stop the arm, and wait for nothing else."""
-
-
-class Signals:
-    """Turns SIGINT and SIGTERM into a wish to stop; the second one interrupts the stop."""
-
-    def __init__(self) -> None:
-        self.received = 0
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._take)
-
-    def _take(self, number: int, frame: Any) -> None:
-        if self.received:
-            raise Impatient
-        self.received = number
-
-    def ignore(self) -> None:
-        """Let nothing interrupt the last steps."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
 
 
 def policy_facts(config: RunConfig) -> dict[str, Any]:
@@ -109,6 +87,8 @@ def make_settings(
         arm_model=str(config.arm_model.resolve()) if config.arm_model else "",
         engine_threads=config.engine_threads,
         rings=shared.rings(),
+        arm_link=config.arm_link(robot.name),
+        arm_alone=bool(config.arm_address),
         **facts,
     )
 
@@ -127,7 +107,12 @@ class Run:
         self._folder = RunFolder.create(config.out, robot.name, sim=config.sim)
         self._shared = SharedMemory(facts["cameras"], SNAPSHOT_BYTES)
         settings = make_settings(config, robot, self._folder, self._shared, facts)
-        self._supervisor = Supervisor(settings, self._shared, say)
+        self._arm: ArmConnection | None = None
+        order: tuple[str, ...] = START_ORDER
+        if config.arm_address:
+            self._arm = ArmConnection(settings.link, settings.session, self._shared.clock)
+            order = tuple(name for name in START_ORDER if name != "arm")
+        self._supervisor = Supervisor(settings, self._shared, say, order, self._arm)
         self._supervisor.enter(Phase.POLICY)
         self._signals = Signals()
         self._status = bytearray(self._shared.status.slot_bytes)
@@ -235,7 +220,8 @@ class Run:
         health = tuple(self._health(name, beats[name], now_ns) for name in beats)
         self._beats = beats
         self._shown_ns = now_ns
-        display.update(msgspec.structs.replace(status, processes=health))
+        clock = self._arm.clock_words(now_ns) if self._arm else ""
+        display.update(msgspec.structs.replace(status, processes=health, arm_clock=clock))
         if status.arm_mode == "fault":
             raise RobotFault(
                 f"the arm is in fault and moves no more: {status.arm_reason}",

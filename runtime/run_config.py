@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from dvla.engines.errors import UsageError
-from dvla.runtime.addresses import check_arm_name
+from dvla.runtime.arm_link import LOCAL, ArmLink
 from dvla.runtime.config import Bootstrap, Resume, SchedulerConfig, SeamMode, ServoConfig
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.robots import Robot, robot_with_twin
@@ -65,6 +65,13 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """MJCF file that replaces the look of the twin's arm."""
     arm_name: str = ""
     """Name of the arm: one lock and one set of sockets each; the robot's name when empty."""
+    arm_address: str = ""
+    """Arm controller to connect to instead of starting one: tcp://HOST:PORT, or local (by
+    --arm-name on this host); dvla-arm run starts it."""
+    keys: str = ""
+    """Name of this host's key (dvla-keys make); beyond the loopback TCP needs keys."""
+    arm_key: str = "arm"
+    """Public key of the arm controller: its name among the keys, its file, or itself."""
     out: Path = Path("runs")
     """Folder in which the run folder is made."""
     plain: bool = False
@@ -73,6 +80,15 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Print the summary as JSON."""
     debug: bool = False
     """Show tracebacks."""
+
+    def arm_link(self, robot: str) -> ArmLink:
+        """Return how the arm controller is reached."""
+        return ArmLink(
+            name=self.arm_name or robot,
+            address=self.arm_address or LOCAL,
+            keys=self.keys,
+            arm_key=self.arm_key,
+        )
 
     def scheduler(self) -> SchedulerConfig:
         """Return the scheduler's switches."""
@@ -126,7 +142,12 @@ def check(config: RunConfig) -> Robot:
     ):
         if not 0.0 <= value <= high:
             raise ConfigError(f"{name} is out of bounds", got=value, expected=f"0 to {high:g}")
-    check_arm_name(config.arm_name or robot.name)
+    if config.keys and not config.arm_address:
+        raise UsageError(
+            "--keys has a meaning only with --arm-address",
+            expected="--arm-address tcp://HOST:PORT, where dvla-arm run listens",
+        )
+    config.arm_link(robot.name).check()
     if config.task and config.policy == "oracle":
         parse_task(config.task)
     config.scheduler()

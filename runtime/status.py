@@ -54,6 +54,7 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         discarded: chunks, by reason.
         arm_reason: why the arm is not following.
         arm_shadow: what is accepted moves nothing.
+        arm_clock: how well the clock of a controller elsewhere is known; empty for one of our own.
         notes: the newest notes, oldest first.
     """
 
@@ -96,6 +97,7 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     outcomes: dict[str, int]
     processes: tuple[ProcessStatus, ...]
     notes: tuple[str, ...]
+    arm_clock: str = ""
 
 
 class StatusTracker:

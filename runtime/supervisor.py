@@ -9,9 +9,10 @@ from collections.abc import Callable
 import msgspec
 
 from dvla.bindings import ActionStream, SharedRing
-from dvla.runtime.addresses import ArmAddresses
+from dvla.runtime.arm_connection import ArmConnection
 from dvla.runtime.cameras.frame_ring import FrameRing, FrameShape
 from dvla.runtime.clock import monotonic_ns
+from dvla.runtime.clock_board import ClockBoard
 from dvla.runtime.errors import LeaseError, ProcessDied, WireError
 from dvla.runtime.lock import lock_arm, lock_events
 from dvla.runtime.messages import HoldRequest, Request, ShutdownRequest
@@ -46,6 +47,7 @@ class SharedMemory:
         self.servo_ticks = SharedRing.create(SERVO_TICK.itemsize, SERVO_RING_SLOTS)
         self.arm_calls = SharedRing.create(ARM_CALL.itemsize, ARM_CALL_SLOTS)
         self.status = SharedRing.create(STATUS_BYTES, 4)
+        self.clock = ClockBoard.create()
         self.frames = {name: FrameRing.create(shape) for name, shape in cameras.items()}
 
     def rings(self) -> Rings:
@@ -58,6 +60,7 @@ class SharedMemory:
             servo_ticks=self.servo_ticks.fd,
             arm_calls=self.arm_calls.fd,
             status=self.status.fd,
+            clock=self.clock.ring.fd,
             frames={name: ring.ring.fd for name, ring in self.frames.items()},
         )
 
@@ -69,11 +72,20 @@ class Supervisor:
         settings: of the run; its pids are filled in as processes start.
         shared: the memory that the processes share.
         say: takes a line for the person who started the run.
+        order: the processes, in the order of their start.
+        arm: the connection to a controller that is none of them; opened by ``start``.
     """
 
     def __init__(
-        self, settings: Settings, shared: SharedMemory, say: Callable[[str], None]
+        self,
+        settings: Settings,
+        shared: SharedMemory,
+        say: Callable[[str], None],
+        order: tuple[str, ...] = START_ORDER,
+        arm: ArmConnection | None = None,
     ) -> None:
+        self._order = order
+        self._arm = arm
         self.settings = settings
         self._shared = shared
         self._say = say
@@ -94,7 +106,9 @@ class Supervisor:
         Raises:
             DvlaError: a process cannot start; those that had started are stopped again.
         """
-        for name in START_ORDER:
+        if self._arm is not None:
+            self._say(f"arm: {self._arm.open(monotonic_ns())}")
+        for name in self._order:
             settings = msgspec.structs.replace(self.settings, pids=self.pids)
             child = Launched(PROCESSES[name], settings)
             self._children[name] = child
@@ -108,8 +122,12 @@ class Supervisor:
 
         Raises:
             ProcessDied: one has ended or is stalled; the message names it.
+            RobotFault: the controller of the arm is not heard any more.
+            LeaseError: it takes no more commands of this run.
         """
         now_ns = monotonic_ns()
+        if self._arm is not None:
+            self._arm.look(now_ns)
         for name, child in self._children.items():
             code = child.process.poll()
             if code is not None:
@@ -125,6 +143,11 @@ class Supervisor:
                     got=f"no turn of its loop for {(now_ns - last_ns) / 1e9:.1f} s",
                     expected=f"{child.spec.rate_hz:g} per second",
                 )
+
+    def ended_in_order(self, name: str) -> bool:
+        """Return whether a process has ended by itself, and says that all was well."""
+        child = self._children.get(name)
+        return child is not None and child.process.poll() == 0
 
     def beats(self) -> dict[str, tuple[int, int]]:
         """Return (time of the last beat [ns], beats) of every process."""
@@ -146,7 +169,9 @@ class Supervisor:
             reason: recorded with the hold.
             at_once: skip every wait that the arm does not need.
         """
-        if "arm" in self._children:
+        if self._arm is not None:
+            self._arm.let_go()
+        elif "arm" in self._children:
             self.hold(reason)
         patience_s = 0.2 if at_once else 2.0
         for name in ("servo", "policy", "camera"):
@@ -156,11 +181,14 @@ class Supervisor:
         self._end("arm", 2.0)
         self._end("recorder", 1.0 if at_once else 30.0)
         self._clear_leftovers()
+        if self._arm is not None:
+            self._arm.close()
 
     def _clear_leftovers(self) -> None:
         """Remove the sockets and locks of processes that were killed; the living keep theirs."""
-        addresses = ArmAddresses.local(self.settings.arm_name)
-        for lock in (lock_arm, lock_events):
+        addresses = self.settings.link.connecting()
+        own = {"arm": lock_arm, "recorder": lock_events}
+        for lock in (own[name] for name in self._order if name in own):
             with contextlib.suppress(LeaseError):
                 lock(addresses, session=self.settings.session).release()
 
@@ -172,9 +200,9 @@ class Supervisor:
 
     def ask_arm(self, request: Request) -> str:
         """Send one request on a connection of its own; return why it was refused, or nothing."""
-        if self._children["arm"].process.poll() is not None:
+        if "arm" in self._children and self._children["arm"].process.poll() is not None:
             return "the arm controller has ended"
-        client = ControlClient(ArmAddresses.local(self.settings.arm_name))
+        client = ControlClient(self.settings.link.connecting())
         with contextlib.closing(client):
             try:
                 reply = client.ask(request, timeout_s=1.0)

@@ -40,6 +40,10 @@ MAX_PER_CALL = 64
 """Messages taken in one call: a flood must not hold a loop."""
 STREAM_QUEUE = 2000
 EVENT_QUEUE = 10_000
+HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 500, 2000
+"""A TCP connection whose other end is gone is given up; only then can a new one be made."""
+TCP_SEND_BYTES = 64 * 1024
+"""What the kernel may hold back: the old commands that a network which heals delivers first."""
 
 
 def own_boot_id() -> str:
@@ -51,8 +55,12 @@ T = TypeVar("T")
 Frames = list[bytes]
 
 
-class _Link:
-    """One socket, opened safely: private endpoint, no lingering, size cap, options first."""
+class Link:
+    """One socket, opened safely: private endpoint, no lingering, size cap, options first.
+
+    Attributes:
+        guarded: only clients on the allow-list come in.
+    """
 
     def __init__(
         self,
@@ -66,12 +74,19 @@ class _Link:
         curve: Curve | None = None,
     ) -> None:
         check_endpoint(endpoint, curve)
+        self.guarded = curve is not None and bind
         context = context or zmq.Context.instance()
-        if curve is not None and bind:
+        if self.guarded:
+            assert curve is not None
             guard(context, curve.allowed)  # before the bind: without a list everybody comes in
         self.socket = context.socket(kind)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.setsockopt(zmq.MAXMSGSIZE, max_bytes)
+        if endpoint.startswith("tcp://"):
+            self.socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+            self.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+            self.socket.setsockopt(zmq.SNDBUF, TCP_SEND_BYTES)
+            self.socket.setsockopt(zmq.IPV6, int("[" in endpoint))
         for option, value in options.items():
             self.socket.setsockopt(option, value)
         if curve is not None:
@@ -101,7 +116,7 @@ def _set_keys(socket: zmq.Socket[Any], curve: Curve, *, server: bool) -> None:
         socket.setsockopt(zmq.CURVE_SERVERKEY, curve.server.encode())
 
 
-class _Sender(_Link):
+class Sender(Link):
     """Encodes into one buffer of its own and never waits.
 
     Attributes:
@@ -124,7 +139,7 @@ class _Sender(_Link):
         return True
 
 
-class _Receiver(_Link, Generic[T]):
+class Receiver(Link, Generic[T]):
     """Decodes what arrives; counts and drops what is not a message of this schema.
 
     Attributes:
@@ -173,7 +188,7 @@ class _Receiver(_Link, Generic[T]):
         return messages
 
 
-class CommandPublisher(_Sender):
+class CommandPublisher(Sender):
     """The commander's end: only its newest command counts."""
 
     def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
@@ -192,7 +207,7 @@ class CommandPublisher(_Sender):
         return self._send(command)
 
 
-class CommandSubscriber(_Receiver[Command]):
+class CommandSubscriber(Receiver[Command]):
     """The arm's end; ``drain`` returns the newest command of each publisher."""
 
     def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
@@ -208,7 +223,7 @@ class CommandSubscriber(_Receiver[Command]):
         )
 
 
-class StatePublisher(_Sender):
+class StatePublisher(Sender):
     """The arm's end of the state."""
 
     def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
@@ -228,7 +243,7 @@ class StatePublisher(_Sender):
         return self._send(state)
 
 
-class StateSubscriber(_Receiver[ArmState]):
+class StateSubscriber(Receiver[ArmState]):
     """Gives the newest state of an arm."""
 
     def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
@@ -252,7 +267,7 @@ class StateSubscriber(_Receiver[ArmState]):
         return self._newest
 
 
-class StateStream(_Receiver[ArmState]):
+class StateStream(Receiver[ArmState]):
     """Gives every state of an arm, for the recorder and for the observation's history."""
 
     def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
@@ -268,7 +283,7 @@ class StateStream(_Receiver[ArmState]):
         )
 
 
-class EventPusher(_Sender):
+class EventPusher(Sender):
     """An ``EventSink``: events go to the recorder, or are dropped and counted."""
 
     def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
@@ -287,7 +302,7 @@ class EventPusher(_Sender):
         self._send(event)
 
 
-class EventPuller(_Receiver[AnyEvent]):
+class EventPuller(Receiver[AnyEvent]):
     """The recorder's end; take ``lock_events`` first."""
 
     def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
@@ -303,7 +318,7 @@ class EventPuller(_Receiver[AnyEvent]):
         )
 
 
-class ControlServer(_Receiver[Request]):
+class ControlServer(Receiver[Request]):
     """The arm's end of the requests; take ``lock_arm`` first.
 
     Args:
@@ -371,7 +386,7 @@ class ControlServer(_Receiver[Request]):
         )
 
 
-class ControlClient(_Receiver[Reply]):
+class ControlClient(Receiver[Reply]):
     """Asks an arm controller, and waits for the acknowledgement; not for control loops."""
 
     def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
@@ -385,7 +400,7 @@ class ControlClient(_Receiver[Reply]):
             curve=addresses.curve,
             options={zmq.SNDHWM: 64},
         )
-        self._name = addresses.name
+        self._name, self._endpoint = addresses.name, addresses.control
         self._encoder = msgspec.msgpack.Encoder()
 
     def ask(self, request: Request, timeout_s: float = 1.0) -> Reply:
@@ -416,22 +431,37 @@ class ControlClient(_Receiver[Reply]):
         """
         estimator = ClockEstimator()
         for sequence in range(count):
-            asked_ns = time.monotonic_ns()
-            reply = self.ask(ClockRequest(session=session, sequence=sequence), timeout_s)
-            answered_ns = time.monotonic_ns()
-            if reply.text == own_boot_id():
-                return SAME_CLOCK
-            estimator.add(
-                ClockSample(asked_ns=asked_ns, answered_ns=answered_ns, theirs_ns=reply.clock_ns)
-            )
-        assert estimator.offset is not None
-        return estimator.offset
+            offset = self.ask_clock(estimator, session, sequence, timeout_s)
+            if offset is SAME_CLOCK:
+                break
+        return offset
+
+    def ask_clock(
+        self, estimator: ClockEstimator, session: int, sequence: int, timeout_s: float = 1.0
+    ) -> ClockOffset:
+        """Ask for the controller's clock once, and return what is known of it now.
+
+        Raises:
+            WireError: the controller does not answer.
+        """
+        asked_ns = time.monotonic_ns()
+        reply = self.ask(ClockRequest(session=session, sequence=sequence), timeout_s)
+        answered_ns = time.monotonic_ns()
+        if reply.text == own_boot_id():
+            return SAME_CLOCK
+        return estimator.add(
+            ClockSample(asked_ns=asked_ns, answered_ns=answered_ns, theirs_ns=reply.clock_ns)
+        )
 
     def _silence(self, request: Request, timeout_s: float) -> WireError:
         return WireError(
             f"the controller of arm {self._name!r} did not answer {type(request).__name__} "
             f"within {timeout_s:g} s",
-            next_command=f"look whether it runs: dvla-arm state --arm-name {self._name}",
+            next_command=f"look whether it runs: dvla-arm state --arm-name {self._name}"
+            if self._endpoint.startswith("ipc://")
+            else "on its host, look whether `dvla-arm run` runs, whether this host's key is on "
+            f"its allow-list (dvla-keys list), and whether {self._endpoint} can be reached; "
+            "here, whether --arm-key is its public key",
         )
 
 

@@ -90,3 +90,9 @@ def guard(context: zmq.Context[Any], allowed: tuple[str, ...]) -> AllowList:
     else:
         _lists[key] = AllowList(context, allowed)
     return _lists[key]
+
+
+def refused_by(context: zmq.Context[Any]) -> int:
+    """Return how many clients a context's allow-list has turned away."""
+    allow_list = _lists.get(id(context))
+    return allow_list.refused if allow_list is not None else 0

@@ -1,4 +1,4 @@
-"""``dvla-arm``: look at an arm controller, tell it to hold, or end a hold."""
+"""``dvla-arm``: run an arm controller, look at one, tell it to hold, or end a hold."""
 
 from __future__ import annotations
 
@@ -7,71 +7,147 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
-from typing import Annotated, Literal
 
 import msgspec
 import tyro
 
 from dvla.engines.cli_errors import run_main
+from dvla.runtime.arm_link import ARM_KEY, LOCAL, ArmLink
+from dvla.runtime.cli.arm_run import run
 from dvla.runtime.confirm import confirm_arm
 from dvla.runtime.errors import LeaseError, WireError
 from dvla.runtime.messages import ArmState, HoldRequest, Reply, Request, ResumeRequest
 
-STATE_WAIT_S = 1.0
+STATE_WAIT_S = 3.0
 
 
-def arm(
-    action: Annotated[Literal["state", "hold", "resume"], tyro.conf.Positional],
+def state(
     arm_name: str = "franka",
-    yes: bool = False,
+    address: str = LOCAL,
+    keys: str = "",
+    arm_key: str = ARM_KEY,
     json: bool = False,
     debug: bool = False,
 ) -> None:
-    """Show the state of an arm, stop it and hold, or end a hold.
-
-    Anyone may hold an arm at any time. A hold lasts until somebody ends it: with resume here, or
-    with the key R in the run's terminal. The arm then goes on from where it stands, on what is
-    seen from then on.
+    """Show the state of an arm.
 
     Args:
-        action: state, hold or resume.
-        arm_name: Name of the arm, as given to dvla-run.
-        yes: Resume without asking for the arm's name.
+        arm_name: Name of the arm, as given to dvla-run or dvla-arm run.
+        address: Where its controller listens: local, or tcp://HOST:PORT.
+        keys: Name of this host's key; beyond the loopback TCP needs keys.
+        arm_key: Public key of the controller: its name among the keys, its file, or itself.
         json: Print the state as JSON.
         debug: Show tracebacks.
     """
     del debug  # read from the command line where the errors are told
-    if action == "hold":
-        hold(arm_name)
-    elif action == "resume":
-        resume(arm_name, yes=yes)
-    state = newest_state(arm_name)
+    show(ArmLink(name=arm_name, address=address, keys=keys, arm_key=arm_key), json)
+
+
+def hold(
+    arm_name: str = "franka",
+    address: str = LOCAL,
+    keys: str = "",
+    arm_key: str = ARM_KEY,
+    json: bool = False,
+    debug: bool = False,
+) -> None:
+    """Stop an arm and hold it, until somebody resumes; anyone may, at any time.
+
+    Args:
+        arm_name: Name of the arm, as given to dvla-run or dvla-arm run.
+        address: Where its controller listens: local, or tcp://HOST:PORT.
+        keys: Name of this host's key; beyond the loopback TCP needs keys.
+        arm_key: Public key of the controller: its name among the keys, its file, or itself.
+        json: Print the state afterwards as JSON.
+        debug: Show tracebacks.
+    """
+    del debug  # read from the command line where the errors are told
+    link = ArmLink(name=arm_name, address=address, keys=keys, arm_key=arm_key)
+    ask_to_hold(link)
+    show(link, json)
+
+
+def resume(
+    arm_name: str = "franka",
+    address: str = LOCAL,
+    keys: str = "",
+    arm_key: str = ARM_KEY,
+    yes: bool = False,
+    json: bool = False,
+    debug: bool = False,
+) -> None:
+    """End a hold: the arm goes on from where it stands, on what is seen from then on.
+
+    A hold lasts until somebody ends it, here or with the key R in the run's terminal.
+
+    Args:
+        arm_name: Name of the arm, as given to dvla-run or dvla-arm run.
+        address: Where its controller listens: local, or tcp://HOST:PORT.
+        keys: Name of this host's key; beyond the loopback TCP needs keys.
+        arm_key: Public key of the controller: its name among the keys, its file, or itself.
+        yes: Resume without asking for the arm's name.
+        json: Print the state afterwards as JSON.
+        debug: Show tracebacks.
+    """
+    del debug  # read from the command line where the errors are told
+    link = ArmLink(name=arm_name, address=address, keys=keys, arm_key=arm_key)
+    ask_to_resume(link, yes=yes)
+    show(link, json)
+
+
+def show(link: ArmLink, json: bool) -> None:
+    """Print the next state that an arm reports, and over TCP how well its clock is known."""
+    found = newest_state(link)
     if json:
-        print(msgspec.json.encode(state).decode())
+        print(msgspec.json.encode(found).decode())
         return
-    x, y, z = state.measured[:3]
-    shadow = " (shadow: it does not move)" if state.shadow else ""
-    print(f"{arm_name}: {state.mode}{', ' + state.reason if state.reason else ''}{shadow}")
+    x, y, z = found.measured[:3]
+    shadow = " (shadow: it does not move)" if found.shadow else ""
+    print(f"{link.name}: {found.mode}{', ' + found.reason if found.reason else ''}{shadow}")
     print(
-        f"  tool at {x:.3f}, {y:.3f}, {z:.3f} m, {1e3 * state.tracking_m:.1f} mm from its command"
+        f"  tool at {x:.3f}, {y:.3f}, {z:.3f} m, {1e3 * found.tracking_m:.1f} mm from its command"
     )
-    print(f"  commands accepted {state.accepted}, rejected {sum(state.rejected.values())}")
+    print(f"  commands accepted {found.accepted}, rejected {sum(found.rejected.values())}")
+    if found.malformed or found.refused_peers:
+        print(f"  refused: {found.malformed} malformed, {found.refused_peers} connections")
+    if link.remote:
+        print(f"  {clock_words(link)}")
 
 
-def hold(arm_name: str) -> None:
+def clock_words(link: ArmLink) -> str:
+    """Say how well the clock of a controller is known from here.
+
+    Raises:
+        WireError: it does not answer.
+    """
+    from dvla.runtime.clock_offset import MAX_EXECUTE_BOUND_NS, SAME_CLOCK
+    from dvla.runtime.wire import ControlClient
+
+    with closing(ControlClient(link.connecting())) as client:
+        offset = client.measure_clock(_stranger())
+    if offset is SAME_CLOCK:
+        return "its clock is this host's"
+    enough = "enough" if offset.bound_ns <= MAX_EXECUTE_BOUND_NS else "not enough"
+    return (
+        f"its clock is {offset.offset_ns / 1e9:+.6f} s from ours, known to "
+        f"{offset.bound_ns / 1e6:.2f} ms: {enough} for --execute "
+        f"(at most {MAX_EXECUTE_BOUND_NS / 1e6:g} ms)"
+    )
+
+
+def ask_to_hold(link: ArmLink) -> None:
     """Stop an arm and hold.
 
     Raises:
         WireError: no controller of that name answers.
         LeaseError: it refused.
     """
-    request = HoldRequest(session=_stranger(), sequence=1, reason="asked by dvla-arm")
-    reply = _ask(arm_name, request)
+    reply = _ask(link, HoldRequest(session=_stranger(), sequence=1, reason="asked by dvla-arm"))
     if not reply.ok:
-        raise LeaseError(f"arm {arm_name!r} did not hold: {reply.text}")
+        raise LeaseError(f"arm {link.name!r} did not hold: {reply.text}")
 
 
-def resume(arm_name: str, *, yes: bool) -> None:
+def ask_to_resume(link: ArmLink, *, yes: bool) -> None:
     """End a hold, once somebody has confirmed it.
 
     Raises:
@@ -79,56 +155,75 @@ def resume(arm_name: str, *, yes: bool) -> None:
         WireError: no controller of that name answers.
         LeaseError: there is nothing to end, or it cannot be ended.
     """
-    state = newest_state(arm_name)
-    if state.held or state.mode == "fault":
-        confirm_arm(
-            arm_name,
-            f"Arm {arm_name!r} is in {state.mode} ({state.reason}). It will move again.",
-            yes=yes,
-        )
-    reply = _ask(arm_name, ResumeRequest(session=_stranger(), sequence=1))
+    found = newest_state(link)
+    if found.held or found.mode == "fault":
+        question = f"Arm {link.name!r} is in {found.mode} ({found.reason}). It will move again."
+        confirm_arm(link.name, question, yes=yes)
+    reply = _ask(link, ResumeRequest(session=_stranger(), sequence=1))
     if not reply.ok:
-        raise LeaseError(f"arm {arm_name!r} does not go on: {reply.text}")
+        raise LeaseError(f"arm {link.name!r} does not go on: {reply.text}")
 
 
 def _stranger() -> int:
     return secrets.randbits(62) + 1
 
 
-def _ask(arm_name: str, request: Request) -> Reply:
-    from dvla.runtime.addresses import ArmAddresses
+def _ask(link: ArmLink, request: Request) -> Reply:
     from dvla.runtime.wire import ControlClient
 
-    with closing(ControlClient(ArmAddresses.local(arm_name))) as client:
+    with closing(ControlClient(link.connecting())) as client:
         return client.ask(request)
 
 
-def newest_state(arm_name: str, clock_s: Callable[[], float] = time.monotonic) -> ArmState:
+def newest_state(link: ArmLink, clock_s: Callable[[], float] = time.monotonic) -> ArmState:
     """Return the next state that an arm reports.
 
     Raises:
         WireError: none came.
     """
-    from dvla.runtime.addresses import ArmAddresses
     from dvla.runtime.wire import StateSubscriber
 
-    deadline_s = clock_s() + STATE_WAIT_S
-    with closing(StateSubscriber(ArmAddresses.local(arm_name))) as states:
+    deadline_s = clock_s() + (STATE_WAIT_S if link.remote else 1.0)
+    with closing(StateSubscriber(link.connecting())) as states:
         while clock_s() < deadline_s:
-            state = states.newest()
-            if state is not None:
-                return state
+            found = states.newest()
+            if found is not None:
+                return found
             time.sleep(0.005)
+    if link.remote:
+        raise WireError(
+            f"no arm controller is heard at {link.address}",
+            expected="dvla-arm run there, with this host's key on its allow-list, a network that "
+            "lets five ports through, and its public key here as --arm-key",
+            next_command="dvla-keys list, on both hosts",
+        )
     raise WireError(
-        f"arm {arm_name!r} reports no state",
-        expected="a run that drives it on this host",
-        next_command=f"dvla-run --robot franka --sim --policy oracle --arm-name {arm_name}",
+        f"arm {link.name!r} reports no state",
+        expected="a run that drives it, or a dvla-arm run, on this host",
+        next_command=f"dvla-arm run --robot franka --sim --arm-name {link.name}",
     )
+
+
+def _body() -> int | None:
+    argv = ["hold" if argument == "--hold" else argument for argument in sys.argv[1:]]
+    commands: dict[str, Callable[..., object]] = {
+        "run": run,
+        "state": state,
+        "hold": hold,
+        "resume": resume,
+    }
+    code = tyro.extras.subcommand_cli_from_dict(
+        commands,
+        prog="dvla-arm",
+        args=argv,
+        description="Run an arm controller of its own; look at one, hold it, or end a hold.",
+    )
+    return code if isinstance(code, int) else None
 
 
 def main() -> int:
     """Entry point of ``dvla-arm``."""
-    return run_main(lambda: tyro.cli(arm, prog="dvla-arm"))
+    return run_main(_body)
 
 
 if __name__ == "__main__":

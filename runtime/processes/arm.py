@@ -1,120 +1,55 @@
-"""The arm process of a twin: physics, driver and arm controller at one rate, behind the wire."""
+"""The arm process: driver and arm controller at one rate, behind the wire.
+
+``dvla-run`` starts it for its own run; ``dvla-arm run`` starts it to be commanded by others.
+"""
 
 from __future__ import annotations
 
 from contextlib import closing
-from pathlib import Path
+from typing import Protocol
+
+import msgspec
 
 from dvla.bindings import ServoClock, SharedRing
 from dvla.runtime.addresses import ArmAddresses
+from dvla.runtime.arm import ArmController
 from dvla.runtime.clock import monotonic_ns
-from dvla.runtime.errors import ConfigError
-from dvla.runtime.events import Event, EventSink, Note
+from dvla.runtime.events import EventSink, Note
 from dvla.runtime.lock import lock_arm
-from dvla.runtime.messages import ShutdownRequest
+from dvla.runtime.messages import ArmState, ShutdownRequest
 from dvla.runtime.phase import Phase
 from dvla.runtime.processes.child import Child, run_child
 from dvla.runtime.processes.settings import Settings
-from dvla.runtime.replay.journal import JournaledArmController
-from dvla.runtime.robots import robot_by_name
-from dvla.runtime.twin.objects import Task, parse_task
 from dvla.runtime.wire import (
     CommandSubscriber,
     ControlServer,
     EventPusher,
     StatePublisher,
 )
+from dvla.runtime.wire_guests import Guests
+from dvla.runtime.wire_news import NewsPublisher, SnapshotPublisher
 
+PERIOD_NS = 4_000_000
 STATE_EVERY = 2  # controller ticks per published state
+GUESTS_EVERY = 50
 SHUTDOWN_WAIT_NS = 1_500_000_000
 
 
-class GatedSink:
-    """Passes events on once it is opened; what the twin does before the run begins is not news.
+class ControlledArm(Protocol):
+    """An arm, real or twin, under its controller."""
 
-    Args:
-        sink: where they go.
-    """
-
-    def __init__(self, sink: EventSink) -> None:
-        self._sink = sink
-        self.open = False
-
-    def emit(self, event: Event) -> None:
-        """Take an event."""
-        if self.open:
-            self._sink.emit(event)
-
-
-class TwinArm:
-    """The twin's world, driver and controller, and the moment at which its episodes begin.
-
-    Args:
-        settings: of the run.
-        events: where events go.
-        now_ns: start of physics.
-        calls: takes the journal of the controller.
-    """
-
-    def __init__(
-        self, settings: Settings, events: EventSink, now_ns: int, calls: SharedRing
-    ) -> None:
-        from dvla.runtime.twin.driver import TwinDriver
-        from dvla.runtime.twin.ik import DifferentialIk
-        from dvla.runtime.twin.world import TwinWorld, WorldConfig
-
-        arm_model = Path(settings.arm_model) if settings.arm_model else None
-        self._gate = GatedSink(events)
-        self._seed = settings.seed
-        self._steps_before, self._lost_before_ns = 0, 0
-        config = WorldConfig(arm_model=arm_model, task=_task(settings), auto_restart=True)
-        self.world = TwinWorld(config, self._gate)
-        self.world.reset(settings.seed, now_ns)
-        driver = TwinDriver(self.world, DifferentialIk(self.period_s, arm_model))
-        limits = robot_by_name(settings.robot).limits
-        self.controller = JournaledArmController(
-            driver,
-            limits,
-            events,
-            now_ns,
-            session=settings.session,
-            calls=calls,
-            shadow=settings.shadow,
-        )
-
-    period_s = 0.004
+    @property
+    def controller(self) -> ArmController:
+        """The controller of this arm."""
 
     def tick(self, now_ns: int, phase: Phase) -> bool:
-        """Advance physics and control to ``now_ns``.
+        """Read, judge and command; returns whether a commander's motion began in this turn."""
 
-        Episodes begin when the arm first follows the policy; returns whether that was in this turn.
-        """
-        self.controller.tick(now_ns)
-        acts = phase is Phase.POLICY and self.controller.mode == "follow"
-        begins = acts and not self._gate.open
-        if begins:
-            self._gate.open = True
-            self.world.reset(self._seed, now_ns, keep_arm=True)
-            self._steps_before, self._lost_before_ns = self.world.steps, self.world.lost_ns
-        return begins
+    def snapshot(self) -> tuple[bytes, int] | None:
+        """Return a twin's world as bytes and its time; a real arm has none."""
 
     def timekeeping(self) -> str:
-        """Say in words whether physics has kept up with the clock since the run began."""
-        steps = self.world.steps - self._steps_before
-        lost_ms = (self.world.lost_ns - self._lost_before_ns) / 1e6
-        return f"physics took {steps} steps and skipped {lost_ms:.0f} ms"
-
-
-def _task(settings: Settings) -> Task:
-    """Return what the twin's objects are drawn from: what the task names, or anything."""
-    if not settings.task:
-        return Task()
-    try:
-        return parse_task(settings.task)
-    except ConfigError:
-        if settings.policy == "oracle":
-            raise
-        return Task()  # a network may be asked for anything
+        """Say in words whether the arm has kept up with the clock."""
 
 
 class ArmLinks:
@@ -122,36 +57,73 @@ class ArmLinks:
 
     Args:
         addresses: of the arm.
+        alone: the controller runs by itself, and publishes its events.
     """
 
-    def __init__(self, addresses: ArmAddresses) -> None:
+    def __init__(self, addresses: ArmAddresses, *, alone: bool) -> None:
         self.commands = CommandSubscriber(addresses)
         self.states = StatePublisher(addresses)
         self.control = ControlServer(addresses)
+        news = NewsPublisher(addresses) if alone else EventPusher(addresses)
+        self.events: EventSink = news
+        self.snapshots = SnapshotPublisher(addresses) if alone else None
+        self._all = [self.commands, self.states, self.control, news]
+        if self.snapshots is not None:
+            self._all.append(self.snapshots)
+        self._guests = Guests(self.commands, self.control)
+
+    def look_after_guests(self) -> None:
+        """Count who was refused since the last look."""
+        self._guests.look()
+
+    def send_state(self, state: ArmState) -> None:
+        """Publish a state, with what the sockets have refused."""
+        malformed = self.commands.malformed + self.control.malformed
+        if malformed or self._guests.refused:
+            state = msgspec.structs.replace(
+                state, malformed=malformed, refused_peers=self._guests.refused
+            )
+        self.states.send(state)
 
     def close(self) -> None:
         """Close them all."""
-        for link in (self.commands, self.states, self.control):
+        self._guests.close()
+        for link in self._all:
             link.close()
+
+
+def make_arm(
+    settings: Settings, events: EventSink, clock: ServoClock, calls: SharedRing
+) -> ControlledArm:
+    """Return the arm that the settings name, ready to be controlled."""
+    from dvla.runtime.processes.twin_arm import TwinArm
+
+    return TwinArm(settings, events, clock.wait(), calls)
 
 
 def body(child: Child) -> None:
     """Control the arm until told to stop, then stop, hold and leave nothing behind."""
     settings = child.settings
-    addresses = ArmAddresses.local(settings.arm_name)
-    with lock_arm(addresses, session=settings.session), closing(ArmLinks(addresses)) as links:
-        events = EventPusher(addresses)
-        clock = ServoClock(round(TwinArm.period_s * 1e9))
+    addresses = settings.link.serving()
+    alone = settings.arm_alone
+    with (
+        lock_arm(addresses, session=settings.session),
+        closing(ArmLinks(addresses, alone=alone)) as links,
+    ):
+        clock = ServoClock(PERIOD_NS)
         calls = SharedRing.attach(settings.rings.arm_calls)
-        arm = TwinArm(settings, events, clock.wait(), calls)
+        arm = make_arm(settings, links.events, clock, calls)
         snapshots = SharedRing.attach(settings.rings.snapshot)
         child.ready(child.enter_realtime().text)
-        _turn(child, arm, links, clock, snapshots)
-        events.emit(Note(t_ns=monotonic_ns(), source="arm", text=timekeeping(arm, clock)))
-        arm.controller.close()
+        try:
+            _turn(child, arm, links, clock, snapshots)
+            text = timekeeping(arm, clock)
+            links.events.emit(Note(t_ns=monotonic_ns(), source="arm", text=text))
+        finally:
+            arm.controller.close()
 
 
-def timekeeping(arm: TwinArm, clock: ServoClock) -> str:
+def timekeeping(arm: ControlledArm, clock: ServoClock) -> str:
     """Say in words whether physics and control have kept up with the clock."""
     return (
         f"{arm.timekeeping()}; control turned {clock.ticks} times with {clock.overruns} overruns, "
@@ -160,7 +132,7 @@ def timekeeping(arm: TwinArm, clock: ServoClock) -> str:
 
 
 def _turn(
-    child: Child, arm: TwinArm, links: ArmLinks, clock: ServoClock, snapshots: SharedRing
+    child: Child, arm: ControlledArm, links: ArmLinks, clock: ServoClock, ring: SharedRing
 ) -> None:
     """Turn the loop until the controller has shut down, or has not managed to in time."""
     shutdown_ns = 0
@@ -175,9 +147,16 @@ def _turn(
         links.control.serve(arm.controller.handle, now_ns)
         if arm.tick(now_ns, child.phase):
             clock.reset_statistics()
-        snapshots.publish(arm.world.snapshot_bytes(), arm.world.t_ns)
-        if clock.ticks % STATE_EVERY == 0:
-            links.states.send(arm.controller.state(now_ns))
+        publishes = clock.ticks % STATE_EVERY == 0
+        snapshot = arm.snapshot()
+        if snapshot is not None:
+            ring.publish(*snapshot)
+            if links.snapshots is not None and publishes:
+                links.snapshots.send(snapshot[0])
+        if publishes:
+            links.send_state(arm.controller.state(now_ns))
+        if clock.ticks % GUESTS_EVERY == 0:
+            links.look_after_guests()
         child.beat(now_ns)
         if child.stopping and not shutdown_ns:
             shutdown_ns = now_ns

@@ -11,12 +11,13 @@ from dvla.bindings import ServoClock, SharedRing
 from dvla.runtime.addresses import ArmAddresses
 from dvla.runtime.cameras.frame_ring import FrameRing
 from dvla.runtime.clock import monotonic_ns
+from dvla.runtime.clock_board import ClockBoard
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.events import Note
 from dvla.runtime.processes.child import Child, run_child
+from dvla.runtime.processes.snapshots import open_snapshots
 from dvla.runtime.twin.renderer import TwinRenderer
 from dvla.runtime.twin.scene import CAMERAS
-from dvla.runtime.twin.snapshot_ring import SnapshotReader
 from dvla.runtime.wire import EventPusher
 
 
@@ -48,7 +49,8 @@ def body(child: Child) -> None:
         for name, ring in rings.items()
     }
     shape = next(iter(settings.cameras.values()))
-    snapshots = SnapshotReader(SharedRing.attach(settings.rings.snapshot))
+    clock_of_arm = ClockBoard(SharedRing.attach(settings.rings.clock))
+    snapshots = open_snapshots(settings, clock_of_arm)
     renderer = TwinRenderer(
         Path(settings.arm_model) if settings.arm_model else None,
         width=shape.width,

@@ -8,10 +8,11 @@ from collections.abc import Callable
 import numpy as np
 
 from dvla.bindings import ActionStream, SharedRing
-from dvla.runtime.addresses import ArmAddresses
 from dvla.runtime.assembler import ObservationAssembler
 from dvla.runtime.cameras.frame_ring import FrameRing
 from dvla.runtime.clock import monotonic_ns
+from dvla.runtime.clock_board import ClockBoard
+from dvla.runtime.clock_offset import state_from
 from dvla.runtime.events import Note
 from dvla.runtime.messages import ArmState
 from dvla.runtime.phase import Phase
@@ -20,13 +21,13 @@ from dvla.runtime.policy_api import ChunkPolicy
 from dvla.runtime.policy_loop import PolicyLoop
 from dvla.runtime.processes.child import Child, run_child
 from dvla.runtime.processes.settings import Settings
+from dvla.runtime.processes.snapshots import Snapshots, open_snapshots
 from dvla.runtime.replay.scheduler_journal import JournaledScheduler
 from dvla.runtime.robots import robot_by_name
 from dvla.runtime.scheduler import Scheduler
 from dvla.runtime.state_buffer import StateBuffer
 from dvla.runtime.timeline import publish_timeline
 from dvla.runtime.twin.objects import draw_episode, task_from_code
-from dvla.runtime.twin.snapshot_ring import SnapshotReader
 from dvla.runtime.wire import EventPusher, StateStream
 
 TURN_S = 0.004
@@ -81,7 +82,8 @@ def body(child: Child) -> None:
     """Infer until told to stop."""
     settings = child.settings
     policy = make_policy(settings)
-    addresses = ArmAddresses.local(settings.arm_name)
+    addresses = settings.link.connecting()
+    clock_of_arm = ClockBoard(SharedRing.attach(settings.rings.clock))
     events = EventPusher(addresses)
     stream = ActionStream.attach(settings.rings.stream)
     cameras = {
@@ -112,9 +114,9 @@ def body(child: Child) -> None:
     )
     arm = StateStream(addresses)
     watch = ArmWatch(scheduler, states, loop)
-    snapshots = SnapshotReader(SharedRing.attach(settings.rings.snapshot))
+    snapshots = open_snapshots(settings, clock_of_arm)
     child.ready(child.enter_realtime().text)
-    _turn(child, loop, arm, watch, snapshots, events)
+    _turn(child, loop, arm, watch, snapshots, events, clock_of_arm)
 
 
 def _turn(
@@ -122,8 +124,9 @@ def _turn(
     loop: PolicyLoop,
     arm: StateStream,
     watch: ArmWatch,
-    snapshots: SnapshotReader,
+    snapshots: Snapshots,
     events: EventPusher,
+    clock_of_arm: ClockBoard,
 ) -> None:
     """Turn the loop until told to stop."""
     oracle = child.settings.policy == "oracle"
@@ -132,7 +135,7 @@ def _turn(
     while not child.stopping:
         now_ns = monotonic_ns()
         for state in arm.drain():
-            watch.take(state, now_ns)
+            watch.take(state_from(state, clock_of_arm.offset), now_ns)
         # Episodes count from the moment at which the arm first follows; later stops end none.
         acting = child.phase is Phase.POLICY
         begun = begun or (acting and watch.following)

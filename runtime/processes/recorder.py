@@ -9,9 +9,10 @@ import msgspec
 import numpy as np
 
 from dvla.bindings import SharedRing
-from dvla.runtime.addresses import ArmAddresses
 from dvla.runtime.cameras.frame_ring import FrameRing
 from dvla.runtime.clock import monotonic_ns
+from dvla.runtime.clock_board import ClockBoard
+from dvla.runtime.clock_offset import event_from, state_from
 from dvla.runtime.events import Event, Note
 from dvla.runtime.lock import lock_events
 from dvla.runtime.processes.child import Child, run_child
@@ -22,6 +23,7 @@ from dvla.runtime.run_folder import RunFolder
 from dvla.runtime.status import StatusTracker
 from dvla.runtime.telemetry import SERVO_TICK
 from dvla.runtime.wire import EventPuller, StateStream
+from dvla.runtime.wire_news import NewsStream
 
 STATUS_EVERY_NS = 200_000_000
 
@@ -97,14 +99,15 @@ class TrackerSink:
 def body(child: Child) -> None:
     """Record until told to stop, then close every file."""
     settings = child.settings
-    addresses = ArmAddresses.local(settings.arm_name)
+    addresses = settings.link.connecting()
     with lock_events(addresses, session=settings.session):
         events = EventPuller(addresses)
+        news = NewsStream(addresses) if settings.arm_alone else None
         with closing(events):
-            _turn(child, events, StateStream(addresses))
+            _turn(child, events, StateStream(addresses), news)
 
 
-def _turn(child: Child, events: EventPuller, states: StateStream) -> None:
+def _turn(child: Child, events: EventPuller, states: StateStream, news: NewsStream | None) -> None:
     """Turn the loop until told to stop."""
     settings = child.settings
     frames = {
@@ -119,6 +122,7 @@ def _turn(child: Child, events: EventPuller, states: StateStream) -> None:
     ticks = RowReader(SharedRing.attach(settings.rings.servo_ticks), SERVO_TICK)
     calls = RowReader(SharedRing.attach(settings.rings.arm_calls), ARM_CALL)
     status = SharedRing.attach(settings.rings.status)
+    clock_of_arm = ClockBoard(SharedRing.attach(settings.rings.clock))
     pictures = FrameReader(frames)
     period_s = 1.0 / child.spec.rate_hz
     child.ready(child.enter_realtime().text)
@@ -126,10 +130,12 @@ def _turn(child: Child, events: EventPuller, states: StateStream) -> None:
     while not stopping:
         stopping = child.stopping  # what was sent before the signal is still taken in this turn
         now_ns = monotonic_ns()
-        for event in events.drain():
+        offset = clock_of_arm.offset
+        of_arm = [] if news is None else [event_from(event, offset) for event in news.drain()]
+        for event in (*events.drain(), *of_arm):
             recorder.add_event(event)
             tracker.add_event(event)
-        for state in states.drain():
+        for state in [state_from(state, offset) for state in states.drain()]:
             recorder.add_arm_state(state)
             tracker.add_arm_state(state)
         rows = ticks.take()

@@ -7,6 +7,8 @@ import numpy as np
 from dvla.bindings import ActionStream, ServoClock, SharedRing
 from dvla.runtime.addresses import ArmAddresses
 from dvla.runtime.clock import monotonic_ns
+from dvla.runtime.clock_board import ClockBoard
+from dvla.runtime.clock_offset import command_for, state_from
 from dvla.runtime.errors import LeaseError
 from dvla.runtime.messages import LeaseRequest
 from dvla.runtime.processes.child import Child, run_child
@@ -37,7 +39,8 @@ def body(child: Child) -> None:
     settings = child.settings
     stream = ActionStream.attach(settings.rings.stream)
     ticks = SharedRing.attach(settings.rings.servo_ticks)
-    addresses = ArmAddresses.local(settings.arm_name)
+    addresses = settings.link.connecting()
+    clock_of_arm = ClockBoard(SharedRing.attach(settings.rings.clock))
     commands = CommandPublisher(addresses)
     states = StateSubscriber(addresses)
     limits = robot_by_name(settings.robot).limits
@@ -49,10 +52,12 @@ def body(child: Child) -> None:
     child.ready(child.enter_realtime().text)
     while not child.stopping:
         woke_ns = clock.wait()
-        state = states.newest()
+        state, offset = states.newest(), clock_of_arm.offset
+        if state is not None:
+            state = state_from(state, offset, woke_ns)
         command = core.tick(clock.deadline_ns, state)
         if command is not None:
-            commands.send(command)
+            commands.send(command_for(command, offset, woke_ns))
         core.fill(row[0])
         row["deadline_ns"] = clock.deadline_ns
         row["state_sequence"] = state.sequence if state is not None else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from dvla.runtime.arm_link import ArmLink
 from dvla.runtime.cameras.frame_ring import FrameShape
 from dvla.runtime.config import SchedulerConfig, ServoConfig
 
@@ -18,6 +19,7 @@ class Rings(msgspec.Struct, frozen=True, kw_only=True):
         servo_ticks: rows of ``SERVO_TICK``.
         arm_calls: rows of ``ARM_CALL``.
         status: the recorder's newest RunStatus as JSON.
+        clock: a ``ClockBoard``: the offset of the arm's clock.
         frames: camera frames by feature name.
     """
 
@@ -28,7 +30,22 @@ class Rings(msgspec.Struct, frozen=True, kw_only=True):
     servo_ticks: int
     arm_calls: int
     status: int
+    clock: int
     frames: dict[str, int]
+
+
+NO_RINGS = Rings(
+    heartbeat=-1,
+    heartbeat_rows={},
+    stream=-1,
+    snapshot=-1,
+    servo_ticks=-1,
+    arm_calls=-1,
+    status=-1,
+    clock=-1,
+    frames={},
+)
+"""Before shared memory is made."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +67,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         engine_threads: threads of the engine, 0 lets the engine choose.
         shadow: the arm controller begins in shadow: everything runs, nothing moves.
         start_pose: (8,) setpoint of the slow move before the policy; empty for none.
+        arm_link: how the arm controller is reached; by its name on this host when not given.
+        arm_alone: the arm controller is not part of the run: ``dvla-arm run`` started it.
         pids: of the processes started before this one.
     """
 
@@ -77,4 +96,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     camera_fps: float = 25.0
     shadow: bool = False
     start_pose: tuple[float, ...] = ()
+    arm_link: ArmLink | None = None
+    arm_alone: bool = False
     pids: dict[str, int] = {}
+
+    @property
+    def link(self) -> ArmLink:
+        """How the arm controller is reached."""
+        return self.arm_link or ArmLink(name=self.arm_name)

@@ -32,7 +32,7 @@ class StartFailed(DvlaError):
 def inherited_fds(rings: Rings) -> list[int]:
     """Return every descriptor that the children inherit."""
     single = [rings.heartbeat, rings.stream, rings.snapshot, rings.servo_ticks, rings.status]
-    return [*single, rings.arm_calls, *rings.frames.values()]
+    return [*single, rings.arm_calls, rings.clock, *rings.frames.values()]
 
 
 class Launched:

@@ -86,6 +86,7 @@ def test_settings_survive_their_way_to_a_child() -> None:
             servo_ticks=6,
             arm_calls=9,
             status=7,
+            clock=10,
             frames={"a": 8},
         ),
         cameras={},

@@ -1,0 +1,57 @@
+"""``dvla-arm run``: an arm controller of its own, to be commanded from this host or another."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from dvla.engines.errors import UsageError
+from dvla.runtime.arm_link import LOCAL, ArmLink
+from dvla.runtime.robots import robot_by_name, robot_with_twin
+
+
+def run(
+    robot: str = "franka",
+    sim: bool = False,
+    address: str = LOCAL,
+    keys: str = "",
+    arm_name: str = "",
+    task: str = "",
+    seed: int = 0,
+    arm_model: Path | None = None,
+    debug: bool = False,
+) -> int:
+    """Run the controller of one arm until Ctrl-C or SIGTERM, which stop the arm and hold it.
+
+    It grants a lease: one commander at a time. dvla-run --arm-address connects to it.
+
+    Args:
+        robot: Robot to control.
+        sim: Control the robot's digital twin.
+        address: Where to listen: local (this user, this host), or tcp://HOST:PORT (five ports).
+        keys: Name of this host's key (dvla-keys make); beyond the loopback TCP needs keys.
+        arm_name: Name of the arm: one lock and one set of sockets each; the robot's when empty.
+        task: What the twin puts on its table; anything when empty.
+        seed: Seed of the twin's episodes.
+        arm_model: MJCF file that replaces the look of the twin's arm.
+        debug: Show tracebacks.
+    """
+    del debug  # read from the command line where the errors are told
+    known = robot_with_twin(robot) if sim else robot_by_name(robot)
+    if not sim:
+        raise UsageError(
+            f"this version of dvla-arm controls digital twins only, not a real {known.name}",
+            expected="--sim",
+        )
+    link = ArmLink(name=arm_name or known.name, address=address, keys=keys)
+    link.serving()
+    from dvla.runtime.arm_host import ArmHost, arm_settings  # needs compiled extensions
+
+    settings = arm_settings(
+        known.name,
+        link.name,
+        task=task,
+        seed=seed,
+        arm_model=str(arm_model.resolve()) if arm_model else "",
+    )
+    return ArmHost(link, settings, lambda line: print(line, file=sys.stderr, flush=True)).main()

@@ -1,0 +1,137 @@
+"""What a controller of its own tells whoever listens: its events, and its twin's world.
+
+A controller that a run starts pushes its events to that run's recorder. One that runs by itself
+has no recorder: it publishes them, and a run that commands it subscribes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+import zmq
+
+from dvla.runtime.addresses import ArmAddresses
+from dvla.runtime.clock_offset import ClockOffset
+from dvla.runtime.events import AnyEvent, Event
+from dvla.runtime.twin.snapshot import SNAPSHOT_BYTES, TwinSnapshot, unpack_snapshot
+from dvla.runtime.wire import EVENT_QUEUE, MAX_EVENT_BYTES, STREAM_QUEUE, Link, Receiver, Sender
+
+KEPT_SNAPSHOTS = 256
+MAX_SNAPSHOTS_PER_CALL = 64
+
+
+class NewsPublisher(Sender):
+    """An ``EventSink`` for everybody who listens; never waits."""
+
+    def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
+        super().__init__(
+            zmq.PUB,
+            addresses.news,
+            MAX_EVENT_BYTES,
+            bind=True,
+            context=context,
+            curve=addresses.curve,
+            options={zmq.SNDHWM: EVENT_QUEUE},
+        )
+
+    def emit(self, event: Event) -> None:
+        """Take an event; never block and never raise."""
+        self._send(event)
+
+
+class NewsStream(Receiver[AnyEvent]):
+    """Gives the events of a controller."""
+
+    def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
+        super().__init__(
+            zmq.SUB,
+            addresses.news,
+            AnyEvent,
+            MAX_EVENT_BYTES,
+            bind=False,
+            context=context,
+            curve=addresses.curve,
+            options={zmq.RCVHWM: EVENT_QUEUE, zmq.SUBSCRIBE: b""},
+        )
+
+
+class SnapshotPublisher(Link):
+    """Sends a twin's world to cameras and oracles elsewhere."""
+
+    def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
+        super().__init__(
+            zmq.PUB,
+            addresses.snapshots,
+            SNAPSHOT_BYTES,
+            bind=True,
+            context=context,
+            curve=addresses.curve,
+            options={zmq.SNDHWM: STREAM_QUEUE},
+        )
+
+    def send(self, snapshot: bytes) -> None:
+        """Send a snapshot to everybody who listens; never wait."""
+        self.socket.send(snapshot, zmq.NOBLOCK)  # a PUB socket drops, it is never full
+
+
+class SnapshotStream(Link):
+    """The world of a twin that runs elsewhere: the newest snapshot, or the nearest to a time.
+
+    Args:
+        addresses: of the arm.
+        offset: tells the offset of its clock; snapshots are stamped on ours.
+        context: of the socket.
+
+    Attributes:
+        malformed: frames that were no snapshot.
+    """
+
+    def __init__(
+        self,
+        addresses: ArmAddresses,
+        offset: Callable[[], ClockOffset],
+        *,
+        context: zmq.Context[Any] | None = None,
+    ) -> None:
+        super().__init__(
+            zmq.SUB,
+            addresses.snapshots,
+            SNAPSHOT_BYTES,
+            bind=False,
+            context=context,
+            curve=addresses.curve,
+            options={zmq.RCVHWM: STREAM_QUEUE, zmq.SUBSCRIBE: b""},
+        )
+        self._offset = offset
+        self._kept: deque[TwinSnapshot] = deque(maxlen=KEPT_SNAPSHOTS)
+        self.malformed = 0
+
+    def newest(self) -> TwinSnapshot | None:
+        """Return the newest snapshot, or None before the first."""
+        self._drain()
+        return self._kept[-1] if self._kept else None
+
+    def at(self, t_ns: int) -> TwinSnapshot | None:
+        """Return the snapshot nearest to a time, or None when there is none."""
+        self._drain()
+        return min(self._kept, key=lambda one: abs(one.t_ns - t_ns), default=None)
+
+    def _drain(self) -> None:
+        for _ in range(MAX_SNAPSHOTS_PER_CALL):
+            try:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            if len(frames) != 1 or len(frames[0]) != SNAPSHOT_BYTES:
+                self.malformed += 1
+                continue
+            snapshot = unpack_snapshot(frames[0])
+            if not np.isfinite(snapshot.qpos).all():
+                self.malformed += 1
+                continue
+            t_ns = snapshot.t_ns - self._offset().offset_ns
+            self._kept.append(msgspec.structs.replace(snapshot, t_ns=t_ns))

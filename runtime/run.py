@@ -3,94 +3,41 @@
 from __future__ import annotations
 
 import logging
-import os
-import secrets
 import shutil
 import sys
 import time
+from contextlib import closing
 from datetime import datetime, timezone
-from typing import Any
 
 import msgspec
 
 import dvla
-from dvla.engines.bundle import read_bundle
 from dvla.engines.errors import DvlaError
 from dvla.runtime.arm_connection import ArmConnection
-from dvla.runtime.cameras.frame_ring import FrameShape
 from dvla.runtime.cli.report import show_summary, write_report
 from dvla.runtime.clock import NS_PER_S, monotonic_ns
+from dvla.runtime.clock_offset import state_from
+from dvla.runtime.confirm import NotConfirmed, confirm_arm
 from dvla.runtime.errors import RobotFault
 from dvla.runtime.machine import describe_machine
-from dvla.runtime.messages import ResumeRequest
+from dvla.runtime.messages import ArmState, ResumeRequest
 from dvla.runtime.panel import LivePanel, PlainLog, open_display
 from dvla.runtime.panel_keys import HOLD, RESUME, Keys
 from dvla.runtime.phase import Phase
-from dvla.runtime.processes.settings import Settings
 from dvla.runtime.processes.table import PROCESSES
 from dvla.runtime.robots import Robot
 from dvla.runtime.run_config import RunConfig
 from dvla.runtime.run_folder import RunFolder, RunManifest
+from dvla.runtime.run_settings import make_settings, policy_facts
+from dvla.runtime.sequence import Sequence
 from dvla.runtime.signals import Impatient, Signals
 from dvla.runtime.status import ProcessStatus, RunStatus
 from dvla.runtime.supervisor import START_ORDER, SharedMemory, Supervisor
 from dvla.runtime.twin.snapshot import SNAPSHOT_BYTES
+from dvla.runtime.wire import StateSubscriber
 
 TURN_S = 0.05
 SHOW_EVERY_NS = 250_000_000
-ORACLE_CAMERAS = ("observation.images.opst_cam", "observation.images.wrist_cam")
-ORACLE_FRAME = FrameShape(height=360, width=480)
-
-
-def policy_facts(config: RunConfig) -> dict[str, Any]:
-    """Return what the processes must know of the policy.
-
-    Raises:
-        BundleError: the bundle cannot be used.
-    """
-    if config.bundle is None:
-        return {"cameras": dict.fromkeys(ORACLE_CAMERAS, ORACLE_FRAME)}
-    facts = read_bundle(config.bundle).manifest.policy
-    frame = FrameShape(height=facts.camera_height, width=facts.camera_width)
-    return {
-        "cameras": dict.fromkeys(facts.cameras, frame),
-        "bundle": str(config.bundle.resolve()),
-        "chunk_size": facts.chunk_size,
-        "control_period_s": facts.control_period_s,
-        "history_steps": facts.history_steps,
-        "state_width": facts.state_width,
-    }
-
-
-def make_settings(
-    config: RunConfig,
-    robot: Robot,
-    folder: RunFolder,
-    shared: SharedMemory,
-    facts: dict[str, Any],
-) -> Settings:
-    """Return what the processes are told."""
-    return Settings(
-        session=secrets.randbits(62) + 1,
-        supervisor_pid=os.getpid(),
-        robot=robot.name,
-        arm_name=config.arm_name or robot.name,
-        run_folder=str(folder.path.resolve()),
-        policy=config.policy,
-        scheduler=config.scheduler(),
-        servo=config.servo(),
-        backend=config.backend,
-        task=config.task,
-        inject_latency_s=config.inject_latency_ms / 1e3,
-        seed=config.seed,
-        shadow=config.shadow,
-        arm_model=str(config.arm_model.resolve()) if config.arm_model else "",
-        engine_threads=config.engine_threads,
-        rings=shared.rings(),
-        arm_link=config.arm_link(robot.name),
-        arm_alone=bool(config.arm_address),
-        **facts,
-    )
 
 
 class Run:
@@ -102,7 +49,7 @@ class Run:
     """
 
     def __init__(self, config: RunConfig, robot: Robot) -> None:
-        self._config = config
+        self._config, self._robot = config, robot
         facts = policy_facts(config)
         self._folder = RunFolder.create(config.out, robot.name, sim=config.sim)
         self._shared = SharedMemory(facts["cameras"], SNAPSHOT_BYTES)
@@ -113,7 +60,7 @@ class Run:
             self._arm = ArmConnection(settings.link, settings.session, self._shared.clock)
             order = tuple(name for name in START_ORDER if name != "arm")
         self._supervisor = Supervisor(settings, self._shared, say, order, self._arm)
-        self._supervisor.enter(Phase.POLICY)
+        self._supervisor.enter(Phase.WAIT)
         self._signals = Signals()
         self._status = bytearray(self._shared.status.slot_bytes)
         self._beats: dict[str, tuple[int, int]] = {}
@@ -122,8 +69,11 @@ class Run:
         self._started_utc = datetime.now(timezone.utc).isoformat(timespec="seconds")
         what = config.bundle.name if config.bundle else config.policy
         self._title = f"{what} on {robot.name}{' (digital twin)' if config.sim else ''}"
-        if config.shadow:
+        if config.in_shadow and not config.execute:
             self._title += ", in shadow: nothing moves"
+        self._display: LivePanel | PlainLog | None = None
+        self._next_show_ns = 0
+        self._keys = Keys()
 
     def main(self) -> int:
         """Run, stop in order, and write the report; returns the exit code."""
@@ -136,9 +86,10 @@ class Run:
             started = not self._signals.received
             self._started_ns = monotonic_ns()  # what counts is the run, not its set-up
             self._record()
-            self._watch()
+            self._conduct()
         except DvlaError as error:
             failure = error
+            started = started and not isinstance(error, NotConfirmed)
         except Impatient:
             at_once = True
         reason = str(failure) if failure else "the run ends"
@@ -179,24 +130,79 @@ class Run:
             )
         )
 
+    def _conduct(self) -> None:
+        """Lead the run from its first state to its normal end."""
+        config = self._config
+        with closing(StateSubscriber(self._supervisor.settings.link.connecting())) as states:
+            sequence = self._sequence(states)
+            if config.in_shadow:
+                state = sequence.check_read_only(shadow=True)
+                if config.execute:
+                    self._confirm(sequence.way(state))
+            self._display = open_display(self._title, plain=config.plain or config.json)
+            try:
+                with self._keys:
+                    begins = not config.execute or (
+                        sequence.execute() and sequence.move(why="to the start pose")
+                    )
+                    if begins:
+                        self._supervisor.enter(Phase.POLICY)
+                        self._watch()
+                    if begins and config.return_to_start and not self._signals.received:
+                        sequence.go_back()
+            finally:
+                self._display.close()
+
+    def _sequence(self, states: StateSubscriber) -> Sequence:
+        settings, board = self._supervisor.settings, self._shared.clock
+
+        def newest() -> ArmState | None:
+            state = states.newest()
+            return None if state is None else state_from(state, board.offset)
+
+        return Sequence(
+            self._supervisor,
+            newest,
+            self._turn,
+            monotonic_ns,
+            session=settings.session,
+            limits=self._robot.limits,
+            goal=settings.start_pose,
+            say=say,
+        )
+
+    def _confirm(self, way: str) -> None:
+        """Ask for the arm's name; the processes are looked after meanwhile.
+
+        Raises:
+            NotConfirmed: nobody confirmed.
+        """
+        name = self._supervisor.settings.arm_name
+        confirm_arm(
+            name,
+            f"{self._title}: the arm {name!r} is about to move. {way} Keep the enabling device in "
+            "your hand.",
+            yes=self._config.yes,
+            wanted=self._turn,
+        )
+
     def _watch(self) -> None:
-        """Look after the processes and show how it goes, until the time is up or a signal came."""
+        """Turn until the time is up or a signal came."""
         duration_s = self._config.duration
-        display = open_display(self._title, plain=self._config.plain or self._config.json)
         end_ns = monotonic_ns() + round(duration_s * NS_PER_S) if duration_s else 0
-        next_show_ns = 0
-        try:
-            with Keys() as keys:
-                while not self._signals.received and not (end_ns and monotonic_ns() >= end_ns):
-                    self._supervisor.check()
-                    self._obey(keys.pressed())
-                    now_ns = monotonic_ns()
-                    if now_ns >= next_show_ns:
-                        next_show_ns = now_ns + SHOW_EVERY_NS
-                        self._show(display, now_ns)
-                    time.sleep(TURN_S)
-        finally:
-            display.close()
+        while self._turn() and not (end_ns and monotonic_ns() >= end_ns):
+            pass
+
+    def _turn(self) -> bool:
+        """Look after the processes, obey keys, show how it goes; no longer once a signal came."""
+        self._supervisor.check()
+        self._obey(self._keys.pressed())
+        now_ns = monotonic_ns()
+        if self._display is not None and now_ns >= self._next_show_ns:
+            self._next_show_ns = now_ns + SHOW_EVERY_NS
+            self._show(self._display, now_ns)
+        time.sleep(TURN_S)
+        return not self._signals.received
 
     def _obey(self, pressed: str) -> None:
         """Do what a key of the terminal asks for; a hold goes before anything else."""

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
+import tyro
 
 from dvla.engines.errors import UsageError
 from dvla.runtime.arm_link import LOCAL, ArmLink
 from dvla.runtime.config import Bootstrap, Resume, SchedulerConfig, SeamMode, ServoConfig
 from dvla.runtime.errors import ConfigError
+from dvla.runtime.pose import setpoints_from_actions
 from dvla.runtime.robots import Robot, robot_with_twin
 from dvla.runtime.twin.objects import parse_task
 
@@ -29,7 +32,20 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     sim: bool = False
     """Run on the robot's digital twin."""
     shadow: bool = False
-    """Everything runs and nothing moves: commands are judged, counted and played to nobody."""
+    """Everything runs and nothing moves: commands are judged, counted and played to nobody. On
+    real arms that is so unless --execute is given; on the twin it has to be asked for."""
+    execute: bool = False
+    """Move the arm, after a preflight that passed in shadow on this very set-up. The --config file
+    has to say may_execute: true. On the twin it goes through the same sequence."""
+    yes: bool = False
+    """Confirm --execute without typing the arm's name; for scripts that answer for it."""
+    start_pose: tuple[float, float, float, float, float, float] | None = None
+    """Where the policy starts: x y z [m], extrinsic xyz Euler angles [rad] in the base frame. With
+    --execute the arm first moves there slowly. The robot's own when not given."""
+    return_to_start: bool = False
+    """With --execute: on a normal end, move slowly back to the start pose."""
+    may_execute: tyro.conf.Suppress[tyro.conf.Fixed[bool]] = False
+    """Set in a --config file alone: whether this set-up may move an arm at all."""
     bundle: Path | None = None
     """Bundle written by dvla-export."""
     policy: Literal["bundle", "oracle"] = "bundle"
@@ -90,6 +106,19 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             arm_key=self.arm_key,
         )
 
+    @property
+    def in_shadow(self) -> bool:
+        """Whether the arm controller begins in shadow; with --execute it does, too."""
+        return self.shadow or self.execute or not self.sim
+
+    def goal(self, robot: Robot) -> tuple[float, ...]:
+        """Return the setpoint (8,) of the start pose; empty where the policy starts anywhere."""
+        pose = self.start_pose or robot.start_pose
+        if not pose:
+            return ()
+        setpoint = setpoints_from_actions(np.array([[*pose, 1.0]]))[0]
+        return tuple(setpoint.tolist())
+
     def scheduler(self) -> SchedulerConfig:
         """Return the scheduler's switches."""
         return SchedulerConfig(
@@ -148,11 +177,31 @@ def check(config: RunConfig) -> Robot:
             expected="--arm-address tcp://HOST:PORT, where dvla-arm run listens",
         )
     config.arm_link(robot.name).check()
+    _check_modes(config)
     if config.task and config.policy == "oracle":
         parse_task(config.task)
     config.scheduler()
     config.servo()
     return robot
+
+
+def _check_modes(config: RunConfig) -> None:
+    if config.shadow and config.execute:
+        raise UsageError("--shadow and --execute exclude each other", next_command="leave one out")
+    for flag, given in (("--yes", config.yes), ("--return-to-start", config.return_to_start)):
+        if given and not config.execute:
+            raise UsageError(
+                f"{flag} has no meaning without --execute", next_command="leave it out"
+            )
+    if config.start_pose is not None:
+        x, y, z, *angles = config.start_pose
+        bounds = ((x, 2.0), (y, 2.0), (z, 2.0), *((angle, 2.0 * np.pi) for angle in angles))
+        if not all(abs(value) <= bound for value, bound in bounds):
+            raise ConfigError(
+                "--start-pose is out of bounds",
+                got=config.start_pose,
+                expected="x y z within 2 m, angles within 2 pi rad",
+            )
 
 
 def load_run_config(path: Path) -> RunConfig:
@@ -166,7 +215,7 @@ def load_run_config(path: Path) -> RunConfig:
         return Path(value) if kind is Path else value
 
     try:
-        return msgspec.yaml.decode(path.read_bytes(), type=RunConfig, dec_hook=decode_path)
+        config = msgspec.yaml.decode(path.read_bytes(), type=RunConfig, dec_hook=decode_path)
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigError(
             f"the configuration {path} cannot be used",
@@ -174,3 +223,11 @@ def load_run_config(path: Path) -> RunConfig:
             expected="a YAML mapping whose keys are the flags of dvla-run",
             next_command="dvla-run --help",
         ) from error
+    for name in ("execute", "yes"):
+        if getattr(config, name):
+            raise ConfigError(
+                f"the configuration {path} sets {name}",
+                expected=f"--{name} on the command line: a file allows motion (may_execute: true), "
+                "a person asks for it",
+            )
+    return config

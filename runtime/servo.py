@@ -98,7 +98,7 @@ class ServoCore:
         lead_s: float = DEFAULT_LEAD_S,
         planner: Planner | None = None,
     ) -> None:
-        self._planner = planner or _compiled_planner(stream, limits.shaper, config)
+        self._planner = planner or compiled_planner(stream, limits.shaper, config)
         self._session = session
         self._period_ns = config.period_ns
         self._horizon = config.horizon_steps
@@ -233,9 +233,8 @@ class ServoCore:
         row["setpoint"] = self._plan[0]
 
 
-def _compiled_planner(
-    stream: ActionStream, limits: CartesianLimits, config: ServoConfig
-) -> Planner:
+def compiled_planner(stream: ActionStream, limits: CartesianLimits, config: ServoConfig) -> Planner:
+    """Return the planner on a stream, without the GIL and without allocation."""
     from dvla.bindings import PoseShaper, ServoPlanner, ShaperLimits
 
     bounds = ShaperLimits(**msgspec.structs.asdict(limits))

@@ -19,6 +19,7 @@ def run(
     task: str = "",
     seed: int = 0,
     arm_model: Path | None = None,
+    shadow: bool = False,
     debug: bool = False,
 ) -> int:
     """Run the controller of one arm until Ctrl-C or SIGTERM, which stop the arm and hold it.
@@ -34,6 +35,8 @@ def run(
         task: What the twin puts on its table; anything when empty.
         seed: Seed of the twin's episodes.
         arm_model: MJCF file that replaces the look of the twin's arm.
+        shadow: Begin in shadow: nothing moves until a run with --execute has been cleared. Real
+            arms always do.
         debug: Show tracebacks.
     """
     del debug  # read from the command line where the errors are told
@@ -52,6 +55,7 @@ def run(
         link.name,
         task=task,
         seed=seed,
+        shadow=shadow or not sim,
         arm_model=str(arm_model.resolve()) if arm_model else "",
     )
     return ArmHost(link, settings, lambda line: print(line, file=sys.stderr, flush=True)).main()

@@ -11,9 +11,11 @@ from dvla.runtime.clock_board import ClockBoard
 from dvla.runtime.clock_offset import command_for, state_from
 from dvla.runtime.errors import LeaseError
 from dvla.runtime.messages import LeaseRequest
+from dvla.runtime.phase import Phase
 from dvla.runtime.processes.child import Child, run_child
 from dvla.runtime.robots import robot_by_name
 from dvla.runtime.servo import ServoCore
+from dvla.runtime.start_move import PhasedPlanner, make_planner
 from dvla.runtime.telemetry import SERVO_TICK
 from dvla.runtime.wire import CommandPublisher, ControlClient, StateSubscriber
 
@@ -44,7 +46,8 @@ def body(child: Child) -> None:
     commands = CommandPublisher(addresses)
     states = StateSubscriber(addresses)
     limits = robot_by_name(settings.robot).limits
-    core = ServoCore(stream, limits, settings.servo, session=settings.session)
+    planner = make_planner(stream, limits, settings.servo, settings.start_pose)
+    core = ServoCore(stream, limits, settings.servo, session=settings.session, planner=planner)
     take_lease(addresses, settings.session)
     clock = ServoClock(settings.servo.period_ns)
     row = np.zeros(1, SERVO_TICK)
@@ -55,6 +58,9 @@ def body(child: Child) -> None:
         state, offset = states.newest(), clock_of_arm.offset
         if state is not None:
             state = state_from(state, offset, woke_ns)
+        if isinstance(planner, PhasedPlanner):
+            planner.wants_move = child.phase is Phase.MOVE
+            planner.seen_ns = state.t_ns if state is not None else 0
         command = core.tick(clock.deadline_ns, state)
         if command is not None:
             commands.send(command_for(command, offset, woke_ns))

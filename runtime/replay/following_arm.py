@@ -17,6 +17,7 @@ from dvla.runtime.replay.servo_stage import ServoRerun
 from dvla.runtime.robots.base import ArmReading
 from dvla.runtime.run_data import RunData
 from dvla.runtime.safety import REASONS
+from dvla.runtime.start_move import MOVE_CHUNK
 
 STILL_M = 1e-7
 """Shorter steps are no motion."""
@@ -113,7 +114,8 @@ def move(data: RunData, inputs: RunInputs, publications: list[Publication]) -> M
         while published < len(publications) and publications[published].t_ns <= deadline_ns:
             published += 1
         servo.publish_until(published)
-        waiting, row = servo.tick(deadline_ns, state)
+        moves = int(tick["chunk_id"]) == MOVE_CHUNK
+        waiting, row = servo.tick(deadline_ns, state, moves=moves)
         saturated += int(row["saturation"]) != 0
         underruns = int(row["underruns"])
     return Motion(

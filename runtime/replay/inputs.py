@@ -25,6 +25,7 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         session: of the run on the wire.
         control_period_ns: T.
         limits: of the arm, as the gate enforced them.
+        start_pose: of the slow move before the policy; empty without one.
         reasons: names of the verdicts in ``calls.npy``, by number.
     """
 
@@ -36,6 +37,7 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     chunk_size: int
     control_period_ns: int
     reasons: tuple[str, ...] = REASONS
+    start_pose: tuple[float, ...] = ()
     schema: int = SCHEMA
 
     @staticmethod
@@ -49,6 +51,7 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             limits=robot_by_name(settings.robot).limits,
             chunk_size=settings.chunk_size,
             control_period_ns=round(settings.control_period_s * 1e9),
+            start_pose=settings.start_pose,
         )
 
 

@@ -14,6 +14,7 @@ from dvla.runtime.replay.inputs import RunInputs
 from dvla.runtime.replay.result import StageResult, first_difference
 from dvla.runtime.replay.scheduler_stage import Publication
 from dvla.runtime.servo import ServoCore
+from dvla.runtime.start_move import MOVE_CHUNK, PhasedPlanner, make_planner
 from dvla.runtime.telemetry import SERVO_TICK
 from dvla.runtime.timeline import publish_timeline
 
@@ -58,7 +59,14 @@ class ServoRerun:
         self._stream = ActionStream.create()
         self._publications = publications
         self._published = 0
-        self.core = ServoCore(self._stream, inputs.limits, inputs.servo, session=inputs.session)
+        self._planner = make_planner(self._stream, inputs.limits, inputs.servo, inputs.start_pose)
+        self.core = ServoCore(
+            self._stream,
+            inputs.limits,
+            inputs.servo,
+            session=inputs.session,
+            planner=self._planner,
+        )
         self._row = np.zeros(1, SERVO_TICK)
 
     def publish_until(self, number: int) -> bool:
@@ -68,8 +76,19 @@ class ServoRerun:
             self._published += 1
         return number <= len(self._publications)
 
-    def tick(self, deadline_ns: int, state: ArmState | None) -> tuple[Command | None, np.void]:
-        """Take one tick; returns the command and the tick's row, valid until the next call."""
+    def tick(
+        self, deadline_ns: int, state: ArmState | None, *, moves: bool = False
+    ) -> tuple[Command | None, np.void]:
+        """Take one tick; returns the command and the tick's row, valid until the next call.
+
+        Args:
+            deadline_ns: of the tick.
+            state: that it goes by.
+            moves: whether the slow move to the start pose was in charge.
+        """
+        if isinstance(self._planner, PhasedPlanner):
+            self._planner.wants_move = moves
+            self._planner.seen_ns = state.t_ns if state is not None else 0
         command = self.core.tick(deadline_ns, state)
         self.core.fill(self._row[0])
         return command, self._row[0]
@@ -104,7 +123,8 @@ def replay_servo(
             )
             return StageResult(stage="servo", compared=index, missing=missing), commands
         state = state_of(arm[samples[sequence]]) if sequence else None
-        command, row = rerun.tick(int(recorded["deadline_ns"]), state)
+        moves = int(recorded["chunk_id"]) == MOVE_CHUNK
+        command, row = rerun.tick(int(recorded["deadline_ns"]), state, moves=moves)
         if command is not None:
             commands[command.sequence] = command
         found = first_difference(recorded, row, DECIDED, index, int(recorded["deadline_ns"]))

@@ -6,7 +6,7 @@ import msgspec
 
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.limits import ArmLimits
-from dvla.runtime.robots.franka import FRANKA_LIMITS
+from dvla.runtime.robots.franka import FRANKA_LIMITS, FRANKA_START
 from dvla.runtime.robots.piper.limits import PIPER_LIMITS
 
 
@@ -17,6 +17,8 @@ class Robot(msgspec.Struct, frozen=True, kw_only=True):
         name: what ``--robot`` takes.
         limits: shipped limits, of the real arm and its twin alike.
         twin: whether ``--sim`` can stand in for it.
+        start_pose: (6,) where the policy starts when nobody says otherwise: x, y, z [m] and
+            extrinsic xyz Euler angles [rad]; empty: where the arm stands.
         driver: whether there is a driver of the real arm. ``dvla-run`` does not use it yet: in
             this version it drives digital twins only.
     """
@@ -25,10 +27,13 @@ class Robot(msgspec.Struct, frozen=True, kw_only=True):
     limits: ArmLimits
     twin: bool
     driver: bool
+    start_pose: tuple[float, ...] = ()
 
 
 ROBOTS = {
-    "franka": Robot(name="franka", limits=FRANKA_LIMITS, twin=True, driver=False),
+    "franka": Robot(
+        name="franka", limits=FRANKA_LIMITS, twin=True, driver=False, start_pose=FRANKA_START
+    ),
     "piper": Robot(name="piper", limits=PIPER_LIMITS, twin=False, driver=True),
 }
 

@@ -29,3 +29,6 @@ FRANKA_LIMITS = ArmLimits(
     max_observation_age_s=2.0,
     workspace=Workspace(lower=(0.2, -0.55, 0.005), upper=(0.75, 0.55, 0.75)),
 )
+
+FRANKA_START = (0.4, 0.0, 0.28, 3.141593, 0.0, 0.0)
+"""Above the middle of the table, the hand downwards: where the twin's episodes start."""

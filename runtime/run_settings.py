@@ -1,0 +1,70 @@
+"""What the processes of a run are told: their settings, from the configuration and the bundle."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import Any
+
+from dvla.engines.bundle import read_bundle
+from dvla.runtime.cameras.frame_ring import FrameShape
+from dvla.runtime.processes.settings import Settings
+from dvla.runtime.robots import Robot
+from dvla.runtime.run_config import RunConfig
+from dvla.runtime.run_folder import RunFolder
+from dvla.runtime.supervisor import SharedMemory
+
+ORACLE_CAMERAS = ("observation.images.opst_cam", "observation.images.wrist_cam")
+ORACLE_FRAME = FrameShape(height=360, width=480)
+
+
+def policy_facts(config: RunConfig) -> dict[str, Any]:
+    """Return what the processes must know of the policy.
+
+    Raises:
+        BundleError: the bundle cannot be used.
+    """
+    if config.bundle is None:
+        return {"cameras": dict.fromkeys(ORACLE_CAMERAS, ORACLE_FRAME)}
+    facts = read_bundle(config.bundle).manifest.policy
+    frame = FrameShape(height=facts.camera_height, width=facts.camera_width)
+    return {
+        "cameras": dict.fromkeys(facts.cameras, frame),
+        "bundle": str(config.bundle.resolve()),
+        "chunk_size": facts.chunk_size,
+        "control_period_s": facts.control_period_s,
+        "history_steps": facts.history_steps,
+        "state_width": facts.state_width,
+    }
+
+
+def make_settings(
+    config: RunConfig,
+    robot: Robot,
+    folder: RunFolder,
+    shared: SharedMemory,
+    facts: dict[str, Any],
+) -> Settings:
+    """Return what the processes are told."""
+    return Settings(
+        session=secrets.randbits(62) + 1,
+        supervisor_pid=os.getpid(),
+        robot=robot.name,
+        arm_name=config.arm_name or robot.name,
+        run_folder=str(folder.path.resolve()),
+        policy=config.policy,
+        scheduler=config.scheduler(),
+        servo=config.servo(),
+        backend=config.backend,
+        task=config.task,
+        inject_latency_s=config.inject_latency_ms / 1e3,
+        seed=config.seed,
+        shadow=config.in_shadow,
+        start_pose=config.goal(robot) if config.execute else (),
+        arm_model=str(config.arm_model.resolve()) if config.arm_model else "",
+        engine_threads=config.engine_threads,
+        rings=shared.rings(),
+        arm_link=config.arm_link(robot.name),
+        arm_alone=bool(config.arm_address),
+        **facts,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 try:
     from dvla.bindings.action_stream import ActionStream, SampleStatus
+    from dvla.bindings.chain import FACTS, REPORT, Chain
     from dvla.bindings.interpolation import interpolate
     from dvla.bindings.servo_clock import ServoClock
     from dvla.bindings.servo_planner import PlanStatus, ServoPlanner
@@ -18,7 +19,10 @@ except ModuleNotFoundError as error:  # an uncompiled checkout: say how to build
     ) from error
 
 __all__ = [
+    "FACTS",
+    "REPORT",
     "ActionStream",
+    "Chain",
     "PlanStatus",
     "PoseShaper",
     "SampleStatus",

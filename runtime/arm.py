@@ -22,6 +22,7 @@ import numpy as np
 from dvla.runtime.clearance import Clearance
 from dvla.runtime.errors import RobotFault
 from dvla.runtime.events import ArmModeChanged, CommandRejected, EventSink, Note
+from dvla.runtime.joint_gate import JointGate
 from dvla.runtime.lease import Lease
 from dvla.runtime.limit_bounds import check_limits
 from dvla.runtime.limits import ArmLimits
@@ -112,6 +113,9 @@ class ArmController:
         self._reading = driver.read(now_ns)
         self._commanded = np.array(self._reading.setpoint, np.float64)
         self._track = KnotTrack(self._commanded)
+        self._joints = (
+            JointGate(limits, self._commanded, self._reading.q) if limits.joints else None
+        )
         self._stop: StopMotion | None = None
         self._mode: ArmMode = "idle"
         self._reason = "no commander"
@@ -175,8 +179,12 @@ class ArmController:
             return verdict
         rows = setpoints[joint.first_row :]
         verdict = check_motion(joint.kept, rows, command.period_ns * 1e-9, self._limits)
+        if verdict.ok and self._joints is not None:
+            verdict = self._joints.check(joint, rows, command.period_ns)
         if verdict.ok:
             self._track.splice(joint, setpoints, command.period_ns)
+            if self._joints is not None:
+                self._joints.splice(joint, command.period_ns)
         return verdict
 
     def _refused_mode(self) -> RefusedMode:
@@ -325,7 +333,7 @@ class ArmController:
 
     def _stand_where_measured(self) -> None:
         self._commanded = np.array(self._reading.setpoint, np.float64)
-        self._track.rest(self._commanded)
+        self._rest()
 
     def _interlock(self, now_ns: int) -> str:
         """Return why the arm may not go on following, or an empty string."""
@@ -350,7 +358,7 @@ class ArmController:
             self._stop.evaluate(now_ns, self._commanded)
             if now_ns >= self._stop.end_ns:
                 self._stop = None
-                self._track.rest(self._commanded)
+                self._rest()
                 self._clearance.rest(self._commanded)
                 self._enter("hold" if self._lease.session else "idle", self._reason, now_ns)
 
@@ -370,9 +378,15 @@ class ArmController:
             return
         self._stop = None
         self._epoch += 1
-        self._track.rest(self._commanded)
+        self._rest()
         self._clearance.forget()
         self._enter("fault", fault, now_ns)
+
+    def _rest(self) -> None:
+        """Take the commanded pose as the place of rest."""
+        self._track.rest(self._commanded)
+        if self._joints is not None:
+            self._joints.rest(self._commanded)
 
     def _enter(self, mode: ArmMode, reason: str, now_ns: int) -> None:
         changed = mode != self._mode

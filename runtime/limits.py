@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from dvla.runtime.geometry import ArmGeometry, KeepOutPlane
+
 
 class CartesianLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Norm bounds of TCP motion [m/s, m/s2, m/s3, rad/s, rad/s2, rad/s3]."""
@@ -23,6 +25,35 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     upper: tuple[float, float, float]
 
 
+class JointLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the joints of an arm may do, judged on the inverse kinematics of each command.
+
+    Attributes:
+        geometry: of the arm.
+        lower / upper: range of each joint [rad]; commands stay ``margin_rad`` away from its ends.
+        velocity / acceleration / jerk: bound of each joint [rad/s, rad/s2, rad/s3].
+        min_manipulability: smallest sqrt(det(J J^T)); less is too near to a singularity.
+        self_clearance_m: least distance between links that are no neighbours.
+        plane_clearance_m: least distance of the links to every plane.
+        max_miss_m / max_miss_rad: how far the TCP of the joints may be from the setpoint.
+        planes: that no link may pass.
+    """
+
+    geometry: ArmGeometry
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+    velocity: tuple[float, ...]
+    acceleration: tuple[float, ...]
+    jerk: tuple[float, ...]
+    margin_rad: float = 0.02
+    min_manipulability: float = 0.0
+    self_clearance_m: float = 0.0
+    plane_clearance_m: float = 0.0
+    max_miss_m: float = 0.01
+    max_miss_rad: float = 0.1
+    planes: tuple[KeepOutPlane, ...] = ()
+
+
 class ArmLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything the gate of one arm enforces.
 
@@ -34,6 +65,7 @@ class ArmLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         max_observation_age_s: oldest observation that may still move the arm.
         max_start_distance_m / max_start_angle_rad: how far the first setpoint of a command may be
             from the pose that the arm commands at its due time.
+        joints: what its joints may do; None judges the TCP alone.
     """
 
     envelope: CartesianLimits
@@ -43,3 +75,4 @@ class ArmLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_observation_age_s: float = 1.2
     max_start_distance_m: float = 0.005
     max_start_angle_rad: float = 0.05
+    joints: JointLimits | None = None

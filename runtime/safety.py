@@ -63,6 +63,14 @@ REASONS = (
     "stop_speed",
     "stop_workspace",
     "unobserved_motion",
+    "joint_position",
+    "joint_velocity",
+    "joint_acceleration",
+    "joint_jerk",
+    "unreachable",
+    "singularity",
+    "self_collision",
+    "plane",
 )
 """Every reason for which a command is refused."""
 

@@ -172,9 +172,10 @@ class ServoCore:
         self._t_obs_ns = 0
         self._still = self._history
         self._status = STATUS_IDLE
-        if state.mode == "follow":
+        # A stop may be over before its state is seen: the old plan is void all the same.
+        self._planning = state.mode == "follow"
+        if self._planning:
             self._planner.reset(pose)
-            self._planning = True
 
     def _advance(self, now_ns: int) -> bool:
         """Plan every period since the last tick; the plan's own steps must not skip any."""

@@ -8,11 +8,11 @@ from dvla.runtime.events import ArmModeChanged, CommandRejected, Event
 from dvla.runtime.limits import ArmLimits
 from dvla.runtime.pose import Float64
 from dvla.runtime.robots.base import ArmReading
-from dvla.runtime.robots.franka import FRANKA_LIMITS
+from dvla.runtime.robots.franka import FRANKA_TWIN_LIMITS
 from dvla.runtime.rotation import rotation_between
 
 MS = 1_000_000
-LIMITS = FRANKA_LIMITS
+LIMITS = FRANKA_TWIN_LIMITS
 HOME = np.array([0.45, 0.0, 0.35, 0.0, 1.0, 0.0, 0.0, 1.0])
 
 

@@ -18,7 +18,7 @@ from dvla.runtime.recorder import Recorder
 from dvla.runtime.replay.inputs import RunInputs
 from dvla.runtime.replay.journal import ARM_CALL, ARM_CALL_SLOTS, JournaledArmController
 from dvla.runtime.replay.scheduler_journal import JournaledScheduler
-from dvla.runtime.robots.franka import FRANKA_LIMITS
+from dvla.runtime.robots.franka import FRANKA_TWIN_LIMITS
 from dvla.runtime.run_folder import RunFolder
 from dvla.runtime.servo import ServoCore
 from dvla.runtime.telemetry import SERVO_TICK
@@ -68,7 +68,7 @@ def record_run(
     recorder.write_inputs(
         RunInputs(
             session=SESSION, robot="franka", scheduler=config, servo=servo_config,
-            limits=FRANKA_LIMITS, chunk_size=H, control_period_ns=PERIOD_NS,
+            limits=FRANKA_TWIN_LIMITS, chunk_size=H, control_period_ns=PERIOD_NS,
         )
     )  # fmt: skip
     sink = EventRecorder(recorder)
@@ -81,9 +81,9 @@ def record_run(
     ring = SharedRing.create(ARM_CALL.itemsize, ARM_CALL_SLOTS)
     calls = RowReader(ring, ARM_CALL)
     arm = JournaledArmController(
-        LaggingDriver(HOME), FRANKA_LIMITS, sink, START_NS, session=1, calls=ring
+        LaggingDriver(HOME), FRANKA_TWIN_LIMITS, sink, START_NS, session=1, calls=ring
     )
-    servo = ServoCore(stream, FRANKA_LIMITS, servo_config, session=SESSION)
+    servo = ServoCore(stream, FRANKA_TWIN_LIMITS, servo_config, session=SESSION)
     lease = LeaseRequest(session=SESSION, sequence=0, holder="test")
     arm.handle(lease, START_NS)
     row = np.zeros(1, SERVO_TICK)

@@ -87,7 +87,7 @@ class ClosedLoop:
         self._tick_ns = servo.period_ns
         now_ns = self.clock.now_ns()
         world.reset(seed, now_ns)
-        limits = robot_with_twin(config.robot).limits
+        limits = robot_with_twin(config.robot).twin_limits
         driver = TwinDriver(world, DifferentialIk(servo.period_ns / NS_PER_S))
         self.arm = ArmController(driver, limits, self.log, now_ns, session=_ARM_SESSION)
         self._stream = ActionStream.create()

@@ -165,7 +165,7 @@ def _length(path: np.ndarray) -> float:
 
 def _outside(run: WatchedRun) -> tuple[int, int]:
     """Judge every setpoint that the arm's journal holds; without one, what was seen outside."""
-    limits = robot_by_name("franka").limits
+    limits = robot_by_name("franka").twin_limits
     folder = run.folder()
     if folder is not None:
         try:

@@ -37,7 +37,7 @@ class SegmentJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 def run_segment(stream: ActionStream, job: SegmentJob, setup: str) -> Segment:
     """Follow the stream for a while at one rate."""
     config = ServoConfig(rate_hz=job.rate_hz)
-    core = ServoCore(stream, robot_by_name("franka").limits, config, session=SESSION)
+    core = ServoCore(stream, robot_by_name("franka").twin_limits, config, session=SESSION)
     encoder, buffer = msgspec.msgpack.Encoder(), bytearray()
     capacity = int(job.duration_s * job.rate_hz) + 2
     deadline_ns, woke_ns, dispatched_ns = np.zeros((3, capacity), np.int64)

@@ -23,7 +23,6 @@ from dvla.runtime.processes.child import Child, run_child
 from dvla.runtime.processes.settings import Settings
 from dvla.runtime.processes.snapshots import Snapshots, open_snapshots
 from dvla.runtime.replay.scheduler_journal import JournaledScheduler
-from dvla.runtime.robots import robot_by_name
 from dvla.runtime.scheduler import Scheduler
 from dvla.runtime.state_buffer import StateBuffer
 from dvla.runtime.timeline import publish_timeline
@@ -91,7 +90,7 @@ def body(child: Child) -> None:
         for name, fd in settings.rings.frames.items()
     }
     states = StateBuffer()
-    limits = robot_by_name(settings.robot).limits
+    limits = settings.limits
     scheduler = JournaledScheduler(
         settings.scheduler,
         chunk_size=policy.chunk_size,

@@ -13,7 +13,6 @@ from dvla.runtime.errors import LeaseError
 from dvla.runtime.messages import LeaseRequest
 from dvla.runtime.phase import Phase
 from dvla.runtime.processes.child import Child, run_child
-from dvla.runtime.robots import robot_by_name
 from dvla.runtime.servo import ServoCore
 from dvla.runtime.start_move import PhasedPlanner, make_planner
 from dvla.runtime.telemetry import SERVO_TICK
@@ -45,7 +44,7 @@ def body(child: Child) -> None:
     clock_of_arm = ClockBoard(SharedRing.attach(settings.rings.clock))
     commands = CommandPublisher(addresses)
     states = StateSubscriber(addresses)
-    limits = robot_by_name(settings.robot).limits
+    limits = settings.limits
     planner = make_planner(stream, limits, settings.servo, settings.start_pose)
     core = ServoCore(stream, limits, settings.servo, session=settings.session, planner=planner)
     take_lease(addresses, settings.session)

@@ -7,6 +7,8 @@ import msgspec
 from dvla.runtime.arm_link import ArmLink
 from dvla.runtime.cameras.frame_ring import FrameShape
 from dvla.runtime.config import SchedulerConfig, ServoConfig
+from dvla.runtime.limits import ArmLimits
+from dvla.runtime.robots import robot_by_name
 
 
 class Rings(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +71,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         start_pose: (8,) setpoint of the slow move before the policy; empty for none.
         arm_link: how the arm controller is reached; by its name on this host when not given.
         arm_alone: the arm controller is not part of the run: ``dvla-arm run`` started it.
+        sim: the arm is a digital twin.
         pids: of the processes started before this one.
     """
 
@@ -98,7 +101,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     start_pose: tuple[float, ...] = ()
     arm_link: ArmLink | None = None
     arm_alone: bool = False
+    sim: bool = True
     pids: dict[str, int] = {}
+
+    @property
+    def limits(self) -> ArmLimits:
+        """What the gate of this arm enforces."""
+        return robot_by_name(self.robot).limits_for(sim=self.sim)
 
     @property
     def link(self) -> ArmLink:

@@ -10,7 +10,6 @@ from dvla.runtime.events import Event, EventSink
 from dvla.runtime.phase import Phase
 from dvla.runtime.processes.settings import Settings
 from dvla.runtime.replay.journal import JournaledArmController
-from dvla.runtime.robots import robot_by_name
 from dvla.runtime.twin.objects import Task, parse_task
 
 PERIOD_S = 0.004
@@ -59,7 +58,7 @@ class TwinArm:
         self.world = TwinWorld(config, self._gate)
         self.world.reset(settings.seed, now_ns)
         driver = TwinDriver(self.world, DifferentialIk(PERIOD_S, arm_model))
-        limits = robot_by_name(settings.robot).limits
+        limits = settings.limits
         self.controller = JournaledArmController(
             driver,
             limits,

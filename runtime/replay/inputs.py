@@ -8,7 +8,6 @@ import msgspec
 
 from dvla.runtime.config import SchedulerConfig, ServoConfig
 from dvla.runtime.limits import ArmLimits
-from dvla.runtime.robots import robot_by_name
 from dvla.runtime.run_folder import RunFolder, RunFolderError
 from dvla.runtime.safety import REASONS
 
@@ -48,7 +47,7 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             robot=settings.robot,
             scheduler=settings.scheduler,
             servo=settings.servo,
-            limits=robot_by_name(settings.robot).limits,
+            limits=settings.limits,
             chunk_size=settings.chunk_size,
             control_period_ns=round(settings.control_period_s * 1e9),
             start_pose=settings.start_pose,

@@ -6,7 +6,7 @@ import msgspec
 
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.limits import ArmLimits
-from dvla.runtime.robots.franka import FRANKA_LIMITS, FRANKA_START
+from dvla.runtime.robots.franka import FRANKA_LIMITS, FRANKA_START, FRANKA_TWIN_LIMITS
 from dvla.runtime.robots.piper.limits import PIPER_LIMITS
 
 
@@ -15,7 +15,8 @@ class Robot(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: what ``--robot`` takes.
-        limits: shipped limits, of the real arm and its twin alike.
+        limits: shipped limits of the real arm.
+        twin_limits: of its digital twin, whose joints may do more.
         twin: whether ``--sim`` can stand in for it.
         start_pose: (6,) where the policy starts when nobody says otherwise: x, y, z [m] and
             extrinsic xyz Euler angles [rad]; empty: where the arm stands.
@@ -25,16 +26,28 @@ class Robot(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     limits: ArmLimits
+    twin_limits: ArmLimits
     twin: bool
     driver: bool
     start_pose: tuple[float, ...] = ()
 
+    def limits_for(self, *, sim: bool) -> ArmLimits:
+        """Return what the gate enforces on the arm, or on its twin."""
+        return self.twin_limits if sim else self.limits
+
 
 ROBOTS = {
     "franka": Robot(
-        name="franka", limits=FRANKA_LIMITS, twin=True, driver=False, start_pose=FRANKA_START
+        name="franka",
+        limits=FRANKA_LIMITS,
+        twin_limits=FRANKA_TWIN_LIMITS,
+        twin=True,
+        driver=False,
+        start_pose=FRANKA_START,
     ),
-    "piper": Robot(name="piper", limits=PIPER_LIMITS, twin=False, driver=True),
+    "piper": Robot(
+        name="piper", limits=PIPER_LIMITS, twin_limits=PIPER_LIMITS, twin=False, driver=True
+    ),
 }
 
 

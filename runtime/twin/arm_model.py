@@ -54,8 +54,9 @@ STIFFNESS = (4000.0, 4000.0, 3200.0, 3200.0, 1600.0, 1200.0, 800.0)
 """Position gains [Nm/rad]; damping is stiffness times ``SERVO_LAG_S``."""
 ROTOR_INERTIA = 0.1
 
+_Point = tuple[float, float, float]
 _WHITE, _DARK = "0.93 0.94 0.95 1", "0.16 0.18 0.22 1"
-_LINKS = (
+LINK_CAPSULES: tuple[tuple[float, float, _Point, _Point], ...] = (
     # mass [kg], radius [m], capsule from, capsule to (link frame), of the link after each joint
     (3.6, 0.060, (0, 0, -0.18), (0, 0, -0.02)),
     (3.4, 0.058, (0, 0, 0), (0, -0.16, 0)),
@@ -65,6 +66,8 @@ _LINKS = (
     (1.5, 0.046, (0, 0, 0), (0.070, 0, 0)),
     (0.7, 0.040, (0, 0, 0.03), (0, 0, 0.08)),
 )
+BASE_CAPSULE: tuple[float, _Point, _Point] = (0.068, (0, 0, 0.04), (0, 0, 0.13))
+"""Radius [m] and ends of the capsule about the base."""
 
 
 def forward_kinematics(q: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -94,8 +97,10 @@ def forward_kinematics(q: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def arm_mjcf() -> str:
     """Return the arm, hand and wrist camera as MJCF text."""
+    radius, start, end = BASE_CAPSULE
+    base = f'fromto="{_text(*start)} {_text(*end)}" size="{radius}"'
     body = _hand_mjcf()
-    rows = zip(DH_TABLE, ARM_JOINTS, Q_LOWER, Q_UPPER, _LINKS, strict=True)
+    rows = zip(DH_TABLE, ARM_JOINTS, Q_LOWER, Q_UPPER, LINK_CAPSULES, strict=True)
     for (a, alpha, d), name, low, high, link in reversed(list(rows)):
         mass, radius, start, end = link
         capsule = f'fromto="{_text(*start)} {_text(*end)}" size="{radius}"'
@@ -124,7 +129,7 @@ def arm_mjcf() -> str:
   <worldbody>
     <body name="base">
       <geom class="look" type="cylinder" size="0.085 0.02" pos="0 0 0.02" rgba="{_DARK}"/>
-      <geom class="look" type="capsule" size="0.068" fromto="0 0 0.04 0 0 0.13" mass="3"/>
+      <geom class="look" type="capsule" {base} mass="3"/>
       {body}
     </body>
   </worldbody>

@@ -29,7 +29,8 @@ PIPER_HOME_Q = (0.0, 1.40, -0.95, 0.0, 1.15, 0.0)
 ORIENTATION_M_PER_RAD = 0.05
 """Joint 5 ends at 70 degrees; with more weight on attitude the TCP is off by centimetres there."""
 
-_LINKS = (
+_Point = tuple[float, float, float]
+LINK_CAPSULES: tuple[tuple[float, _Point, _Point], ...] = (
     # radius [m], capsule from, capsule to, in the frame of the link after each joint
     (0.045, (0.0, 0.0, -0.05), (0.0, 0.0, 0.0)),
     (0.035, (0.0, 0.0, 0.0), (0.285, 0.0, 0.0)),
@@ -43,7 +44,7 @@ _LINKS = (
 def piper_mjcf() -> str:
     """Return the arm as MJCF text; joint angles are the arm's own."""
     body = f'<site name="{PIPER_TCP_SITE}" pos="0 0 {TCP_OFFSET_M}" quat="0 0 0 1" size="0.005"/>'
-    rows = zip(DH_TABLE, PIPER_JOINTS, Q_LOWER, Q_UPPER, _LINKS, strict=True)
+    rows = zip(DH_TABLE, PIPER_JOINTS, Q_LOWER, Q_UPPER, LINK_CAPSULES, strict=True)
     for row, name, low, high, (radius, start, end) in reversed(list(rows)):
         # Rx(alpha) Tx(a) Tz(d) places the frame; Rz(theta) turns it to where the joint is zero.
         place = (row.a, -row.d * math.sin(row.alpha), row.d * math.cos(row.alpha))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from arm_doubles import HOME, LIMITS, MS, assert_inside
@@ -160,8 +161,6 @@ def test_nothing_over_a_limit_reaches_the_driver_whatever_the_wire_does(
 
 
 def _with(command: Command, rows: np.ndarray) -> Command:
-    import msgspec
-
     return msgspec.structs.replace(command, setpoints=rows.tobytes())
 
 
@@ -177,6 +176,24 @@ def test_a_servo_that_skips_two_ticks_stays_on_the_grid() -> None:
     assert loop.rejected == {}
     assert loop.arm.mode == "follow"
     assert_inside(loop.driver)
+
+
+def test_a_stop_whose_states_were_lost_voids_the_plan() -> None:
+    loop = started()
+    now = loop.now_ns
+    publish(loop.stream, line(HOME, (0.3, 0.0, 0.0), 60), now, t_obs_ns=now)
+    loop.run(0.3)
+    assert loop.servo.synchronised
+    state = loop.arm.state(loop.now_ns)
+    stopped = msgspec.structs.replace(state, mode="hold", arm_epoch=state.arm_epoch + 1)
+    for tick in range(1, 6):
+        now = loop.now_ns + tick * 4 * MS
+        command = loop.servo.tick(now, msgspec.structs.replace(stopped, t_ns=now))
+        assert command is not None
+        rows = command.setpoints_array()
+        assert rows is not None
+        assert np.ptp(rows, axis=0).max() == 0.0
+        assert np.array_equal(rows[0], stopped.commanded)
 
 
 def test_stale_state_silences_the_servo() -> None:

@@ -1,0 +1,47 @@
+"""Declares the kinematics of one serial arm: frames, differential IK, distances of its links."""
+
+cdef enum:
+    MAX_JOINTS = 8
+    MAX_CAPSULES = 16
+    MAX_PAIRS = 64
+    MAX_PLANES = 8
+
+
+cdef struct Frame:
+    double r[9]  # rotation, row by row
+    double p[3]
+
+
+cdef struct Capsule:
+    int link  # 0 for the base, i for the frame after joint i
+    double radius
+    double ends[6]
+
+
+cdef class Chain:
+    cdef readonly int joints
+    cdef double _dh[MAX_JOINTS][4]
+    cdef Frame _tool
+    cdef double _lower[MAX_JOINTS]
+    cdef double _upper[MAX_JOINTS]
+    cdef double _posture[MAX_JOINTS]
+    cdef double _turn_weight
+    cdef int _capsule_count, _pair_count, _plane_count
+    cdef Capsule _capsules[MAX_CAPSULES]
+    cdef int _pairs[MAX_PAIRS][2]
+    cdef double _planes[MAX_PLANES][4]
+
+    cdef void _forward(self, const double *q, Frame *frames) noexcept nogil
+    cdef void _jacobian(self, const Frame *frames, double *jacobian) noexcept nogil
+    cdef void _miss(self, const Frame *frames, const double *setpoint, double *miss) noexcept nogil
+    cdef void _step(self, double *q, const Frame *frames, const double *miss) noexcept nogil
+    cdef double _manipulability(self, const Frame *frames) noexcept nogil
+    cdef double _self_clearance(self, const Frame *frames) noexcept nogil
+    cdef double _plane_clearance(self, const Frame *frames) noexcept nogil
+    cdef void _facts(self, const Frame *frames, const double *setpoint, double *facts) noexcept nogil
+    cdef void _go(self, double *q, Frame *frames, const double *setpoint, int turns) noexcept nogil
+    cdef void _stop(
+        self, const double *before, const double *here, const double *after, const double *q,
+        double period_s, const double *bounds, const double *envelope, const double *shares,
+        int count, double *report,
+    ) noexcept nogil

@@ -1,0 +1,175 @@
+"""The gate's part for joints: what a command means for each of them, and for the arm's body.
+
+A command is a path of the TCP; what can hurt an arm is what its joints make of it. So the inverse
+kinematics that drivers solve at play time is solved here first, row by row from the joints of the
+knots that are being played, and judged: range and its margin, velocity, acceleration and jerk of
+every joint, distance to singularities, of links to each other and to the planes. Stops from
+a few rows of each command are judged in the same way at a few instants, without acceleration and
+jerk, which the Cartesian bounds of a stop keep small.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dvla.runtime.geometry import ArmGeometry
+from dvla.runtime.limits import ArmLimits, JointLimits
+from dvla.runtime.messages import MAX_SETPOINTS
+from dvla.runtime.playback import Joint
+from dvla.runtime.pose import Float64
+from dvla.runtime.safety import ACCEPTED, RELATIVE_TOLERANCE, Verdict
+from dvla.runtime.stopping import limits_by_order
+
+if TYPE_CHECKING:
+    from dvla.bindings import Chain
+
+SETTLE_ITERATIONS = 60
+"""Gauss-Newton steps to where the joints rest; the elbow follows its posture by halves."""
+TRUST_M, TRUST_RAD = 0.05, 0.5
+"""Measured joints that are further from the commanded pose say nothing about the elbow."""
+STOPS = 4
+"""Rows of a command from which the stop is judged: evenly spaced, the last one among them."""
+STOP_SHARES = np.array([0.15, 0.35, 0.6, 1.0])
+_ORDERS = ("velocity", "acceleration", "jerk")
+_UNITS = ("rad/s", "rad/s2", "rad/s3")
+
+
+class JointGate:
+    """Judges commands by the joints that they lead to.
+
+    Args:
+        limits: of the arm; its ``joints`` are not None.
+        setpoint: (8,) commanded pose at rest.
+        q: (n,) measured joints.
+    """
+
+    def __init__(self, limits: ArmLimits, setpoint: Float64, q: Float64) -> None:
+        from dvla.bindings import FACTS, REPORT
+
+        joints = limits.joints
+        assert joints is not None
+        self._limits = joints
+        self._envelope = limits_by_order(limits.envelope)
+        self._chain = make_chain(joints)
+        n = self._chain.joints
+        self._lower = np.asarray(joints.lower) + joints.margin_rad
+        self._upper = np.asarray(joints.upper) - joints.margin_rad
+        self._bounds = np.array([joints.velocity, joints.acceleration, joints.jerk])
+        self._bounds *= 1.0 + RELATIVE_TOLERANCE
+        self._q_rows = np.empty((MAX_SETPOINTS, n))
+        self._facts = np.empty((1, FACTS))
+        self._report = np.empty(REPORT)
+        self._knots = np.empty((0, n))
+        self._start_ns = 0
+        self._period_ns = 1
+        self._pending = self._knots, 0
+        posture = np.asarray(joints.geometry.posture)
+        self._q = posture
+        measured = np.asarray(q, np.float64)
+        if len(measured) == n and np.isfinite(measured).all():
+            self._q = measured
+        self.rest(setpoint)
+        if self._facts[0, 0] > TRUST_M or self._facts[0, 1] > TRUST_RAD:
+            self._q = posture
+            self.rest(setpoint)
+
+    @property
+    def q(self) -> Float64:
+        """The joints (n,) [rad] of the newest rest, or of the newest knot."""
+        return self._knots[-1] if len(self._knots) else self._q
+
+    def rest(self, setpoint: Float64) -> None:
+        """Forget all knots; the joints are those that rest at ``setpoint`` (8,)."""
+        row = np.ascontiguousarray(setpoint, np.float64)[None]
+        start = np.ascontiguousarray(self.q)
+        self._chain.follow(start, row, self._q_rows, self._facts, SETTLE_ITERATIONS)
+        self._q = self._q_rows[0].copy()
+        self._knots = self._knots[:0]
+
+    def check(self, joint: Joint, rows: Float64, period_ns: int) -> Verdict:
+        """Judge the rows (m, 8) that a command adds after ``joint``; ``splice`` takes them over."""
+        kept_q = self._kept(joint, period_ns)
+        m = len(rows)
+        self._pending = kept_q, m
+        self._chain.judge(
+            kept_q, joint.kept, rows, period_ns * 1e-9, self._bounds, self._envelope, STOP_SHARES,
+            STOPS, self._q_rows, self._report,
+        )  # fmt: skip
+        report = self._report.tolist()
+        verdict = self._body(report[:5], self._q_rows[:m], "")
+        for order in range(3):
+            if verdict.ok:
+                verdict = self._over(order, report[5 + 2 * order], report[6 + 2 * order], "")
+        if verdict.ok:
+            verdict = self._body(report[11:16], self._q_rows[:m], " in the stop")
+        if verdict.ok:
+            verdict = self._over(0, report[16], report[17], " in the stop")
+        return verdict
+
+    def splice(self, joint: Joint, period_ns: int) -> None:
+        """Take over the joints of the command that was judged last."""
+        kept_q, m = self._pending
+        self._knots = np.concatenate([kept_q, self._q_rows[:m]])
+        self._start_ns, self._period_ns = joint.kept_start_ns, period_ns
+
+    def _kept(self, joint: Joint, period_ns: int) -> Float64:
+        """Return the joints of the kept knots."""
+        count = len(joint.kept)
+        if not len(self._knots):
+            return np.repeat(self._q[None], count, axis=0)
+        index = (joint.kept_start_ns - self._start_ns) // period_ns
+        return self._knots[index : index + count]
+
+    def _over(self, order: int, share: float, joint: float, where: str) -> Verdict:
+        # Written so that NaN fails as well.
+        if share <= 1.0:
+            return ACCEPTED
+        bound = self._bounds[order, int(joint)]
+        return Verdict(
+            f"joint_{_ORDERS[order]}",
+            f"joint {int(joint) + 1}{where}: {share * bound:.4g} over {bound:.4g} {_UNITS[order]}",
+        )
+
+    def _body(self, facts: list[float], q: Float64, where: str) -> Verdict:
+        """Judge what holds at single instants: reach, singularities, distances."""
+        limits = self._limits
+        miss_m, miss_rad, manipulability, apart_m, plane_m = facts
+        # All written so that NaN fails as well.
+        if not (miss_m <= limits.max_miss_m and miss_rad <= limits.max_miss_rad):
+            miss = f"{1e3 * miss_m:.1f} mm, {np.degrees(miss_rad):.1f} deg away{where}"
+            ends = ((q <= self._lower) | (q >= self._upper)).any(axis=0)
+            if ends.any():
+                names = ", ".join(f"joint {index + 1}" for index in np.flatnonzero(ends))
+                return Verdict("joint_position", f"{names} at the end of its range, TCP {miss}")
+            return Verdict("unreachable", f"the joints stay {miss}")
+        if not manipulability >= limits.min_manipulability:
+            least = limits.min_manipulability
+            return Verdict(
+                "singularity", f"manipulability {manipulability:.3g} under {least:g}{where}"
+            )
+        if not apart_m >= limits.self_clearance_m:
+            return Verdict("self_collision", f"links {1e3 * apart_m:.0f} mm apart{where}")
+        if not plane_m >= limits.plane_clearance_m:
+            return Verdict("plane", f"a link {1e3 * plane_m:.0f} mm from a plane{where}")
+        return ACCEPTED
+
+
+def make_chain(limits: JointLimits) -> Chain:
+    """Return the compiled kinematics whose solver stays inside the range less its margin."""
+    from dvla.bindings import Chain
+
+    geometry: ArmGeometry = limits.geometry
+    capsules = [(float(c.link), c.radius_m, *c.start, *c.end) for c in geometry.capsules]
+    return Chain(
+        np.array(geometry.rows, np.float64),
+        np.array(geometry.tool, np.float64),
+        np.array(limits.lower) + limits.margin_rad,
+        np.array(limits.upper) - limits.margin_rad,
+        np.array(geometry.posture, np.float64),
+        geometry.turn_m_per_rad,
+        np.array(capsules, np.float64).reshape(-1, 8),
+        np.array(geometry.pairs, np.int64).reshape(-1, 2),
+        np.array([(*p.normal, p.offset_m) for p in limits.planes], np.float64).reshape(-1, 4),
+    )

@@ -10,7 +10,7 @@ from dvla.runtime.errors import ConfigError
 
 Bootstrap = Literal["anchor", "discard"]
 Resume = Literal["discard", "anchor"]
-SeamMode = Literal["switch", "blend", "rtc"]
+SeamMode = Literal["switch", "blend", "ensemble", "rtc"]
 
 
 def _require(name: str, value: float, low: float, high: float, unit: str = "") -> None:
@@ -33,15 +33,19 @@ class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     resume: Resume = "discard"
     """First chunk after an underrun: discard stale actions, or anchor at its arrival."""
     seam: SeamMode = "switch"
-    """How one chunk takes over from another: switch at once; blend over --blend-steps; rtc guides
-    the sampling of a chunk by the previous one (a network with --laas; others switch)."""
+    """How one chunk takes over from another: switch at once; blend over --blend-steps; ensemble
+    averages all chunks that cover an instant (--laas; others switch); rtc guides the sampling of a
+    chunk by the previous one (a network with --laas; others switch)."""
     blend_steps: int = 4
     """Steps of the cross-fade of --seam blend."""
+    ensemble_decay: float = 0.01
+    """Of the weight from an older chunk to the next newer one in --seam ensemble."""
     lead_s: float = 0.0
     """Shift of the whole timeline towards earlier execution [s]."""
 
     def __post_init__(self) -> None:
         _require("blend_steps", self.blend_steps, 1, 20)
+        _require("ensemble_decay", self.ensemble_decay, 0.0, 10.0)
         _require("lead_s", self.lead_s, -0.5, 0.5, " s")
 
 

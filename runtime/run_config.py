@@ -65,8 +65,9 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     resume: Resume = "discard"
     """First chunk after an underrun: discard what is stale, or anchor it at its arrival."""
     seam: SeamMode = "switch"
-    """How one chunk takes over from another: switch at once; blend over --blend-steps; rtc guides
-    the network's sampling by the previous chunk (with --laas; without it chunks do not overlap)."""
+    """How one chunk takes over from another: switch at once; blend over --blend-steps; ensemble
+    averages all chunks that cover an instant; rtc guides the network's sampling by the previous
+    chunk (both with --laas; without it chunks do not overlap)."""
     blend_steps: int = 4
     """Steps of the cross-fade of --seam blend."""
     inject_latency_ms: float = 0.0
@@ -157,7 +158,7 @@ def check(config: RunConfig) -> Robot:
     if config.policy == "oracle" and config.seam == "rtc":
         raise UsageError(
             "--seam rtc guides the sampling of a network; the oracle samples nothing",
-            expected="--seam switch or --seam blend with --policy oracle",
+            expected="--seam switch, blend or ensemble with --policy oracle",
         )
     if config.policy == "bundle" and config.bundle is None:
         raise UsageError(

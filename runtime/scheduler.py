@@ -16,6 +16,7 @@ from dvla.runtime import seam
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.clock import NS_PER_S
 from dvla.runtime.config import SchedulerConfig
+from dvla.runtime.ensemble import Ensemble
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.events import (
     ActionInForce,
@@ -99,6 +100,7 @@ class Scheduler:
         self._next_sequence = 0
         self._in_flight: dict[int, int] = {}  # when each inference began, by its number
         self._latencies = LatencyWindow()
+        self._ensemble = Ensemble(control_period_ns, config.ensemble_decay)
         self._timeline = self._empty(hold=False)
         self._plan = self._timeline  # with what was executed since the merge before the last
         self._cursor = 0  # rows of the timeline that have come into force
@@ -296,7 +298,7 @@ class Scheduler:
             if self._anchors(chunk, now_ns):
                 self._anchor_ns = now_ns
         first = first_action(tau_ns, now_ns, self._period_ns)
-        setpoints = self._cross(old, chunk, tau_ns, first)
+        setpoints = self._cross(old, chunk, tau_ns, now_ns)
         due_ns = tau_ns + first * self._period_ns
         jump = seam.seam_jump(old, setpoints, due_ns, first)
         merged = ChunkMerged(
@@ -333,12 +335,21 @@ class Scheduler:
         kept = int(np.count_nonzero(base.in_force_ns < takeover_ns))
         self._replace_timeline(timeline, min(self._cursor, kept))
 
-    def _cross(self, old: Timeline, chunk: Chunk, tau_ns: int, first: int) -> Float64:
+    def _cross(self, old: Timeline, chunk: Chunk, tau_ns: int, now_ns: int) -> Float64:
         """Return a chunk's setpoints (H, 8) as the seam mode lets them follow the old plan."""
         setpoints = setpoints_from_actions(chunk.actions)
-        if self._state != "running":
-            return setpoints
+        first = first_action(tau_ns, now_ns, self._period_ns)
         due_ns = tau_ns + first * self._period_ns
+        running = self._state == "running"
+        if self._config.seam == "ensemble" and self._config.laas:
+            if not running:
+                self._ensemble.clear()
+            self._ensemble.add(tau_ns, setpoints, due_ns)
+            setpoints = setpoints.copy()
+            t_ns = tau_ns + np.arange(first, self._chunk_size, dtype=np.int64) * self._period_ns
+            setpoints[first:] = self._ensemble.mean(t_ns)
+        if not running:
+            return setpoints
         if self._config.seam == "blend":
             setpoints = seam.blend(old, setpoints, due_ns, first, self._config.blend_steps)
         return seam.same_hemisphere(old, setpoints, first)

@@ -15,6 +15,7 @@ import msgspec
 
 from dvla.benchmarks.dom.ablation import SWITCHES
 from dvla.benchmarks.dom.campaign import CampaignReport
+from dvla.benchmarks.dom.paired import compare_paired
 from dvla.benchmarks.dom.result import wilson_interval
 from dvla.engines.cli_errors import run_main
 from dvla.engines.errors import UsageError
@@ -63,19 +64,6 @@ def read_cells(folder: Path) -> Cells:
     return cells
 
 
-def paired_p(a: CampaignReport, b: CampaignReport) -> float:
-    """Return McNemar's exact two-sided p of two cells on the same seeds.
-
-    Only episodes that one cell caught and the other did not say anything about the difference.
-    """
-    caught = {episode.seed: episode.success for episode in b.episodes}
-    pairs = [(e.success, caught[e.seed]) for e in a.episodes]
-    first, second = pairs.count((True, False)), pairs.count((False, True))
-    n, k = first + second, min(first, second)
-    tail = sum(math.comb(n, i) for i in range(k + 1)) / 2.0**n
-    return min(1.0, 2.0 * tail)
-
-
 def markdown(cells: Cells) -> str:
     """Return the table: a row per latency and switches, the streaming cell first."""
     head = (
@@ -98,7 +86,11 @@ def _row(
     episodes = report.episodes
     low, high = report.interval_95
     in_time = sum(e.success and e.completion_s <= _IN_TIME_S for e in episodes)
-    p = "" if streaming is None or streaming is report else _p_text(paired_p(streaming, report))
+    p = (
+        ""
+        if streaming is None or streaming is report
+        else _p_text(compare_paired(streaming, report).p)
+    )
     seams = [1e3 * episode.seam_max_m for episode in episodes]
     took = [e.completion_s for e in episodes if e.success]
     return (

@@ -11,6 +11,7 @@ import msgspec
 from dvla.benchmarks.dom.result import CellConfig, EpisodeResult, wilson_interval
 from dvla.benchmarks.dom.worker import EpisodeRunner
 from dvla.benchmarks.pool.local import run_seeds
+from dvla.benchmarks.pool.ray_ import run_seeds_on_ray
 from dvla.benchmarks.pool.work import Work
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.machine import Machine, describe_machine
@@ -100,7 +101,13 @@ class _Partial:
 
 
 def run_campaign(
-    cell: Cell, out: Path, *, workers: int, command: str, progress: Progress
+    cell: Cell,
+    out: Path,
+    *,
+    workers: int,
+    command: str,
+    progress: Progress,
+    ray: str | None = None,
 ) -> CampaignReport:
     """Run what is left of a cell and write its report.
 
@@ -110,6 +117,7 @@ def run_campaign(
         workers: processes.
         command: that made it, for the record.
         progress: called with each episode.
+        ray: address of a Ray cluster that plays the episodes instead of this host's processes.
 
     Raises:
         WorkerFailed / WorkerDied: an episode cannot be played out; the others are kept.
@@ -126,7 +134,11 @@ def run_campaign(
             partial.add(result)
             progress(result)
 
-        run_seeds(Work.of(EpisodeRunner, cell.config), left, min(workers, len(left)), take)
+        work = Work.of(EpisodeRunner, cell.config)
+        if ray is None:
+            run_seeds(work, left, min(workers, len(left)), take)
+        else:
+            run_seeds_on_ray(work, left, min(workers, len(left)), take, ray)
     report = summarise(cell, [partial.done[seed] for seed in wanted], command, machine)
     out.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
     partial.remove()

@@ -15,7 +15,7 @@ import numpy as np
 from dvla.benchmarks.dom.cameras import Exposures, Render, VirtualCamera
 from dvla.benchmarks.dom.latency import VirtualRunner
 from dvla.benchmarks.dom.result import CellConfig, EpisodeOutcome, EpisodeResult
-from dvla.benchmarks.dom.seeded import SeededPolicy
+from dvla.benchmarks.dom.seeded import seeded
 from dvla.runtime.arm import ArmController
 from dvla.runtime.assembler import ObservationAssembler
 from dvla.runtime.clock import NS_PER_S, VirtualClock
@@ -23,7 +23,7 @@ from dvla.runtime.config import ServoConfig
 from dvla.runtime.errors import RobotFault
 from dvla.runtime.events import ArmModeChanged, Event
 from dvla.runtime.messages import FollowRequest, LeaseRequest
-from dvla.runtime.policy_api import ChunkPolicy, takes_guide
+from dvla.runtime.policy_api import ChunkPolicy
 from dvla.runtime.policy_loop import PolicyLoop
 from dvla.runtime.robots import robot_with_twin
 from dvla.runtime.scheduler import Scheduler
@@ -237,9 +237,7 @@ def run_episode(
         render: makes pictures; None for policies that need none.
     """
     policy.reset()
-    if takes_guide(policy):
-        policy = SeededPolicy(policy, seed)
-    loop = ClosedLoop(config, policy, world, seed, render)
+    loop = ClosedLoop(config, seeded(policy, seed), world, seed, render)
     try:
         return _result(loop, loop.run(), seed)
     finally:

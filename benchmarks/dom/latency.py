@@ -13,18 +13,31 @@ from dvla.runtime.clock import NS_PER_MS
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long inferences take: constant, or log-normal around a median.
+    """How long inferences take: constant, log-normal around a median, or as some that were timed.
 
     Attributes:
         median_ms: of the inference latency.
         spread: standard deviation of its logarithm; 0 makes it constant.
+        samples_ms: latencies to draw from instead, each as often as the others.
+        source: where the samples come from, for people.
     """
 
     median_ms: float = 200.0
     spread: float = 0.0
+    samples_ms: tuple[float, ...] = ()
+    source: str = ""
+
+    @property
+    def text(self) -> str:
+        """The latency in a few words."""
+        if self.samples_ms:
+            return f"{self.median_ms:.0f} ms (median of {len(self.samples_ms)}, {self.source})"
+        return f"{self.median_ms:g} ms" + (f", spread {self.spread:g}" if self.spread else "")
 
     def draw_ns(self, rng: np.random.Generator) -> int:
         """Draw one latency [ns]."""
+        if self.samples_ms:
+            return round(self.samples_ms[rng.integers(len(self.samples_ms))] * NS_PER_MS)
         factor = float(np.exp(self.spread * rng.standard_normal())) if self.spread else 1.0
         return round(self.median_ms * factor * NS_PER_MS)
 

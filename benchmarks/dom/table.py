@@ -5,18 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from dvla.benchmarks.dom.campaign import CampaignReport
+from dvla.benchmarks.dom.paired import name_of_campaign
 
 
 def campaign_table(report: CampaignReport) -> str:
     """Return the success rate, how the rest ended, and what the loop did."""
     episodes = report.episodes
     low, high = report.interval_95
-    switches = report.cell.config.scheduler
     caught_s = [episode.completion_s for episode in episodes if episode.success]
     commands = report.accepted + report.rejected
     rows = {
-        "cell": f"{report.cell.config.policy}, {report.cell.config.latency.median_ms:g} ms, "
-        f"CI {'on' if switches.ci else 'off'}, LAAS {'on' if switches.laas else 'off'}",
+        "cell": name_of_campaign(report),
         "caught": f"{report.successes} of {len(episodes)} = {report.success_rate:.1%} "
         f"(95 % {low:.1%} to {high:.1%})",
         "ended": ", ".join(f"{name} {count}" for name, count in sorted(report.outcomes.items())),

@@ -18,16 +18,23 @@ from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld, WorldConfig
 
 
+def is_bundle(path: Path) -> bool:
+    """Return whether a path is meant as a bundle: one's folder, or at least a path."""
+    return path.is_dir() or (len(path.parts) > 1 and ":" not in str(path))
+
+
 def open_policy(config: CellConfig) -> tuple[ChunkPolicy, Render | None]:
     """Return the policy of a cell, and what renders its pictures where it looks at any."""
-    if config.policy == "oracle":
+    if config.policy in ("oracle", "expert"):
         from dvla.runtime.oracle.policy import OraclePolicy
 
         return OraclePolicy(), None
     from dvla.runtime.policy import Policy
+    from dvla.runtime.policy_entry import open_installed
     from dvla.runtime.twin.renderer import TwinRenderer
 
-    policy = Policy.load(Path(config.policy))
+    bundle = Path(config.policy)
+    policy = Policy.load(bundle) if is_bundle(bundle) else open_installed(config.policy)
     renderer = TwinRenderer()
 
     def render(snapshot: TwinSnapshot, camera: str) -> NDArray[np.uint8]:

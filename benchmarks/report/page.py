@@ -6,27 +6,18 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from dvla.benchmarks.report import plots, tables
+from dvla.benchmarks.report.html import cards, document, section, two
 from dvla.benchmarks.report.schema import END_TO_END, BenchReport, SubjectResult
 from dvla.benchmarks.report.statistics import Comparison, comparison_text
-from dvla.runtime.report.assets import STYLE
-
-_EXTRA_STYLE = (
-    ".wide{overflow-x:auto}th.num{text-align:right}td.num{text-align:right}"
-    "td.word{white-space:nowrap}h1+.meta{margin-bottom:14px}"
-    "section h3{font-size:14px;margin:14px 0 6px}"
-)
 
 
 def page_html(reports: Sequence[BenchReport]) -> str:
     """Return the page of some reports; it loads nothing from anywhere."""
     body = "".join("".join(_report(report)) for report in reports)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>dvla-bench</title><style>{STYLE}{_EXTRA_STYLE}</style></head><body><main>{body}"
-        "<footer>Made by dvla-bench from its JSON report; dvla-bench report rebuilds it."
-        "</footer></main></body></html>"
+    footer = (
+        "<footer>Made by dvla-bench from its JSON report; dvla-bench report rebuilds it.</footer>"
     )
+    return document("dvla-bench", body + footer)
 
 
 def _report(report: BenchReport) -> Iterator[str]:
@@ -38,21 +29,21 @@ def _report(report: BenchReport) -> Iterator[str]:
         bars = plots.part_bars(report.latency, report.device)
         roof = plots.roofline(report.latency, report.device) if report.device else ""
         rounds = plots.rounds_plot(report.latency), plots.distribution(report.latency)
-        content = _two(bars, roof) + tables.latency_table(report.latency)
-        yield _section("Latency at batch 1", content + _verdicts(report.latency.comparisons))
+        content = two(bars, roof) + tables.latency_table(report.latency)
+        yield section("Latency at batch 1", content + _verdicts(report.latency.comparisons))
         if report.device is not None:
-            yield _section(
+            yield section(
                 "The floor of this device", tables.floor_table(report.latency, report.device)
             )
-        yield _section("Rounds", _two(*rounds))
-        yield _section("What ran", tables.subject_table(report.latency))
+        yield section("Rounds", two(*rounds))
+        yield section("What ran", tables.subject_table(report.latency))
     if report.servo is not None:
         content = plots.servo_bars(report.servo) + tables.servo_table(report.servo)
-        yield _section("Servo loop", content + _verdicts(report.servo.comparisons))
+        yield section("Servo loop", content + _verdicts(report.servo.comparisons))
     if report.stream is not None:
-        content = _two(plots.stream_bars(report.stream), tables.stream_table(report.stream))
-        yield _section("Stream", content + _verdicts(report.stream.comparisons))
-    yield _section("Machine, fixture and command", tables.context_table(report))
+        content = two(plots.stream_bars(report.stream), tables.stream_table(report.stream))
+        yield section("Stream", content + _verdicts(report.stream.comparisons))
+    yield section("Machine, fixture and command", tables.context_table(report))
 
 
 def _header(report: BenchReport) -> str:
@@ -80,25 +71,16 @@ def _title(report: BenchReport) -> str:
 
 
 def _cards(report: BenchReport) -> str:
-    cards: list[tuple[str, str, str, str]] = []
+    found: list[tuple[str, str, str, str]] = []
     for subject in report.latency.subjects if report.latency else ():
-        cards += _subject_cards(subject, len(report.latency.subjects if report.latency else ()))
+        found += _subject_cards(subject, len(report.latency.subjects if report.latency else ()))
     for loop in report.servo.loops if report.servo else ():
         if loop.loop == "dvla":
             late = f"late p99 {loop.wake_us.p99:.0f} us · max {loop.wake_us.max:.0f} us"
             total = loop.ticks + loop.overruns
             name = f"overruns, {loop.rate_hz} Hz, {loop.load}"
-            cards.append((name, f"{loop.overruns}", f"of {total}", late))
-    return (
-        '<div class="cards">'
-        + "".join(
-            f'<div class="card"><div class="name">{escape(name)}</div><div class="value">'
-            f'{escape(value)} <span class="unit">{escape(unit)}</span></div>'
-            f'<div class="more">{escape(more) or "&nbsp;"}</div></div>'
-            for name, value, unit, more in cards
-        )
-        + "</div>"
-    )
+            found.append((name, f"{loop.overruns}", f"of {total}", late))
+    return cards(found)
 
 
 def _subject_cards(subject: SubjectResult, count: int) -> Iterator[tuple[str, str, str, str]]:
@@ -125,13 +107,3 @@ def _subject_cards(subject: SubjectResult, count: int) -> Iterator[tuple[str, st
 def _verdicts(comparisons: Sequence[Comparison]) -> str:
     items = "".join(f"<li>{escape(comparison_text(each))}</li>" for each in comparisons)
     return f"<h3>Verdicts</h3><ul>{items}</ul>" if items else ""
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{content}</section>"
-
-
-def _two(*parts: str) -> str:
-    """Return the parts that are not empty, two in a row."""
-    present = "".join(f"<div>{part}</div>" for part in parts if part)
-    return f'<div class="two">{present}</div>' if present else ""

@@ -1,0 +1,66 @@
+"""A cell from what a user asked for, with everything that cannot work refused before it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dvla.benchmarks.dom.latency_source import parse_latency
+from dvla.benchmarks.dom.result import CellConfig
+from dvla.benchmarks.dom.schedules import ScheduleName, schedule_of
+from dvla.benchmarks.dom.worker import is_bundle
+from dvla.engines.bundle import read_bundle
+from dvla.engines.errors import UsageError
+from dvla.runtime.config import SchedulerConfig, SeamMode
+from dvla.runtime.policy_entry import find_policy, open_installed
+from dvla.runtime.robots import robot_with_twin
+from dvla.runtime.twin.dependencies import import_mink, import_mujoco
+from dvla.runtime.twin.objects import parse_task
+
+
+def cell_config(
+    *,
+    policy: str,
+    robot: str,
+    task: str,
+    latency: str,
+    spread: float,
+    schedule: ScheduleName | None,
+    ci: bool,
+    laas: bool,
+    seam: SeamMode,
+) -> CellConfig:
+    """Return the configuration of a cell.
+
+    Raises:
+        DvlaError: a part is unknown or out of bounds, or the parts do not go together.
+    """
+    scheduler = schedule_of(schedule, SchedulerConfig(ci=ci, laas=laas, seam=seam))
+    if policy in ("oracle", "expert"):
+        if scheduler.seam == "rtc":
+            raise UsageError(
+                "--seam rtc guides the sampling of a network; the oracle samples nothing",
+                expected="--seam switch, blend or ensemble with --policy oracle",
+            )
+    elif is_bundle(Path(policy)):
+        read_bundle(Path(policy))
+    else:
+        find_policy(policy)
+        if scheduler.seam == "rtc":
+            raise UsageError(
+                f"--seam rtc guides the sampling of a bundle's network; {policy} takes no guide",
+                expected="--seam switch, blend or ensemble with an installed policy",
+            )
+        open_installed(policy)
+    robot_with_twin(robot)
+    if task:
+        parse_task(task)
+    import_mujoco()
+    import_mink()
+    config = CellConfig(policy=policy, robot=robot, task=task, scheduler=scheduler)
+    return CellConfig(
+        policy=policy,
+        robot=robot,
+        task=task,
+        latency=parse_latency(latency, spread, config),
+        scheduler=scheduler,
+    )

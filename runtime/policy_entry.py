@@ -1,0 +1,149 @@
+"""Policies that installed packages offer: the entry points of the group ``dvla.policies``.
+
+A package names a function in its metadata::
+
+    [project.entry-points."dvla.policies"]
+    my-policy = "my_package.adapter:open_policy"
+
+``open_policy(argument: str)`` returns a ``ChunkPolicy``: ``argument`` is what the user writes
+behind a colon, as in ``--policy my-policy:/path/to/weights``, and empty without one.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.engines.errors import DvlaError, UsageError
+from dvla.runtime.chunk import Chunk
+from dvla.runtime.observation import Observation
+from dvla.runtime.policy_api import ChunkPolicy
+
+GROUP = "dvla.policies"
+ACTION_WIDTH = 7
+
+
+class PolicyError(DvlaError):
+    """An installed policy cannot be imported, or does not keep to the protocol."""
+
+
+def installed_policies() -> dict[str, EntryPoint]:
+    """Return the policies that installed packages offer, by name."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def find_policy(name: str) -> EntryPoint:
+    """Return an installed policy's entry point; a ``:argument`` behind the name is left out.
+
+    Raises:
+        UsageError: no installed package offers it.
+    """
+    found = installed_policies()
+    wanted = name.partition(":")[0]
+    if wanted not in found:
+        raise UsageError(
+            "--policy is neither a bundle's folder nor a policy that is installed",
+            got=repr(name),
+            choices=("expert", "oracle", *sorted(found)),
+            next_command="dvla-export MODEL -o BUNDLE, or install the package that offers it",
+        )
+    return found[wanted]
+
+
+def open_installed(name: str) -> ChunkPolicy:
+    """Import an installed policy and open it, checked at every chunk.
+
+    Args:
+        name: of the entry point, with ``:argument`` where the policy takes one.
+
+    Raises:
+        UsageError: no installed package offers it.
+        PolicyError: it cannot be imported, or what it returns is no ``ChunkPolicy``.
+    """
+    point = find_policy(name)
+    argument = name.partition(":")[2]
+    try:
+        policy: Any = point.load()(argument)
+    except DvlaError:
+        raise
+    except Exception as error:
+        raise PolicyError(
+            f"The installed policy {point.name!r} cannot be opened",
+            got=f"{type(error).__name__}: {error}",
+            expected=f"{point.value} to be importable and to take one string",
+            next_command=f"python -c 'import {point.module}'",
+        ) from error
+    return CheckedPolicy(point.name, policy)
+
+
+class CheckedPolicy:
+    """A ``ChunkPolicy`` of others, whose chunks are looked at before anything executes them.
+
+    Args:
+        name: of the entry point, for messages.
+        policy: what it returned.
+
+    Raises:
+        PolicyError: it lacks something of the protocol.
+    """
+
+    def __init__(self, name: str, policy: Any) -> None:
+        self._name, self._policy = name, policy
+        missing = [
+            member
+            for member in ("chunk_size", "control_period_s", "predict", "reset")
+            if not hasattr(policy, member)
+        ]
+        if missing:
+            raise self._error(f"no {', '.join(missing)}", "a ChunkPolicy")
+        self.chunk_size = int(policy.chunk_size)
+        """H, the number of actions of a chunk."""
+        self.control_period_s = float(policy.control_period_s)
+        """T, the spacing of the actions [s]."""
+
+    def predict(
+        self,
+        observation: Observation,
+        noise: NDArray[np.float32] | None = None,
+        seed: int | None = None,
+    ) -> Chunk:
+        """Return the policy's chunk for an observation.
+
+        Raises:
+            PolicyError: it is no chunk of (H, 7) finite numbers for this observation.
+        """
+        chunk = self._policy.predict(observation, noise=noise, seed=seed)
+        shape = (self.chunk_size, ACTION_WIDTH)
+        if not isinstance(chunk, Chunk):
+            raise self._error(type(chunk).__name__, "a dvla.runtime.chunk.Chunk")
+        actions = np.asarray(chunk.actions)
+        if actions.shape != shape or not np.issubdtype(actions.dtype, np.floating):
+            got = f"actions of shape {actions.shape}, {actions.dtype}"
+            raise self._error(got, f"{shape}, float32: x, y, z [m], rx, ry, rz [rad], gripper")
+        if not np.isfinite(actions).all():
+            raise self._error("actions that are not finite", "finite numbers")
+        if chunk.t_obs_ns != observation.t_obs_ns:
+            raise self._error(
+                f"a chunk for the observation at {chunk.t_obs_ns} ns",
+                f"t_obs_ns of the observation, {observation.t_obs_ns}",
+            )
+        if abs(chunk.control_period_s - self.control_period_s) > 1e-6:
+            raise self._error(
+                f"a chunk of {chunk.control_period_s} s steps", f"{self.control_period_s} s"
+            )
+        return chunk
+
+    def reset(self) -> None:
+        """Tell the policy that an episode begins."""
+        self._policy.reset()
+
+    def _error(self, got: str, expected: str) -> PolicyError:
+        return PolicyError(
+            f"The installed policy {self._name!r} does not keep to the protocol",
+            got=got,
+            expected=expected,
+            next_command="see docs/policies.md",
+        )

@@ -103,7 +103,10 @@ def test_wrong_flags_are_one_paragraph():
     for flags, words in (
         (["--robot", "toaster"], ("toaster", "franka")),
         (["--trials", "0"], ("--trials", "at least 1")),
-        (["--latency-ms", "-1"], ("--latency-ms",)),
+        (["--latency", "-1"], ("--latency", "10000 ms")),
+        (["--policy", "no.bundle"], ("no.bundle", "expert, oracle")),
+        (["--policy", "expert", "--latency", "90"], ("never late",)),
+        (["--schedule", "rtc", "--no-ci"], ("--schedule rtc sets",)),
         (["--seam", "rtc"], ("--seam rtc", "the oracle samples nothing")),
         (["--task", "make coffee"], ("coffee", "ball, can, box")),
     ):

@@ -1,0 +1,61 @@
+"""Policies of other packages: found by name, opened with their argument, checked at every chunk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from installed_policies import install_policies
+
+from dvla.engines.errors import UsageError
+from dvla.runtime.observation import Observation
+from dvla.runtime.policy_entry import PolicyError, installed_policies, open_installed
+
+SEEN = Observation(images={}, state=np.zeros((2, 6), np.float32), instruction="", t_obs_ns=5)
+
+
+@pytest.fixture(autouse=True)
+def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(install_policies(tmp_path / "site")))
+
+
+def test_an_installed_policy_runs_by_name_and_takes_what_stands_behind_a_colon() -> None:
+    assert "still" in installed_policies()
+    policy = open_installed("still:/path/to:weights")
+    assert policy._policy.argument == "/path/to:weights"  # type: ignore[attr-defined]
+    chunk = policy.predict(SEEN, seed=3)
+    assert chunk.actions.shape == (policy.chunk_size, 7) and chunk.t_obs_ns == 5
+    assert policy._policy.seeds == [3]  # type: ignore[attr-defined]
+
+
+def test_an_unknown_name_lists_what_is_installed() -> None:
+    with pytest.raises(UsageError, match=r"'diffusion'.*expert, oracle.*still") as raised:
+        open_installed("diffusion")
+    assert raised.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("gone", "no_such_module"),
+        ("fails:weights.bin", "FileNotFoundError: weights.bin"),
+        ("half", "no chunk_size, control_period_s, predict, reset"),
+    ],
+)
+def test_what_cannot_be_opened_is_said_at_once(name: str, words: str) -> None:
+    with pytest.raises(PolicyError, match=words):
+        open_installed(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("narrow", r"shape \(10, 6\).*Expected \(10, 7\)"),
+        ("broken", "not finite"),
+        ("bare", r"Got ndarray.*Chunk"),
+    ],
+)
+def test_a_chunk_of_another_form_is_refused(name: str, words: str) -> None:
+    with pytest.raises(PolicyError, match=words):
+        open_installed(name).predict(SEEN)

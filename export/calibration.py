@@ -12,9 +12,10 @@ import numpy as np
 
 from dvla.engines.errors import UsageError
 from dvla.engines.manifest import PolicyFacts
-from dvla.export.calibration_lerobot import INFO_NAME, LeRobotDataset
-from dvla.export.calibration_run import RunFilm
 from dvla.export.reference import Reference
+from dvla.runtime.recordings.lerobot import LeRobotDataset
+from dvla.runtime.recordings.lerobot_tables import INFO_NAME
+from dvla.runtime.recordings.run_film import RunFilm
 from dvla.runtime.tokenizer import PromptEncoder
 
 CASES = 32

@@ -9,9 +9,9 @@ import numpy as np
 
 from dvla.engines.errors import UsageError
 from dvla.engines.manifest import PolicyFacts
-from dvla.export.calibration_lerobot import Observed, other_size
-from dvla.export.calibration_video import frames_at
 from dvla.runtime.pose import state_from_setpoint
+from dvla.runtime.recordings.film import frames_at
+from dvla.runtime.recordings.lerobot import Observed, other_size
 from dvla.runtime.run_data import load_run
 from dvla.runtime.video import FRAME_HZ
 

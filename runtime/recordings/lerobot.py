@@ -2,58 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from importlib import import_module
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dvla.engines.errors import MissingDependency, UsageError
+from dvla.engines.errors import UsageError
 from dvla.engines.manifest import PolicyFacts
-from dvla.export.calibration_video import frames_at
+from dvla.runtime.recordings.film import frames_at
+from dvla.runtime.recordings.lerobot_tables import (
+    Episode,
+    Film,
+    damaged,
+    lines,
+    place,
+    read_info,
+)
+from dvla.runtime.recordings.lerobot_tables import rows as read_rows
 
-INFO_NAME = "meta/info.json"
 STATE = "observation.state"
-VERSIONS = ("v2.1", "v3.0")
+ACTION = "action"
 Observed = tuple[NDArray[np.uint8], NDArray[np.float32], str]
-
-
-class Feature(msgspec.Struct, frozen=True):
-    """One column or film of a dataset."""
-
-    dtype: str
-    shape: tuple[int, ...]
-
-
-class Info(msgspec.Struct, frozen=True):
-    """What ``meta/info.json`` says of a dataset; fields that do not matter here are left out."""
-
-    codebase_version: str
-    fps: float
-    features: dict[str, Feature]
-    data_path: str
-    video_path: str | None = None
-    total_episodes: int = 0
-    chunks_size: int = 1000
-
-
-class Film(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the film of one camera in an episode lies, and when the episode begins in it [s]."""
-
-    path: Path
-    start_s: float = 0.0
-
-
-class Episode(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the steps and films of one episode lie."""
-
-    index: int
-    length: int
-    table: Path
-    films: dict[str, Film]
 
 
 class LeRobotDataset:
@@ -70,22 +41,13 @@ class LeRobotDataset:
 
     def __init__(self, path: Path, facts: PolicyFacts) -> None:
         self._path, self._facts = path, facts
-        try:
-            self._info = msgspec.json.decode((path / INFO_NAME).read_bytes(), type=Info)
-        except (OSError, msgspec.MsgspecError) as error:
-            raise UsageError(f"{path / INFO_NAME} cannot be read", got=str(error)) from error
-        if self._info.codebase_version not in VERSIONS or self._info.fps <= 0:
-            raise UsageError(
-                f"{path} is a LeRobot dataset of a version that is not read",
-                got=f"{self._info.codebase_version}, {self._info.fps:g} frames per second",
-                choices=VERSIONS,
-            )
+        self._info = read_info(path)
         self._require_features()
         try:
             self._tasks = dict(self._read_tasks())
             self._episodes = tuple(each for each in self._read_episodes() if each.length > 0)
         except (KeyError, IndexError, TypeError, ValueError, OSError) as error:
-            raise _damaged(path / "meta", error) from error
+            raise damaged(path / "meta", error) from error
         if not self._episodes:
             raise UsageError(f"{path} has no episodes", expected="at least one recorded episode")
 
@@ -108,10 +70,44 @@ class LeRobotDataset:
             inside = wanted[(wanted >= begin) & (wanted < ends[which])] - begin
             yield from self._of_episode(self._episodes[which], np.unique(inside))
 
-    def _of_episode(self, episode: Episode, offsets: NDArray[np.int64]) -> Iterator[Observed]:
-        columns = [STATE, "task_index", "episode_index", "timestamp"]
+    @property
+    def fps(self) -> float:
+        """Steps per second."""
+        return self._info.fps
+
+    @property
+    def episodes(self) -> tuple[Episode, ...]:
+        """Every episode that has a step."""
+        return self._episodes
+
+    def has(self, feature: str) -> bool:
+        """Whether there is a column of that name."""
+        return feature in self._info.features
+
+    def task(self, number: Any, episode: int) -> str:
+        """Return the words of a task.
+
+        Raises:
+            UsageError: there is none of that number.
+        """
+        words = self._tasks.get(number)
+        if words is None:
+            raise UsageError(
+                f"Episode {episode} names a task that {self._path} does not have",
+                got=number,
+                choices=map(str, self._tasks),
+            )
+        return words
+
+    def steps(self, episode: Episode, *columns: str) -> list[dict[str, Any]]:
+        """Return the rows of an episode, one per step.
+
+        Raises:
+            UsageError: some are missing.
+        """
+        told = [*columns, "task_index", "episode_index", "timestamp"]
         rows = [
-            row for row in _rows(episode.table, columns) if row["episode_index"] == episode.index
+            row for row in read_rows(episode.table, told) if row["episode_index"] == episode.index
         ]
         if len(rows) != episode.length:
             raise UsageError(
@@ -119,6 +115,10 @@ class LeRobotDataset:
                 got=f"{len(rows)} steps",
                 expected=f"{episode.length}",
             )
+        return rows
+
+    def _of_episode(self, episode: Episode, offsets: NDArray[np.int64]) -> Iterator[Observed]:
+        rows = self.steps(episode, STATE)
         fps, period_s = self._info.fps, self._facts.control_period_s
         back = [round(step * period_s * fps) for step in self._facts.history_steps]
         steps = np.maximum(offsets[:, None] + np.array(back), 0)
@@ -128,20 +128,13 @@ class LeRobotDataset:
         for case, offset in enumerate(offsets):
             row = rows[offset]
             state = np.asarray(row[STATE], np.float32)
-            task = self._tasks.get(row["task_index"])
             if state.shape != (self._facts.state_width,) or not np.isfinite(state).all():
                 raise UsageError(
                     f"Step {offset} of episode {episode.index} in {episode.table} has no state",
                     got=state.tolist(),
                     expected=f"{self._facts.state_width} finite numbers",
                 )
-            if task is None:
-                raise UsageError(
-                    f"Episode {episode.index} names a task that {self._path} does not have",
-                    got=row["task_index"],
-                    choices=map(str, self._tasks),
-                )
-            yield frames[case], state, task
+            yield frames[case], state, self.task(row["task_index"], episode.index)
 
     def _frames(
         self, episode: Episode, camera: str, times_s: NDArray[np.float64]
@@ -181,10 +174,10 @@ class LeRobotDataset:
     def _read_tasks(self) -> Iterator[tuple[int, str]]:
         """Yield the number and the words of every task."""
         if self._info.codebase_version == "v2.1":
-            for row in _lines(self._path / "meta/tasks.jsonl"):
+            for row in lines(self._path / "meta/tasks.jsonl"):
                 yield int(row["task_index"]), str(row["task"])
             return
-        for row in _rows(self._path / "meta/tasks.parquet"):
+        for row in read_rows(self._path / "meta/tasks.parquet"):
             # pandas stores the words as the table's index, under a name of its own.
             yield int(row["task_index"]), str(row.get("task", row.get("__index_level_0__")))
 
@@ -193,7 +186,7 @@ class LeRobotDataset:
         info, root = self._info, self._path
         video_path = info.video_path or ""
         if info.codebase_version == "v2.1":
-            for row in _lines(root / "meta/episodes.jsonl"):
+            for row in lines(root / "meta/episodes.jsonl"):
                 index = int(row["episode_index"])
                 told = {"episode_index": index, "episode_chunk": index // info.chunks_size}
                 yield Episode(
@@ -207,65 +200,20 @@ class LeRobotDataset:
                 )
             return
         for file in sorted((root / "meta/episodes").glob("chunk-*/file-*.parquet")):
-            for row in _rows(file):
+            for row in read_rows(file):
                 yield Episode(
                     index=int(row["episode_index"]),
                     length=int(row["length"]),
-                    table=root / info.data_path.format(**_place(row, "data")),
+                    table=root / info.data_path.format(**place(row, "data")),
                     films={
                         key: Film(
                             path=root
-                            / video_path.format(video_key=key, **_place(row, f"videos/{key}")),
+                            / video_path.format(video_key=key, **place(row, f"videos/{key}")),
                             start_s=float(row[f"videos/{key}/from_timestamp"]),
                         )
                         for key in self._facts.cameras
                     },
                 )
-
-
-def _place(row: dict[str, Any], prefix: str) -> dict[str, int]:
-    return {name: int(row[f"{prefix}/{name}"]) for name in ("chunk_index", "file_index")}
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a JSON-lines file."""
-    try:
-        return [msgspec.json.decode(x, type=dict[str, Any]) for x in path.read_bytes().splitlines()]
-    except (OSError, msgspec.MsgspecError) as error:
-        raise _damaged(path, error) from error
-
-
-def _rows(path: Path, columns: Iterable[str] | None = None) -> list[dict[str, Any]]:
-    """Return the rows of a parquet file."""
-    try:
-        parquet = import_module("pyarrow.parquet")
-    except ModuleNotFoundError as error:
-        raise MissingDependency(
-            "Reading a LeRobot dataset needs pyarrow",
-            got=str(error),
-            next_command="pip install 'dvla[train]'",
-        ) from error
-    try:
-        rows: list[dict[str, Any]] = (
-            parquet.ParquetFile(path)
-            .read(columns=None if columns is None else list(columns))
-            .to_pylist()
-        )
-    except (OSError, ValueError, KeyError) as error:  # ArrowInvalid is a ValueError.
-        raise _damaged(path, error) from error
-    missing = [c for c in columns or () if rows and c not in rows[0]]
-    if missing:
-        raise UsageError(f"{path} lacks a column", got=f"no {', '.join(missing)}")
-    return rows
-
-
-def _damaged(path: Path, error: Exception) -> UsageError:
-    return UsageError(
-        f"{path} of the LeRobot dataset is missing or damaged",
-        got=(str(error).splitlines() or [type(error).__name__])[0],
-        expected="a dataset as LeRobot wrote it",
-        next_command="download or record the dataset again",
-    )
 
 
 def other_size(path: Path, width: int, height: int, facts: PolicyFacts) -> UsageError:

@@ -1,0 +1,1 @@
+"""Recorded inputs: LeRobot datasets, films and run folders, read back."""

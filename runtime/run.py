@@ -28,6 +28,7 @@ from dvla.runtime.processes.table import PROCESSES
 from dvla.runtime.robots import Robot
 from dvla.runtime.run_config import RunConfig
 from dvla.runtime.run_folder import RunFolder, RunManifest
+from dvla.runtime.run_inputs import episode_of, input_settings, of_episode, write_recorded
 from dvla.runtime.run_settings import make_settings, policy_facts
 from dvla.runtime.sequence import Sequence
 from dvla.runtime.signals import Impatient, Signals
@@ -51,7 +52,13 @@ class Run:
     def __init__(self, config: RunConfig, robot: Robot) -> None:
         self._config, self._robot = config, robot
         facts = policy_facts(config)
+        episode = episode_of(config)
+        if episode is not None:
+            self._config = config = of_episode(config, episode)
+        facts |= input_settings(config, facts["cameras"])
         self._folder = RunFolder.create(config.out, robot.name, sim=config.sim)
+        if episode is not None:
+            write_recorded(self._folder.recorded, episode)
         self._shared = SharedMemory(facts["cameras"], SNAPSHOT_BYTES)
         settings = make_settings(config, robot, self._folder, self._shared, facts)
         self._arm: ArmConnection | None = None

@@ -14,7 +14,8 @@ from dvla.runtime.arm_link import LOCAL, ArmLink
 from dvla.runtime.config import Bootstrap, Resume, SchedulerConfig, SeamMode, ServoConfig
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.pose import setpoints_from_actions
-from dvla.runtime.robots import Robot, robot_with_twin
+from dvla.runtime.robots import Robot, robot_by_name, robot_with_twin
+from dvla.runtime.run_inputs import REPLAY, check_inputs
 from dvla.runtime.twin.objects import parse_task
 
 MAX_DURATION_S = 24 * 3600.0
@@ -28,7 +29,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """
 
     robot: str = "franka"
-    """Robot to run on."""
+    """Robot to run on; replay plays a recorded episode (--episode) and moves nothing."""
     sim: bool = False
     """Run on the robot's digital twin."""
     shadow: bool = False
@@ -46,6 +47,13 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """With --execute: on a normal end, move slowly back to the start pose."""
     may_execute: tyro.conf.Suppress[tyro.conf.Fixed[bool]] = False
     """Set in a --config file alone: whether this set-up may move an arm at all."""
+    camera: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A camera of the policy, ROLE=KIND:SOURCE[,key=value...], as opst=v4l2:/dev/video0 or
+    wrist=realsense:SERIAL,fit=crop-resize; once for each; the twin's otherwise."""
+    camera_tolerance_ms: float = 25.0
+    """How far a frame may be from the time that an observation wants it at [ms]."""
+    episode: str = ""
+    """Recorded episode of --robot replay, DATASET[:N]: a LeRobot dataset, or a run folder."""
     bundle: Path | None = None
     """Bundle written by dvla-export."""
     policy: Literal["bundle", "oracle"] = "bundle"
@@ -143,8 +151,10 @@ def check(config: RunConfig) -> Robot:
         ConfigError: a value is out of its bounds, or the robot is unknown.
         UsageError: its parts do not go together.
     """
-    robot = robot_with_twin(config.robot)
-    if not config.sim:
+    check_inputs(config)
+    replays = config.robot == REPLAY
+    robot = robot_by_name(config.robot) if replays else robot_with_twin(config.robot)
+    if not config.sim and not replays:
         raise UsageError(
             f"this version of dvla-run drives digital twins only, not a real {robot.name}",
             expected="--sim",

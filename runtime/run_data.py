@@ -15,6 +15,7 @@ from dvla.runtime.append_file import read_rows
 from dvla.runtime.arm_samples import ARM_SAMPLE
 from dvla.runtime.events import AnyEvent
 from dvla.runtime.recorder import ArmCounts
+from dvla.runtime.recordings.recorded_rows import RECORDED_STEP
 from dvla.runtime.replay.journal import ARM_CALL
 from dvla.runtime.run_folder import RunFolder, RunFolderError, RunManifest
 from dvla.runtime.telemetry import SERVO_TICK
@@ -29,6 +30,7 @@ class RunData:
         events: in the order of their times.
         servo: (n,) SERVO_TICK rows; arm: (m,) ARM_SAMPLE rows.
         counts: the arm's counters, oldest first.
+        recorded: (r,) RECORDED_STEP rows of a replayed episode; none in other runs.
         calls: (k,) ARM_CALL rows, for replays; empty where none were asked for.
         video: the film, where there is one.
         warnings: what could not be read, in sentences.
@@ -54,6 +56,7 @@ class RunData:
         self.servo = servo
         self.arm = arm
         self.counts = counts
+        self.recorded = _read_recorded(folder.recorded, warnings)
         self.video = folder.video if _has_bytes(folder.video) else None
         self.warnings = warnings
 
@@ -158,6 +161,13 @@ def _read_array(path: Path, dtype: np.dtype[Any], warnings: list[str]) -> NDArra
     if rows.dtype == dtype:
         return rows
     return _of_an_older_version(rows, dtype, path)
+
+
+def _read_recorded(path: Path, warnings: list[str]) -> NDArray[Any]:
+    """Return the steps of the episode that the run replayed; none where it replayed nothing."""
+    if not path.exists():
+        return np.zeros(0, RECORDED_STEP)
+    return _read_array(path, RECORDED_STEP, warnings)
 
 
 def _of_an_older_version(rows: NDArray[Any], dtype: np.dtype[Any], path: Path) -> NDArray[Any]:

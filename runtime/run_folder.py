@@ -8,6 +8,7 @@ arm.npy         one ARM_SAMPLE row per arm state
 counts.jsonl    the arm's command counters, whenever they change by reason
 inputs.json     the settings that the scheduler, the servo and the gate ran under
 calls.npy       one ARM_CALL row per call of the arm controller, for dvla-replay
+recorded.npy    in a replay, one RECORDED_STEP row per step of the episode
 video.mp4       the cameras side by side
 summary.json    the numbers, computed from the files above
 report.html     the same for people
@@ -76,6 +77,7 @@ class RunFolder:
         self.counts = self.path / "counts.jsonl"
         self.inputs = self.path / "inputs.json"
         self.calls = self.path / "calls.npy"
+        self.recorded = self.path / "recorded.npy"
         self.video = self.path / "video.mp4"
         self.summary = self.path / "summary.json"
         self.report = self.path / "report.html"

@@ -20,6 +20,7 @@ from dvla.runtime.events import (
 )
 from dvla.runtime.ledger import ChunkLedger
 from dvla.runtime.percentiles import Percentiles, percentiles
+from dvla.runtime.prediction import PredictionErrors, prediction_errors
 from dvla.runtime.run_data import RunData, load_run
 from dvla.runtime.run_folder import RunManifest
 
@@ -44,6 +45,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         seam_m ...: steps across the seams, and the largest steps inside the same chunks.
         acceptance_share: accepted commands out of those that the arm judged.
         tracking_m / tracking_rad: commanded to measured, while following.
+        prediction: of a replay, against its recorded actions.
         problems: what a person should know, in sentences.
     """
 
@@ -91,6 +93,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     outcomes: dict[str, int]
     pids: dict[str, int]
     problems: tuple[str, ...]
+    prediction: PredictionErrors | None = None
     schema: int = SCHEMA
 
 
@@ -118,6 +121,7 @@ def summarise_data(data: RunData) -> RunSummary:
         **_arm(data),
         **_episodes(data),
         "problems": (),
+        "prediction": prediction_errors(data),
     }
     summary = RunSummary(**values)
     return msgspec.structs.replace(summary, problems=tuple(problems_of(summary, data.warnings)))

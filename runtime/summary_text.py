@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dvla.runtime.percentiles import Percentiles
+from dvla.runtime.prediction import PredictionErrors
 from dvla.runtime.summary import RunSummary
 
 if TYPE_CHECKING:
@@ -46,11 +47,27 @@ def verdict(summary: RunSummary) -> str:
     return f"{what} in {summary.duration_s:.1f} s{tail}."
 
 
+def _prediction(errors: PredictionErrors) -> list[tuple[str, str]]:
+    """Return the rows of a replay: all steps, and the first and the last of the horizon."""
+    rows = [
+        ("chunks compared", str(errors.chunks)),
+        ("position error", spread(errors.position_m, 1e3, "mm")),
+        ("rotation error", spread(errors.rotation_rad, 57.29577951308232, "deg")),
+        ("gripper as recorded", share(errors.gripper_share)),
+        ("standing still instead", spread(errors.standing_m, 1e3, "mm")),
+    ]
+    for step in errors.steps[:1] + errors.steps[-1:]:
+        rows.append((f"position, step {step.index}", spread(step.position_m, 1e3, "mm")))
+    return rows
+
+
 def sections(summary: RunSummary) -> list[Section]:
     """Return the summary's rows, grouped."""
     s = summary
+    predicted = [("Predicted and recorded", _prediction(s.prediction))] if s.prediction else []
     first = "–" if s.first_action_s is None else f"{s.first_action_s:.2f} s after the start"
     return [
+        *predicted,
         (
             "Rates",
             [

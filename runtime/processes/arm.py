@@ -96,6 +96,10 @@ def make_arm(
     settings: Settings, events: EventSink, clock: ServoClock, calls: SharedRing
 ) -> ControlledArm:
     """Return the arm that the settings name, ready to be controlled."""
+    if settings.episode:
+        from dvla.runtime.processes.replaying_arm import ReplayingArm
+
+        return ReplayingArm(settings, events, clock.wait(), calls)
     from dvla.runtime.processes.twin_arm import TwinArm
 
     return TwinArm(settings, events, clock.wait(), calls)

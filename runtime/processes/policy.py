@@ -107,6 +107,7 @@ def body(child: Child) -> None:
             history_steps=settings.history_steps,
             control_period_ns=round(policy.control_period_s * 1e9),
             state_width=settings.state_width,
+            tolerance_ns=round(settings.camera_tolerance_s * 1e9),
         ),
         scheduler,
         inject_latency_ns=round(settings.inject_latency_s * 1e9),

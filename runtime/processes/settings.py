@@ -6,6 +6,7 @@ import msgspec
 
 from dvla.runtime.arm_link import ArmLink
 from dvla.runtime.cameras.frame_ring import FrameShape
+from dvla.runtime.cameras.spec import CameraSpec
 from dvla.runtime.config import SchedulerConfig, ServoConfig
 from dvla.runtime.limits import ArmLimits
 from dvla.runtime.robots import robot_by_name
@@ -67,6 +68,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         seed: of the twin's episodes.
         arm_model: replaces the look of the twin.
         engine_threads: threads of the engine, 0 lets the engine choose.
+        camera_specs: cameras by feature name; the twin's where none is named.
+        camera_tolerance_s: how far a frame may be from its wanted time.
+        episode: that ``--robot replay`` plays, as DATASET[:N].
         shadow: the arm controller begins in shadow: everything runs, nothing moves.
         start_pose: (8,) setpoint of the slow move before the policy; empty for none.
         arm_link: how the arm controller is reached; by its name on this host when not given.
@@ -97,6 +101,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     arm_model: str = ""
     engine_threads: int = 0
     camera_fps: float = 25.0
+    camera_specs: dict[str, CameraSpec] = {}
+    camera_tolerance_s: float = 0.025
+    episode: str = ""
     shadow: bool = False
     start_pose: tuple[float, ...] = ()
     arm_link: ArmLink | None = None

@@ -53,6 +53,29 @@ class RunFilm:
                 expected=f"states of {facts.state_width}",
             )
 
+        known = np.isfinite(run.arm["measured"][:, : facts.state_width + 1]).all(axis=1)
+        self.arm = run.arm[known]
+        if len(self.arm) < 2:
+            raise UsageError(
+                f"The arm of the run {path} reported too few numbers",
+                expected=f"states of {facts.state_width}",
+            )
+
+    @property
+    def path(self) -> Path:
+        """The film."""
+        return self._video
+
+    @property
+    def task(self) -> str:
+        """The instruction of the run."""
+        return self._task
+
+    @property
+    def cell_width(self) -> int:
+        """Columns of the film that one camera takes, its width made even [pixels]."""
+        return self._facts.camera_width + self._facts.camera_width % 2
+
     @property
     def description(self) -> str:
         """What the observations are of, for people."""
@@ -60,15 +83,8 @@ class RunFilm:
 
     def observations(self, count: int) -> Iterator[Observed]:
         """Yield frames (cameras, n_obs, h, w, 3), state (S,) and instruction, evenly spread."""
-        facts, arm = self._facts, self._run.arm
+        facts, arm = self._facts, self.arm
         back_s = np.array(facts.history_steps) * facts.control_period_s
-        known = np.isfinite(arm["measured"][:, : facts.state_width + 1]).all(axis=1)
-        arm = arm[known]
-        if len(arm) < 2:
-            raise UsageError(
-                f"The arm of the run {self._run.folder.path} reported too few numbers",
-                expected=f"states of {facts.state_width}",
-            )
         clock_s = (arm["t_ns"] - arm["t_ns"][0]) * _NS
         # The film may end before the states do; its last picture is within a tenth of them.
         times_s = (
@@ -77,7 +93,7 @@ class RunFilm:
         wanted_s = np.maximum(times_s[:, None] + back_s, 0.0)
         pictures = frames_at(self._video, wanted_s.ravel().tolist(), 1.0 / FRAME_HZ)
         cameras, height, width = len(facts.cameras), facts.camera_height, facts.camera_width
-        even = (height + height % 2, (width + width % 2) * cameras)
+        even = (height + height % 2, self.cell_width * cameras)
         if pictures.shape[1:3] != even:
             raise other_size(self._video, pictures.shape[2] // cameras, pictures.shape[1], facts)
         cells = np.split(pictures, cameras, axis=2)

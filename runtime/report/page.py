@@ -20,6 +20,7 @@ from dvla.runtime.events import (
 from dvla.runtime.percentiles import Percentiles
 from dvla.runtime.report import plots
 from dvla.runtime.report.assets import SCRIPT, STYLE
+from dvla.runtime.report.prediction import prediction_section
 from dvla.runtime.report.timeline import chunk_timeline
 from dvla.runtime.run_data import Event, RunData
 from dvla.runtime.summary import RunSummary
@@ -39,6 +40,7 @@ def report_html(data: RunData, summary: RunSummary) -> str:
         _header(summary),
         _cards(summary),
         _problems(summary),
+        _prediction(data, summary),
         _section("Chunk timeline", chunk_timeline(data)),
         _section("Motion: commanded and reached", path + plots.position(data)),
         _section("Timing and tracking", timing),
@@ -54,6 +56,13 @@ def report_html(data: RunData, summary: RunSummary) -> str:
         f"this run folder; dvla-report rebuilds it.</footer></main><script>{SCRIPT}</script>"
         "</body></html>"
     )
+
+
+def _prediction(data: RunData, summary: RunSummary) -> str:
+    """Return what a replay is about; nothing for any other run."""
+    if summary.prediction is None:
+        return ""
+    return _section("Predicted and recorded", prediction_section(data, summary.prediction))
 
 
 def _header(summary: RunSummary) -> str:

@@ -8,6 +8,7 @@ from dvla.runtime.errors import ConfigError
 from dvla.runtime.limits import ArmLimits
 from dvla.runtime.robots.franka import FRANKA_LIMITS, FRANKA_START, FRANKA_TWIN_LIMITS
 from dvla.runtime.robots.piper.limits import PIPER_LIMITS
+from dvla.runtime.robots.replay import REPLAY_LIMITS
 
 
 class Robot(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +48,9 @@ ROBOTS = {
     ),
     "piper": Robot(
         name="piper", limits=PIPER_LIMITS, twin_limits=PIPER_LIMITS, twin=False, driver=True
+    ),
+    "replay": Robot(
+        name="replay", limits=REPLAY_LIMITS, twin_limits=REPLAY_LIMITS, twin=False, driver=False
     ),
 }
 

@@ -1,0 +1,109 @@
+"""The contract of cameras: one suite for the twin's, recorded ones and devices."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from camera_doubles import FakeCapture, FakeOrbbec, FakeRealSense, fake_cv2
+
+from dvla.runtime.cameras import orbbec, realsense, v4l2
+from dvla.runtime.cameras.base import Camera, CameraFrame
+from dvla.runtime.cameras.device import DeviceCamera
+from dvla.runtime.cameras.frame_ring import FrameShape
+from dvla.runtime.cameras.recorded import RecordedCamera
+from dvla.runtime.cameras.spec import parse_camera
+from dvla.runtime.clock import monotonic_ns
+from dvla.runtime.recordings.episode import FilmPart
+
+SHAPE = FrameShape(height=48, width=64)
+KINDS = ("twin", "recorded", "v4l2", "realsense", "orbbec")
+Maker = Callable[[pytest.MonkeyPatch, Path], Camera]
+
+
+def make_twin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Camera:
+    pytest.importorskip("mujoco")
+    from dvla.runtime.cameras.twin import TwinCamera, TwinScene
+    from dvla.runtime.twin.world import TwinWorld
+
+    world = TwinWorld()
+
+    def newest() -> object:
+        world.advance(monotonic_ns())
+        return world.snapshot()
+
+    world.reset(0, monotonic_ns())
+    return TwinCamera("opst_cam", TwinScene(newest, SHAPE, 40_000_000))  # type: ignore[arg-type]
+
+
+def make_recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Camera:
+    pytest.importorskip("av")
+    pytest.importorskip("pyarrow")
+    from lerobot_dataset import _film
+
+    path = tmp_path / "film.mp4"
+    _film(path, [20 + 10 * step for step in range(20)], (64, 48))
+    begun_ns = monotonic_ns()
+    return RecordedCamera("opst", FilmPart(path=str(path)), SHAPE, "exact", lambda: begun_ns)
+
+
+def make_device(monkeypatch: pytest.MonkeyPatch, kind: str) -> Camera:
+    libraries = {"pyrealsense2": FakeRealSense(), "pyorbbecsdk": FakeOrbbec()}
+    libraries["cv2"] = fake_cv2(FakeCapture(lambda: monotonic_ns() / 1e6 - 3.0))
+    module = {"v4l2": v4l2, "realsense": realsense, "orbbec": orbbec}[kind]
+    monkeypatch.setattr(module, "import_module", libraries.__getitem__)
+    spec = parse_camera(f"opst={kind}:{'/dev/null' if kind == 'v4l2' else ''}")
+    makers = {"v4l2": "V4l2Grabber", "realsense": "RealSenseGrabber", "orbbec": "OrbbecGrabber"}
+    grabber = getattr(module, makers[kind])(spec, SHAPE)
+    return DeviceCamera("opst", spec, SHAPE, grabber, monotonic_ns)
+
+
+@pytest.fixture(params=KINDS)
+def camera(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Camera]:
+    makers: dict[str, Maker] = {"twin": make_twin, "recorded": make_recorded}
+    maker = makers.get(request.param)
+    camera = maker(monkeypatch, tmp_path) if maker else make_device(monkeypatch, request.param)
+    yield camera
+    camera.close()
+
+
+def take(camera: Camera, count: int) -> list[CameraFrame]:
+    """Return frames as they come."""
+    frames: list[CameraFrame] = []
+    for _ in range(5000):
+        frame = camera.read(monotonic_ns())
+        if frame is not None:
+            frames.append(frame)
+        if len(frames) == count:
+            return frames
+        time.sleep(0.001)
+    raise AssertionError(f"only {len(frames)} frames came")
+
+
+def test_frames_come_in_order_once_and_from_the_past(camera: Camera) -> None:
+    frames = take(camera, 4)
+    times = [frame.t_ns for frame in frames]
+    assert times == sorted(set(times))
+    assert times[-1] <= monotonic_ns()
+    for frame in frames:
+        assert frame.image_hwc.shape == (48, 64, 3)
+        assert frame.image_hwc.dtype == np.uint8
+
+
+def test_a_frame_is_not_written_to_again(camera: Camera) -> None:
+    first = take(camera, 1)[0]
+    kept = first.image_hwc.copy()
+    take(camera, 2)
+    np.testing.assert_array_equal(first.image_hwc, kept)
+
+
+def test_a_camera_says_what_it_is_and_closes_twice(camera: Camera) -> None:
+    assert camera.description
+    assert camera.dropped >= 0
+    camera.close()
+    camera.close()

@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from dvla.runtime.assembler import ObservationAssembler
+from dvla.runtime.cameras.watch import FrameWatch
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.errors import StaleObservation
 from dvla.runtime.guide import Guide
@@ -47,6 +48,7 @@ class PolicyLoop:
         scheduler: owns the timeline.
         runner: where inferences run; a single thread when None.
         inject_latency_ns: added to the policy's own latency.
+        frame_watch: what it finds wrong with the pictures holds the arm; None looks at none.
     """
 
     def __init__(
@@ -57,12 +59,14 @@ class PolicyLoop:
         *,
         runner: Runner | None = None,
         inject_latency_ns: int = 0,
+        frame_watch: FrameWatch | None = None,
     ) -> None:
         self._policy = policy
         self._assembler = assembler
         self.scheduler = scheduler
         self._runner = runner or ThreadPoolExecutor(1, thread_name_prefix="inference")
         self._inject_ns = inject_latency_ns
+        self._frame_watch = frame_watch
         self._flight: _InFlight | None = None
         self._last_t_obs_ns = 0
         self.instruction = ""
@@ -132,8 +136,16 @@ class PolicyLoop:
         except StaleObservation as error:
             self.unready = str(error)
             return
-        self.unready = ""
         self._last_t_obs_ns = observation.t_obs_ns
+        if self._frame_watch is not None:
+            newest = {name: frames[-1] for name, frames in observation.images.items()}
+            problem = self._frame_watch.look(newest, observation.state[-1, :3])
+            if problem:
+                if problem != self.unready:
+                    self.scheduler.on_hold(now_ns, problem)
+                self.unready = problem
+                return
+        self.unready = ""
         ticket = self.scheduler.begin_inference(now_ns, observation.t_obs_ns)
         work = self._runner.submit(lambda: self._infer(observation, ticket.guide))
         self._flight = _InFlight(ticket, work, now_ns)

@@ -173,7 +173,7 @@ class Run:
             self._turn,
             monotonic_ns,
             session=settings.session,
-            limits=self._robot.limits,
+            limits=settings.limits,
             goal=settings.start_pose,
             say=say,
         )

@@ -49,6 +49,8 @@ from dvla.runtime.timeline import (
 TOO_SLOW_CHUNKS = 3
 """Wholly stale chunks in a row after which the policy is too slow for its chunks."""
 ACTION_WIDTH = 7
+MAX_ACTION_M = 5.0
+"""No arm on a table reaches it: such a chunk is nonsense, and nothing of it is followed."""
 GRID_TOLERANCE_NS = 1_000
 """A chunk's period is a float of seconds; it may differ from ours by this much."""
 
@@ -238,6 +240,7 @@ class Scheduler:
         if (
             chunk.actions.shape != (self._chunk_size, ACTION_WIDTH)
             or not np.isfinite(chunk.actions).all()
+            or float(np.abs(chunk.actions[:, :3]).max()) > MAX_ACTION_M
             or chunk.t_obs_ns > now_ns
             or abs(chunk.control_period_s * NS_PER_S - self._period_ns) > GRID_TOLERANCE_NS
         ):

@@ -16,7 +16,7 @@ DiscardReason = Literal["late", "duplicate", "generation", "stale", "superseded"
 """late: a newer observation is already in; duplicate: this inference or this observation is;
 generation: of an older episode; stale: its last action's time has ended; superseded: replaced by
 a newer observation before its first action came into force; hold: waiting when a
-hold came; invalid: wrong shape or grid, not finite, or seen after it arrived."""
+hold came; invalid: wrong shape or grid, not finite, out of any reach, or seen after it arrived."""
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -121,7 +122,7 @@ def _observe(case: Case, run: WatchedRun, trigger: Path) -> FaultResult:
     hold_s, travelled_m = hold_of(states, fault_ns, end_ns)
     bad, judged = _outside(run)
     left = tuple(run.left_behind())
-    message = _message(run.text)
+    message = _message(run.text) or _event_of(run, fault_ns)
     result = FaultResult(
         name=case.name,
         group=case.group,
@@ -181,18 +182,45 @@ def _outside(run: WatchedRun) -> tuple[int, int]:
 
 
 def _message(text: str) -> str:
-    """Return the sentence with which a run ended, or what it noted."""
-    patterns = (
-        r"^\S*(?:run|run\.py): (.+)$",
-        r"(The recording ended here[^.]*\.)",
-        r"(the host is too busy.*)$",
-        r"note: (.+)$",
-    )
-    for pattern in patterns:
+    """Return the sentence with which a run ended by itself, or an empty string."""
+    for pattern in (r"^\S*(?:run|run\.py): (.+)$", r"(The recording ended here[^.]*\.)"):
         found = re.findall(pattern, text, re.MULTILINE)
         if found:
             return re.sub(r" \(pid \d+\)", "", str(found[-1]))[:220]
     return ""
+
+
+def _event_of(run: WatchedRun, fault_ns: int) -> str:
+    """Return the most telling event that a run recorded after the fault, in words."""
+    folder = run.folder()
+    if folder is None or not (folder / "events.jsonl").exists():
+        return ""
+    best = (0, "")
+    for line in (folder / "events.jsonl").read_bytes().splitlines():
+        try:
+            event = msgspec.json.decode(line)
+        except msgspec.DecodeError:
+            continue  # a full disk ends in half a line
+        if event.get("t_ns", 0) >= fault_ns:
+            best = max(best, _telling(event), key=lambda pair: pair[0])
+    return best[1][:220]
+
+
+def _telling(event: dict[str, Any]) -> tuple[int, str]:
+    """Return how much an event tells of a fault, and its words."""
+    reason = str(event.get("reason", ""))
+    match event.get("event"):
+        case "note" if event.get("source") == "policy":
+            return 5, str(event.get("text"))
+        case "chunk_discarded" if reason not in ("late", "superseded", "hold"):
+            return 4, f"chunks discarded: {reason}"
+        case "command_rejected":
+            return 3, f"command rejected: {reason} {event.get('detail', '')}".strip()
+        case "arm_mode" if event.get("mode") == "stopping" and not reason.startswith("hold"):
+            return 2, f"arm stops: {reason}"
+        case "scheduler_state" if event.get("state") == "underrun":
+            return 1, "the stream ran dry"
+    return 0, ""
 
 
 def problems(case: Case, result: FaultResult) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from dvla.bindings import ActionStream, SharedRing
 from dvla.runtime.assembler import ObservationAssembler
 from dvla.runtime.cameras.frame_ring import FrameRing
+from dvla.runtime.cameras.watch import FrameWatch
 from dvla.runtime.clock import monotonic_ns
 from dvla.runtime.clock_board import ClockBoard
 from dvla.runtime.clock_offset import state_from
@@ -111,6 +112,7 @@ def body(child: Child) -> None:
         ),
         scheduler,
         inject_latency_ns=round(settings.inject_latency_s * 1e9),
+        frame_watch=FrameWatch(),
     )
     arm = StateStream(addresses)
     watch = ArmWatch(scheduler, states, loop)

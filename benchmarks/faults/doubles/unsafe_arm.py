@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from dvla.runtime import arm as controller
+from dvla.runtime.joint_gate import JointGate
 from dvla.runtime.lease import Lease
 from dvla.runtime.processes import arm
 from dvla.runtime.processes.child import run_child
@@ -24,6 +25,8 @@ def without_gate() -> None:
     for name in [name for name in vars(controller) if name.startswith("check_")]:
         if name != "check_limits":
             setattr(controller, name, accept)
+    JointGate.check = accept  # type: ignore[method-assign,assignment]
+    JointGate.splice = lambda self, joint, period_ns: None  # type: ignore[method-assign]
 
 
 def without_watchdog() -> None:

@@ -99,12 +99,13 @@ def test_angles_across_the_wrap_are_a_small_seam() -> None:
     [
         {"actions": np.full((20, 7), np.nan, np.float32)},
         {"actions": np.full((20, 7), np.inf, np.float32)},
+        {"actions": np.full((20, 7), 5.1, np.float32)},
         {"actions": np.zeros((19, 7), np.float32)},
         {"actions": np.zeros((20, 6), np.float32)},
         {"t_obs_ns": 5 * SECOND_NS},
         {"control_period_s": 0.05},
     ],
-    ids=["nan", "inf", "short", "narrow", "from the future", "other grid"],
+    ids=["nan", "inf", "far", "short", "narrow", "from the future", "other grid"],
 )
 def test_an_impossible_chunk_is_discarded_as_invalid(changes: dict[str, Any]) -> None:
     scheduler, log = make()

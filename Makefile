@@ -8,13 +8,21 @@ TORCH ?= torch==2.13.0
 # Idle OpenMP threads that spin starve everything else on a small machine.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test lint typecheck check clean setup
+.PHONY: demo test test-checked faults lint typecheck check clean setup
 
 demo: setup
 	@$(BIN)/python -m dvla.benchmarks.demo
 
 test: setup
 	@$(BIN)/python -m pytest
+
+# The compiled parts once more with every index checked, in a copy of their own.
+test-checked: setup
+	@scripts/test-checked $(BIN)/python build/checked
+
+# Every fault, done to whole runs from outside; minutes, and it wants the machine to itself.
+faults: setup
+	@$(BIN)/dvla-bench faults --out benchmarks/results/faults.json --table docs/faults.md
 
 lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -24,7 +24,6 @@ from dvla.runtime.errors import RobotFault
 from dvla.runtime.events import ArmModeChanged, CommandRejected, EventSink, Note
 from dvla.runtime.joint_gate import JointGate
 from dvla.runtime.lease import Lease
-from dvla.runtime.limit_bounds import check_limits
 from dvla.runtime.limits import ArmLimits
 from dvla.runtime.messages import (
     ArmMode,
@@ -40,6 +39,7 @@ from dvla.runtime.messages import (
     ResumeRequest,
     ShutdownRequest,
 )
+from dvla.runtime.overrides import SafetyOverride, overridden
 from dvla.runtime.playback import KnotTrack
 from dvla.runtime.pose import SETPOINT_WIDTH
 from dvla.runtime.robots.base import ArmDriver, ArmReading
@@ -87,6 +87,7 @@ class ArmController:
         session: of the controller's own messages.
         bounds: deadlines and interlocks.
         shadow: every commander begins in shadow, and asks for execution with ``ExecuteRequest``.
+        overrides: of limits; with the end of the first one they end, and the arm stops.
 
     Raises:
         ConfigError: a limit is out of its own bounds.
@@ -103,9 +104,16 @@ class ArmController:
         session: int,
         bounds: ArmBounds | None = None,
         shadow: bool = False,
+        overrides: tuple[SafetyOverride, ...] = (),
     ) -> None:
-        check_limits(limits)
+        self._shipped, limits = limits, overridden(limits, overrides)
         self._driver, self._limits, self._events = driver, limits, events
+        self._overrides = overrides
+        self._overrides_end_ns = now_ns + int(
+            1e9 * min((o.duration_s for o in overrides), default=0.0)
+        )
+        for override in overrides:
+            events.emit(Note(t_ns=now_ns, source="arm", text=f"override: {override.text}"))
         self._bounds = bounds or ArmBounds()
         self._session = session
         self._clearance = Clearance(driver, shadow)
@@ -300,6 +308,8 @@ class ArmController:
         self._read(now_ns)
         if self._lease.expired(now_ns):
             self._let_go("lease expired", now_ns)
+        if self._overrides and now_ns >= self._overrides_end_ns:
+            self._end_overrides(now_ns)
         if self._mode == "follow":
             reason = self._interlock(now_ns)
             if reason:
@@ -330,6 +340,17 @@ class ArmController:
         wrong = self._clearance.fault(self._reading)
         if wrong:
             self._fail(wrong, now_ns)
+
+    def _end_overrides(self, now_ns: int) -> None:
+        """Stop, and once at rest go back to the shipped limits."""
+        self._halt("an override of the limits has ended", now_ns)
+        if self._stop is not None:
+            return
+        names = ", ".join(override.name for override in self._overrides)
+        self._events.emit(Note(t_ns=now_ns, source="arm", text=f"override ended: {names}"))
+        self._overrides, self._limits = (), self._shipped
+        if self._joints is not None:
+            self._joints = JointGate(self._limits, self._commanded, self._joints.q)
 
     def _stand_where_measured(self) -> None:
         self._commanded = np.array(self._reading.setpoint, np.float64)

@@ -13,6 +13,7 @@ from dvla.engines.errors import UsageError
 from dvla.runtime.arm_link import LOCAL, ArmLink
 from dvla.runtime.config import Bootstrap, Resume, SchedulerConfig, SeamMode, ServoConfig
 from dvla.runtime.errors import ConfigError
+from dvla.runtime.overrides import parse_override
 from dvla.runtime.pose import setpoints_from_actions
 from dvla.runtime.robots import Robot, robot_by_name, robot_with_twin
 from dvla.runtime.run_inputs import REPLAY, check_inputs
@@ -97,6 +98,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Name of this host's key (dvla-keys make); beyond the loopback TCP needs keys."""
     arm_key: str = "arm"
     """Public key of the arm controller: its name among the keys, its file, or itself."""
+    override: tuple[str, ...] = ()
+    """Limits of the arm to widen for a time: NAME=VALUE:SECONDS:REASON, recorded with the run."""
     out: Path = Path("runs")
     """Folder in which the run folder is made."""
     plain: bool = False
@@ -193,6 +196,8 @@ def check(config: RunConfig) -> Robot:
         parse_task(config.task)
     config.scheduler()
     config.servo()
+    for text in config.override:
+        parse_override(text)
     return robot
 
 

@@ -18,6 +18,8 @@ from dvla.runtime.wire import StateStream
 DOUBLES = "dvla.benchmarks.faults.doubles"
 PROCESSES = ("recorder", "arm", "camera", "policy", "servo")
 START_PATIENCE_S = 90.0
+MOVES_M_S = 0.05
+"""A fault is done to an arm that moves at least as fast [m/s]."""
 
 
 class RunNeverFollowed(DvlaError):
@@ -106,9 +108,9 @@ class WatchedRun:
             self.watch()
             following = bool(self.states) and self.states[-1].mode == "follow"
             # The lease alone makes the arm follow; only then does the policy begin.
-            moved = following and any(abs(value) > 0.02 for value in self.states[-1].twist[:3])
-            since = since or (time.monotonic() if moved else 0.0)
-            if since and time.monotonic() - since > moving_s and following:
+            moves = following and any(abs(v) > MOVES_M_S for v in self.states[-1].twist[:3])
+            since = since or (time.monotonic() if moves else 0.0)
+            if since and time.monotonic() - since > moving_s and moves:
                 return
             time.sleep(0.02)
         raise RunNeverFollowed("a run of the campaign never moved its arm", got=self.text[-500:])

@@ -9,6 +9,7 @@ from dvla.runtime.cameras.frame_ring import FrameShape
 from dvla.runtime.cameras.spec import CameraSpec
 from dvla.runtime.config import SchedulerConfig, ServoConfig
 from dvla.runtime.limits import ArmLimits
+from dvla.runtime.overrides import SafetyOverride
 from dvla.runtime.robots import robot_by_name
 
 
@@ -76,6 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         arm_link: how the arm controller is reached; by its name on this host when not given.
         arm_alone: the arm controller is not part of the run: ``dvla-arm run`` started it.
         sim: the arm is a digital twin.
+        overrides: of the limits that its gate enforces.
         pids: of the processes started before this one.
     """
 
@@ -109,6 +111,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     arm_link: ArmLink | None = None
     arm_alone: bool = False
     sim: bool = True
+    overrides: tuple[SafetyOverride, ...] = ()
     pids: dict[str, int] = {}
 
     @property

@@ -67,6 +67,7 @@ class TwinArm:
             session=settings.session,
             calls=calls,
             shadow=settings.shadow,
+            overrides=settings.overrides,
         )
 
     def tick(self, now_ns: int, phase: Phase) -> bool:

@@ -78,6 +78,7 @@ def replay_gate(
         int(first["t_ns"]),
         session=int(first["session"]),
         shadow=bool(first["flags"] & journal.SHADOW),
+        overrides=inputs.overrides,
     )
     fault, standby, verdicts = "", "", 0
     decoder = msgspec.json.Decoder(Request)

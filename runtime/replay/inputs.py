@@ -8,6 +8,7 @@ import msgspec
 
 from dvla.runtime.config import SchedulerConfig, ServoConfig
 from dvla.runtime.limits import ArmLimits
+from dvla.runtime.overrides import SafetyOverride
 from dvla.runtime.run_folder import RunFolder, RunFolderError
 from dvla.runtime.safety import REASONS
 
@@ -25,6 +26,7 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         control_period_ns: T.
         limits: of the arm, as the gate enforced them.
         start_pose: of the slow move before the policy; empty without one.
+        overrides: of the limits, for the start of the run.
         reasons: names of the verdicts in ``calls.npy``, by number.
     """
 
@@ -37,6 +39,7 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     control_period_ns: int
     reasons: tuple[str, ...] = REASONS
     start_pose: tuple[float, ...] = ()
+    overrides: tuple[SafetyOverride, ...] = ()
     schema: int = SCHEMA
 
     @staticmethod
@@ -51,6 +54,7 @@ class RunInputs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             chunk_size=settings.chunk_size,
             control_period_ns=round(settings.control_period_s * 1e9),
             start_pose=settings.start_pose,
+            overrides=settings.overrides,
         )
 
 

@@ -285,7 +285,7 @@ class ArmController:
         if self._mode == "fault":
             fault = self._clearance.fault(self._reading)
             if fault:
-                return f"the arm reports a fault: {fault}"
+                return f"the arm reports a fault: {fault}{self._clearance.recover(now_ns)}"
             # A faulted arm may have moved by itself: the only pose that is true is the measured.
             self._stand_where_measured()
             self._enter("hold", "fault cleared", now_ns)

@@ -15,6 +15,9 @@ from dvla.runtime.errors import RobotFault
 from dvla.runtime.pose import Float64
 from dvla.runtime.robots.base import ArmDriver, ArmReading
 
+RECOVERING = "; it is being ended, ask again"
+"""End of the answer to who asks an arm in fault to go on."""
+
 
 class Clearance:
     """The switch between shadow and execution of one arm controller.
@@ -52,6 +55,17 @@ class Clearance:
     def fault(self, reading: ArmReading) -> str:
         """Return what keeps the arm from moving; an arm not taken over yet is none in shadow."""
         return reading.fault or ("" if self.shadow else reading.standby)
+
+    def recover(self, now_ns: int) -> str:
+        """Have the driver end a fault that lasts, if it can; return what happens, in words."""
+        recover: Callable[[int], None] | None = getattr(self._driver, "recover", None)
+        if recover is None:
+            return ""
+        try:
+            recover(now_ns)
+        except RobotFault as fault:
+            return f"; it cannot be ended: {fault}"
+        return RECOVERING
 
     def settles(self, reading: ArmReading) -> bool:
         """Return whether execution begins with this reading."""

@@ -145,6 +145,8 @@ class Run:
             if config.in_shadow:
                 state = sequence.check_read_only(shadow=True)
                 if config.execute:
+                    if self._arm is not None:
+                        self._arm.require_for_execute(monotonic_ns())
                     self._confirm(sequence.way(state))
             self._display = open_display(self._title, plain=config.plain or config.json)
             try:

@@ -40,8 +40,16 @@ MAX_PER_CALL = 64
 """Messages taken in one call: a flood must not hold a loop."""
 STREAM_QUEUE = 2000
 EVENT_QUEUE = 10_000
-HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 500, 2000
-"""A TCP connection whose other end is gone is given up; only then can a new one be made."""
+TCP_GIVE_UP_MS = 2000
+"""A TCP connection whose other end is gone is given up; only then can a new one be made. It is the
+kernel that notices: ZeroMQ's own heartbeats abort the process when a reader is slow (its issue
+3937)."""
+_KEEPALIVE: dict[int, int | bytes] = {
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: 1,
+    zmq.TCP_KEEPALIVE_INTVL: 1,
+    zmq.TCP_KEEPALIVE_CNT: 2,
+}
 TCP_SEND_BYTES = 64 * 1024
 """What the kernel may hold back: the old commands that a network which heals delivers first."""
 
@@ -72,8 +80,11 @@ class Link:
         context: zmq.Context[Any] | None,
         options: dict[int, int | bytes],
         curve: Curve | None = None,
+        watched: bool = False,
     ) -> None:
         check_endpoint(endpoint, curve)
+        if endpoint.startswith("ipc://"):
+            curve = None  # its folder is private to this user: nobody else gets there
         self.guarded = curve is not None and bind
         context = context or zmq.Context.instance()
         if self.guarded:
@@ -83,14 +94,18 @@ class Link:
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.setsockopt(zmq.MAXMSGSIZE, max_bytes)
         if endpoint.startswith("tcp://"):
-            self.socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
-            self.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+            self.socket.setsockopt(zmq.TCP_MAXRT, TCP_GIVE_UP_MS)
+            options = {**_KEEPALIVE, **options}
             self.socket.setsockopt(zmq.SNDBUF, TCP_SEND_BYTES)
             self.socket.setsockopt(zmq.IPV6, int("[" in endpoint))
         for option, value in options.items():
             self.socket.setsockopt(option, value)
         if curve is not None:
             _set_keys(self.socket, curve, server=bind)
+        self._endpoint = endpoint
+        self._monitor: zmq.Socket[Any] | None = None
+        if watched:
+            self._monitor = self.socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
         try:
             if bind:
                 self.socket.bind(endpoint)
@@ -100,8 +115,26 @@ class Link:
             self.socket.close()
             raise WireError(f"{endpoint} cannot be opened: {error}") from error
 
+    def await_peer(self, timeout_s: float) -> None:
+        """Wait once until the other end is there; for sockets opened ``watched``.
+
+        Raises:
+            WireError: it is not.
+        """
+        assert self._monitor is not None
+        there = self._monitor.poll(int(timeout_s * 1e3), zmq.POLLIN)
+        self.socket.disable_monitor()
+        if not there:
+            raise WireError(
+                f"nobody is connected at {self._endpoint}",
+                expected=f"an answer within {timeout_s:g} s",
+                next_command="look at the controller: dvla-arm state",
+            )
+
     def close(self) -> None:
         """Close the socket; what was not sent is dropped."""
+        if self._monitor is not None:
+            self.socket.disable_monitor()
         self.socket.close()
 
 
@@ -200,6 +233,7 @@ class CommandPublisher(Sender):
             context=context,
             curve=addresses.curve,
             options={zmq.CONFLATE: 1},
+            watched=True,
         )
 
     def send(self, command: Command) -> bool:
@@ -400,7 +434,7 @@ class ControlClient(Receiver[Reply]):
             curve=addresses.curve,
             options={zmq.SNDHWM: 64},
         )
-        self._name, self._endpoint = addresses.name, addresses.control
+        self._name = addresses.name
         self._encoder = msgspec.msgpack.Encoder()
 
     def ask(self, request: Request, timeout_s: float = 1.0) -> Reply:

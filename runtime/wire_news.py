@@ -21,6 +21,8 @@ from dvla.runtime.twin.snapshot import SNAPSHOT_BYTES, TwinSnapshot, unpack_snap
 from dvla.runtime.wire import EVENT_QUEUE, MAX_EVENT_BYTES, STREAM_QUEUE, Link, Receiver, Sender
 
 KEPT_SNAPSHOTS = 256
+MAX_SNAPSHOT_BYTES = SNAPSHOT_BYTES + 256
+"""The cap counts what CURVE adds."""
 MAX_SNAPSHOTS_PER_CALL = 64
 
 
@@ -66,7 +68,7 @@ class SnapshotPublisher(Link):
         super().__init__(
             zmq.PUB,
             addresses.snapshots,
-            SNAPSHOT_BYTES,
+            MAX_SNAPSHOT_BYTES,
             bind=True,
             context=context,
             curve=addresses.curve,
@@ -100,7 +102,7 @@ class SnapshotStream(Link):
         super().__init__(
             zmq.SUB,
             addresses.snapshots,
-            SNAPSHOT_BYTES,
+            MAX_SNAPSHOT_BYTES,
             bind=False,
             context=context,
             curve=addresses.curve,

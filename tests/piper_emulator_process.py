@@ -6,6 +6,7 @@ the arm into standby and moves it. SIGTERM: it prints what became of the arm, as
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -59,6 +60,8 @@ class SerialAdapter:
 
 def main() -> None:
     """Be an arm until SIGTERM."""
+    with contextlib.suppress(OSError):  # an arm does not wait for a busy host
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
     master, slave = pty.openpty()
     tty.setraw(slave)
     os.set_blocking(master, False)

@@ -13,12 +13,15 @@ import tyro
 
 from dvla.engines.cli_errors import run_main
 from dvla.runtime.arm_link import ARM_KEY, LOCAL, ArmLink
+from dvla.runtime.clearance import RECOVERING
+from dvla.runtime.cli.arm_frames import verify_frames
 from dvla.runtime.cli.arm_run import run
 from dvla.runtime.confirm import confirm_arm
 from dvla.runtime.errors import LeaseError, WireError
 from dvla.runtime.messages import ArmState, HoldRequest, Reply, Request, ResumeRequest
 
 STATE_WAIT_S = 3.0
+RECOVERY_S = 6.0
 
 
 def state(
@@ -159,7 +162,11 @@ def ask_to_resume(link: ArmLink, *, yes: bool) -> None:
     if found.held or found.mode == "fault":
         question = f"Arm {link.name!r} is in {found.mode} ({found.reason}). It will move again."
         confirm_arm(link.name, question, yes=yes)
+    end_s = time.monotonic() + RECOVERY_S
     reply = _ask(link, ResumeRequest(session=_stranger(), sequence=1))
+    while not reply.ok and reply.text.endswith(RECOVERING) and time.monotonic() < end_s:
+        time.sleep(0.2)
+        reply = _ask(link, ResumeRequest(session=_stranger(), sequence=1))
     if not reply.ok:
         raise LeaseError(f"arm {link.name!r} does not go on: {reply.text}")
 
@@ -211,6 +218,7 @@ def _body() -> int | None:
         "state": state,
         "hold": hold,
         "resume": resume,
+        "verify-frames": verify_frames,
     }
     code = tyro.extras.subcommand_cli_from_dict(
         commands,

@@ -8,6 +8,7 @@ from pathlib import Path
 from dvla.engines.errors import UsageError
 from dvla.runtime.arm_link import LOCAL, ArmLink
 from dvla.runtime.robots import robot_by_name, robot_with_twin
+from dvla.runtime.robots.hardware import Hardware
 
 
 def run(
@@ -16,6 +17,8 @@ def run(
     address: str = LOCAL,
     keys: str = "",
     arm_name: str = "",
+    can: str = "",
+    speed_percent: int = 100,
     task: str = "",
     seed: int = 0,
     arm_model: Path | None = None,
@@ -24,7 +27,8 @@ def run(
 ) -> int:
     """Run the controller of one arm until Ctrl-C or SIGTERM, which stop the arm and hold it.
 
-    It grants a lease: one commander at a time. dvla-run --arm-address connects to it.
+    It grants a lease: one commander at a time. dvla-run --arm-address connects to it. A real arm
+    is read and not moved until a commander's preflight has passed and it asks to execute.
 
     Args:
         robot: Robot to control.
@@ -32,6 +36,8 @@ def run(
         address: Where to listen: local (this user, this host), or tcp://HOST:PORT (five ports).
         keys: Name of this host's key (dvla-keys make); beyond the loopback TCP needs keys.
         arm_name: Name of the arm: one lock and one set of sockets each; the robot's when empty.
+        can: CAN bus of a real PiPER: can0, or slcan:/dev/ttyACM0.
+        speed_percent: Share of full joint speed with which a real PiPER follows [%].
         task: What the twin puts on its table; anything when empty.
         seed: Seed of the twin's episodes.
         arm_model: MJCF file that replaces the look of the twin's arm.
@@ -41,11 +47,9 @@ def run(
     """
     del debug  # read from the command line where the errors are told
     known = robot_with_twin(robot) if sim else robot_by_name(robot)
-    if not sim:
-        raise UsageError(
-            f"this version of dvla-arm controls digital twins only, not a real {known.name}",
-            expected="--sim",
-        )
+    hardware = None if sim else hardware_of(known.name, can, speed_percent)
+    if sim and can:
+        raise UsageError("--can is the bus of a real PiPER; a twin has none", expected="no --sim")
     link = ArmLink(name=arm_name or known.name, address=address, keys=keys)
     link.serving()
     from dvla.runtime.arm_host import ArmHost, arm_settings  # needs compiled extensions
@@ -57,5 +61,28 @@ def run(
         seed=seed,
         shadow=shadow or not sim,
         arm_model=str(arm_model.resolve()) if arm_model else "",
+        hardware=hardware,
+        sim=sim,
     )
     return ArmHost(link, settings, lambda line: print(line, file=sys.stderr, flush=True)).main()
+
+
+def hardware_of(robot: str, can: str, speed_percent: int) -> Hardware:
+    """Return where a real arm is, from the flags.
+
+    Raises:
+        UsageError: the flag that its robot needs is missing.
+        ConfigError: a value is out of bounds, or there is no driver.
+    """
+    if robot == "piper" and not can:
+        raise UsageError(
+            "the bus of the PiPER is missing",
+            expected="--can can0, or --can slcan:/dev/ttyACM0",
+            next_command="ip link set can0 up type can bitrate 1000000",
+        )
+    if not robot_by_name(robot).driver:
+        raise UsageError(
+            f"there is no driver of a real {robot} in this version",
+            expected=f"--sim: the {robot}'s digital twin",
+        )
+    return Hardware(can=can, speed_percent=speed_percent)

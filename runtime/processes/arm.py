@@ -24,6 +24,7 @@ from dvla.runtime.wire import (
     CommandSubscriber,
     ControlServer,
     EventPusher,
+    Link,
     StatePublisher,
 )
 from dvla.runtime.wire_guests import Guests
@@ -67,10 +68,10 @@ class ArmLinks:
         news = NewsPublisher(addresses) if alone else EventPusher(addresses)
         self.events: EventSink = news
         self.snapshots = SnapshotPublisher(addresses) if alone else None
-        self._all = [self.commands, self.states, self.control, news]
+        self._all: list[Link] = [self.commands, self.states, self.control, news]
         if self.snapshots is not None:
             self._all.append(self.snapshots)
-        self._guests = Guests(self.commands, self.control)
+        self._guests = Guests(*self._all)
 
     def look_after_guests(self) -> None:
         """Count who was refused since the last look."""
@@ -100,6 +101,10 @@ def make_arm(
         from dvla.runtime.processes.replaying_arm import ReplayingArm
 
         return ReplayingArm(settings, events, clock.wait(), calls)
+    if settings.hardware is not None:
+        from dvla.runtime.processes.real_arm import RealArm
+
+        return RealArm(settings, events, clock, PERIOD_NS * 1e-9, calls)
     from dvla.runtime.processes.twin_arm import TwinArm
 
     return TwinArm(settings, events, clock.wait(), calls)

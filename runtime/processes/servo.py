@@ -18,6 +18,8 @@ from dvla.runtime.start_move import PhasedPlanner, make_planner
 from dvla.runtime.telemetry import SERVO_TICK
 from dvla.runtime.wire import CommandPublisher, ControlClient, StateSubscriber
 
+CONNECT_S = 5.0
+
 
 def take_lease(addresses: ArmAddresses, session: int) -> None:
     """Become the arm's one commander.
@@ -47,6 +49,8 @@ def body(child: Child) -> None:
     limits = settings.limits
     planner = make_planner(stream, limits, settings.servo, settings.start_pose)
     core = ServoCore(stream, limits, settings.servo, session=settings.session, planner=planner)
+    # The lease is kept by commands alone: nothing may delay the first of them.
+    commands.await_peer(CONNECT_S)
     take_lease(addresses, settings.session)
     clock = ServoClock(settings.servo.period_ns)
     row = np.zeros(1, SERVO_TICK)

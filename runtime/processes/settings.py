@@ -11,6 +11,7 @@ from dvla.runtime.config import SchedulerConfig, ServoConfig
 from dvla.runtime.limits import ArmLimits
 from dvla.runtime.overrides import SafetyOverride
 from dvla.runtime.robots import robot_by_name
+from dvla.runtime.robots.hardware import Hardware
 
 
 class Rings(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         episode: that ``--robot replay`` plays, as DATASET[:N].
         shadow: the arm controller begins in shadow: everything runs, nothing moves.
         start_pose: (8,) setpoint of the slow move before the policy; empty for none.
+        hardware: where the real arm is; None for the digital twin.
         arm_link: how the arm controller is reached; by its name on this host when not given.
         arm_alone: the arm controller is not part of the run: ``dvla-arm run`` started it.
         sim: the arm is a digital twin.
@@ -108,6 +110,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     episode: str = ""
     shadow: bool = False
     start_pose: tuple[float, ...] = ()
+    hardware: Hardware | None = None
     arm_link: ArmLink | None = None
     arm_alone: bool = False
     sim: bool = True

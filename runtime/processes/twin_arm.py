@@ -58,10 +58,9 @@ class TwinArm:
         self.world = TwinWorld(config, self._gate)
         self.world.reset(settings.seed, now_ns)
         driver = TwinDriver(self.world, DifferentialIk(PERIOD_S, arm_model))
-        limits = settings.limits
         self.controller = JournaledArmController(
             driver,
-            limits,
+            settings.limits,
             events,
             now_ns,
             session=settings.session,

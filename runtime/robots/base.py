@@ -37,7 +37,8 @@ class ArmDriver(Protocol):
     The driver converts frames once and solves IK where the arm wants joints. It has no limits of
     its own beyond the arm's: what reaches ``command`` has passed the envelope. Where an arm has to
     be taken over first, the driver also has ``engage(now_ns)``: it begins to, ``read`` goes on with
-    it, and its readings are in ``standby`` until it is done.
+    it, and its readings are in ``standby`` until it is done. Where a fault lasts until it is ended,
+    ``recover(now_ns)`` begins to, without motion; it is called on a person's request alone.
     """
 
     def read(self, now_ns: int) -> ArmReading:

@@ -194,6 +194,15 @@ class PiperDriver:
         self._phase, self._fault = "engaging", ""
         self._hold_ticks = self._refused_ticks = 0
 
+    def recover(self, now_ns: int) -> None:
+        """Begin to take a faulted arm over again, where it stands; others stay as they are.
+
+        Raises:
+            RobotFault: the arm is not fit for it.
+        """
+        if self._phase == "faulted":
+            self.engage(now_ns)
+
     def _go_on_engaging(self, now_ns: int) -> None:
         engagement = self._engagement
         assert engagement is not None

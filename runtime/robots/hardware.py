@@ -1,0 +1,70 @@
+"""Where a real arm is connected, and how its driver is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dvla.runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dvla.runtime.robots.base import ArmDriver
+
+
+class Hardware(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The connection to a real arm.
+
+    Attributes:
+        can: of a PiPER: ``can0``, ``slcan:/dev/ttyACM0`` or ``virtual:NAME``.
+        speed_percent: of a PiPER: share of full joint speed with which it follows.
+        host: of a Franka: the address of its control box.
+        load_kg: of a Franka: what the flange carries besides the hand.
+        stiffness_n_m: of a Franka: the spring between commanded and measured position.
+    """
+
+    can: str = "can0"
+    speed_percent: int = 100
+    host: str = ""
+    load_kg: float = 0.0
+    stiffness_n_m: float = 2000.0
+
+    def __post_init__(self) -> None:
+        for name, low, high, unit in (
+            ("speed_percent", 1, 100, "%"),
+            ("load_kg", 0.0, 3.0, "kg"),
+            ("stiffness_n_m", 100.0, 3000.0, "N/m"),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(
+                    f"{name} is out of bounds", got=value, expected=f"{low} to {high} {unit}"
+                )
+
+
+def open_arm(robot: str, hardware: Hardware, wait: Callable[[], int], period_s: float) -> ArmDriver:
+    """Connect to a real arm and hear from it; nothing is sent that could move it.
+
+    Args:
+        robot: its name in the registry.
+        hardware: where it is.
+        wait: sleeps until the next turn and returns its time [ns].
+        period_s: time between commands.
+
+    Raises:
+        ConfigError: the connection is not described well.
+        MissingDependency: its library is not installed.
+        RobotFault: the arm is not heard.
+    """
+    if robot == "piper":
+        from dvla.runtime.robots.piper.start import await_feedback, open_piper
+
+        driver = open_piper(hardware.can, period_s, speed_percent=hardware.speed_percent)
+        try:
+            await_feedback(driver, wait)
+        except BaseException:
+            driver.close()
+            raise
+        return driver
+    raise ConfigError(f"there is no driver of a real {robot} in this version")

@@ -16,7 +16,7 @@ from dvla.engines.errors import DvlaError
 from dvla.runtime.arm_connection import ArmConnection
 from dvla.runtime.cli.report import show_summary, write_report
 from dvla.runtime.clock import NS_PER_S, monotonic_ns
-from dvla.runtime.clock_offset import state_from
+from dvla.runtime.clock_offset import SAME_CLOCK, state_from
 from dvla.runtime.confirm import NotConfirmed, confirm_arm
 from dvla.runtime.errors import RobotFault
 from dvla.runtime.machine import describe_machine
@@ -24,21 +24,30 @@ from dvla.runtime.messages import ArmState, ResumeRequest
 from dvla.runtime.panel import LivePanel, PlainLog, open_display
 from dvla.runtime.panel_keys import HOLD, RESUME, Keys
 from dvla.runtime.phase import Phase
+from dvla.runtime.preflight.finding import lines
+from dvla.runtime.preflight.permit import NotCleared
+from dvla.runtime.preflight.report import NAME, PreflightReport
+from dvla.runtime.preflight.setup import SetUp
 from dvla.runtime.processes.table import PROCESSES
 from dvla.runtime.robots import Robot
 from dvla.runtime.run_config import RunConfig
+from dvla.runtime.run_data import load_run
 from dvla.runtime.run_folder import RunFolder, RunManifest
-from dvla.runtime.run_inputs import episode_of, input_settings, of_episode, write_recorded
+from dvla.runtime.run_inputs import REPLAY, episode_of, input_settings, of_episode, write_recorded
 from dvla.runtime.run_settings import make_settings, policy_facts
 from dvla.runtime.sequence import Sequence
 from dvla.runtime.signals import Impatient, Signals
 from dvla.runtime.status import ProcessStatus, RunStatus
+from dvla.runtime.summary import RunSummary
 from dvla.runtime.supervisor import START_ORDER, SharedMemory, Supervisor
 from dvla.runtime.twin.snapshot import SNAPSHOT_BYTES
 from dvla.runtime.wire import StateSubscriber
 
 TURN_S = 0.05
 SHOW_EVERY_NS = 250_000_000
+EXIT_NOT_CLEARED = 1
+LOOK_S = 3
+"""How long the cameras are looked at before an arm moves."""
 
 
 class Run:
@@ -56,10 +65,14 @@ class Run:
         if episode is not None:
             self._config = config = of_episode(config, episode)
         facts |= input_settings(config, facts["cameras"])
+        self._shared = SharedMemory(facts["cameras"], SNAPSHOT_BYTES)
+        judged = config.in_shadow and config.robot != REPLAY
+        self._setup = SetUp(config, robot, self._shared.frames) if judged else None
+        if self._setup is not None and config.execute:
+            self._setup.require_permit(sys.argv[1:])
         self._folder = RunFolder.create(config.out, robot.name, sim=config.sim)
         if episode is not None:
             write_recorded(self._folder.recorded, episode)
-        self._shared = SharedMemory(facts["cameras"], SNAPSHOT_BYTES)
         settings = make_settings(config, robot, self._folder, self._shared, facts)
         self._arm: ArmConnection | None = None
         order: tuple[str, ...] = START_ORDER
@@ -96,7 +109,7 @@ class Run:
             self._conduct()
         except DvlaError as error:
             failure = error
-            started = started and not isinstance(error, NotConfirmed)
+            started = started and not isinstance(error, (NotConfirmed, NotCleared))
         except Impatient:
             at_once = True
         reason = str(failure) if failure else "the run ends"
@@ -109,11 +122,14 @@ class Run:
         self._signals.ignore()
         if not started:
             shutil.rmtree(self._folder.path, ignore_errors=True)  # nothing happened in it
-        elif not at_once:
-            self._report()
+        cleared = True
+        if started and not at_once:
+            cleared = self._report(judge=failure is None and not self._config.execute)
         if failure is not None:
             raise failure
-        return 128 + self._signals.received if self._signals.received else 0
+        if self._signals.received:
+            return 128 + self._signals.received
+        return 0 if cleared else EXIT_NOT_CLEARED
 
     def _record(self) -> None:
         """Write the configuration and the manifest; again once the process ids are known."""
@@ -145,8 +161,7 @@ class Run:
             if config.in_shadow:
                 state = sequence.check_read_only(shadow=True)
                 if config.execute:
-                    if self._arm is not None:
-                        self._arm.require_for_execute(monotonic_ns())
+                    self._check_now()
                     self._confirm(sequence.way(state))
             self._display = open_display(self._title, plain=config.plain or config.json)
             try:
@@ -161,6 +176,21 @@ class Run:
                         sequence.go_back()
             finally:
                 self._display.close()
+
+    def _check_now(self) -> None:
+        """Look once more at what may have changed since the preflight: cameras and clocks.
+
+        Raises:
+            NotCleared: a camera is dead, dark or in another's role.
+            WireError: the arm's clock is not known well enough.
+        """
+        assert self._setup is not None
+        end_ns = monotonic_ns() + LOOK_S * NS_PER_S
+        while self._turn() and monotonic_ns() < end_ns:
+            pass
+        self._setup.require_cameras()
+        if self._arm is not None:
+            self._arm.require_for_execute(monotonic_ns())
 
     def _sequence(self, states: StateSubscriber) -> Sequence:
         settings, board = self._supervisor.settings, self._shared.clock
@@ -207,6 +237,8 @@ class Run:
         self._supervisor.check()
         self._obey(self._keys.pressed())
         now_ns = monotonic_ns()
+        if self._setup is not None:
+            self._setup.cameras.look(now_ns)
         if self._display is not None and now_ns >= self._next_show_ns:
             self._next_show_ns = now_ns + SHOW_EVERY_NS
             self._show(self._display, now_ns)
@@ -256,12 +288,42 @@ class Run:
             declared_hz=spec.rate_hz,
         )
 
-    def _report(self) -> None:
-        """Compute the summary, write the report, and print what a person wants to know."""
+    def _report(self, *, judge: bool) -> bool:
+        """Compute the summary, write the report, and print what a person wants to know.
+
+        Args:
+            judge: whether a shadow run is to be judged by the preflight.
+
+        Returns:
+            Whether nothing in it keeps the arm from moving.
+        """
         summary = write_report(self._folder.path)
-        show_summary(summary, json=self._config.json, plain=self._config.plain)
-        if not self._config.json and self._folder.report.exists():
-            print(f"report: {self._folder.report}")
+        if not self._config.json:
+            show_summary(summary, json=False, plain=self._config.plain)
+            if self._folder.report.exists():
+                print(f"report: {self._folder.report}")
+        found = self._judge(summary) if judge and self._setup is not None else None
+        if self._config.json:
+            show_summary(summary, json=True, plain=True)
+        elif found is not None:
+            print("preflight:")
+            for line in lines(found.findings):
+                print(f"  {line}")
+            print(f"preflight {'passed' if found.passed else 'FAILED'}: {self._folder.path / NAME}")
+        return found is None or found.passed
+
+    def _judge(self, summary: RunSummary) -> PreflightReport:
+        assert self._setup is not None
+        words = self._supervisor.words
+        bound_s = 0.0
+        if self._arm is not None and self._arm.offset is not SAME_CLOCK:
+            bound_s = self._arm.offset.bound_at(monotonic_ns()) / NS_PER_S
+        return self._setup.conclude(
+            load_run(self._folder.path),
+            summary,
+            {name: words[name] for name in ("servo", "arm") if name in words},
+            bound_s,
+        )
 
 
 def say(line: str) -> None:

@@ -209,6 +209,12 @@ def _check_modes(config: RunConfig) -> None:
             raise UsageError(
                 f"{flag} has no meaning without --execute", next_command="leave it out"
             )
+    if config.execute and not config.may_execute:
+        raise UsageError(
+            "--execute needs a set-up that may move its arm",
+            got="no --config file that says so",
+            expected="--config FILE with may_execute: true in it",
+        )
     if config.start_pose is not None:
         x, y, z, *angles = config.start_pose
         bounds = ((x, 2.0), (y, 2.0), (z, 2.0), *((angle, 2.0 * np.pi) for angle in angles))

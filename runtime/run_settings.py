@@ -8,6 +8,7 @@ from typing import Any
 
 from dvla.engines.bundle import read_bundle
 from dvla.runtime.cameras.frame_ring import FrameShape
+from dvla.runtime.overrides import parse_override
 from dvla.runtime.processes.settings import Settings
 from dvla.runtime.robots import Robot
 from dvla.runtime.run_config import RunConfig
@@ -66,5 +67,6 @@ def make_settings(
         rings=shared.rings(),
         arm_link=config.arm_link(robot.name),
         arm_alone=bool(config.arm_address),
+        overrides=tuple(map(parse_override, config.override)),
         **facts,
     )

@@ -90,6 +90,8 @@ class Supervisor:
         self._shared = shared
         self._say = say
         self._children: dict[str, Launched] = {}
+        self.words: dict[str, str] = {}
+        """What each process said when it was ready: what it was granted."""
 
     @property
     def pids(self) -> dict[str, int]:
@@ -115,6 +117,7 @@ class Supervisor:
             text = child.wait_ready(START_TIMEOUT_S.get(name, 60.0), wanted)
             if not wanted():
                 return
+            self.words[name] = text
             self._say(f"{name}: pid {child.pid}{', ' + text if text else ''}")
 
     def check(self) -> None:

@@ -34,7 +34,9 @@ class LiveRun:
             sys.executable, "-m", "dvla.runtime.cli.run",
             "--robot", "franka", "--sim", "--plain", "--out", str(self.runs), *flags,
         ]  # fmt: skip
-        self._env = {**os.environ, "XDG_RUNTIME_DIR": str(self.private), **(env or {})}
+        self.state = tmp_path / "state"
+        folders = {"XDG_RUNTIME_DIR": str(self.private), "XDG_STATE_HOME": str(self.state)}
+        self._env = {**os.environ, **folders, **(env or {})}
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=self._env

@@ -6,10 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 
-import numpy as np
 from run_harness import PROCESSES, LiveRun
-
-from dvla.runtime.replay.journal import TURN
 
 Start = Callable[..., LiveRun]
 ORACLE = ("--policy", "oracle", "--duration", "0")
@@ -90,18 +87,6 @@ def test_anyone_may_look_at_the_arm_and_hold_it(start: Start) -> None:
     after = [event["mode"] for event in run.events("arm_mode")]
     assert after[after.index("follow") + 1 :][:3] == ["stopping", "hold", "follow"]
     assert run.summary()["rejected"].keys() <= {"hold", "stopping", "epoch"}  # type: ignore[attr-defined]
-
-
-def test_in_shadow_everything_runs_and_nothing_moves(start: Start) -> None:
-    run = start("--policy", "oracle", "--shadow", "--duration", "4")
-    assert run.end() == 0, run.text
-    summary = run.summary()
-    assert summary["actions_executed"] > 20  # type: ignore[operator]
-    assert summary["accepted"] > 100  # type: ignore[operator]
-    assert summary["peak_speed_m_s"] < 0.01  # type: ignore[operator]
-    calls = np.load(run.folder() / "calls.npy")
-    assert np.isnan(calls[calls["kind"] == TURN]["commanded"]).all(), "a driver was commanded"
-    assert run.left_behind() == []
 
 
 def test_a_second_run_on_the_same_arm_is_refused(start: Start) -> None:

@@ -27,7 +27,8 @@ def collect_command(
     Args:
         out: folder of the episodes.
         episodes: how many.
-        policy: "expert", or the folder of a bundle that moves the arm while the expert answers.
+        policy: "expert", or the folder of a bundle or of a checkpoint, which moves the arm while
+            the expert answers; a checkpoint's newest save is taken at every episode.
         workers: processes.
         first_seed: of the first episode; the others follow.
         debug: show tracebacks.
@@ -41,9 +42,10 @@ def collect_command(
     for name, value in (("--episodes", episodes), ("--workers", workers)):
         if value < 1:
             raise UsageError(f"{name} is out of bounds", got=value, expected="at least 1")
-    if policy != EXPERT and not Path(policy, "manifest.json").is_file():
+    marks = ("manifest.json", "model.safetensors")
+    if policy != EXPERT and not any(Path(policy, mark).is_file() for mark in marks):
         raise UsageError(
-            "--policy is neither 'expert' nor a bundle",
+            "--policy is neither 'expert' nor a bundle nor a checkpoint",
             got=repr(policy),
             next_command="dvla-export MODEL -o BUNDLE",
         )

@@ -88,7 +88,7 @@ def train_command(
             file.write(msgspec.json.encode(curve) + b"\n")
 
     train(config, init, data, out, options, resume=resume, report=report)
-    print(f"next: dvla-export {out} -o {out}.bundle --camera-size 480x360")
+    print(f"next: dvla-export {out} -o {out}.bundle --camera-size 192x144")
 
 
 def _body() -> None:

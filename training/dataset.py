@@ -21,7 +21,11 @@ HISTORY_STEPS = 2
 """The older frame of an observation lies this far back, clamped at the episode's start."""
 VALIDATION_SHARE = 20
 """One in so many episodes is held out."""
+DECISIVE_SHARE = 0.3
+"""Of a training batch, drawn among the steps whose chunk opens or closes the fingers: they are few,
+and a policy that misses them catches nothing."""
 _GRAIN = 0.01
+_FLIPPED, _TURNS = [1, 3, 5], [3, 5]
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,6 +51,8 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Episodes:
     """The steps of all whole episodes in some folders, mapped from disk.
 
+    ``decisive`` holds the indices of the steps whose chunk opens or closes the fingers.
+
     Args:
         folders: of recorded episodes.
         held_out: take the validation share instead of the rest.
@@ -60,6 +66,7 @@ class Episodes:
         self._maps: list[NDArray[np.void]] = []
         self.infos: list[EpisodeInfo] = []
         self._known: set[tuple[Path, int]] = set()
+        self._decisive: list[NDArray[np.int64]] = []
         self.refresh()
         if not self.infos:
             raise UsageError(
@@ -82,6 +89,11 @@ class Episodes:
                 self.infos.append(info)
         lengths = [len(steps) for steps in self._maps]
         self._starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        for steps in self._maps[len(self._decisive) :]:
+            gripper = steps["actions"][..., 6]
+            self._decisive.append(np.flatnonzero(gripper.min(axis=1) != gripper.max(axis=1)))
+        found_at = [start + at for start, at in zip(self._starts[:-1], self._decisive, strict=True)]
+        self.decisive = np.concatenate(found_at) if found_at else np.empty(0, np.int64)
 
     def __len__(self) -> int:
         """Return the number of steps."""
@@ -133,7 +145,8 @@ class Sampler:
         episodes: to draw from.
         encoder: of the instructions.
         seed: of the draws.
-        augment: change light and colour, the same in both frames of a camera.
+        augment: change light and colour, the same in both frames of a camera, mirror half of
+            the samples, and draw decisive steps more often.
     """
 
     def __init__(
@@ -148,18 +161,26 @@ class Sampler:
     def batch(self, size: int) -> Batch:
         """Draw a batch."""
         indices = self.rng.integers(0, len(self._episodes), size)
+        decisive = self._episodes.decisive
+        if self._augment and len(decisive):
+            count = round(DECISIVE_SHARE * size)
+            indices[:count] = decisive[self.rng.integers(0, len(decisive), count)]
         now, before, instructions = self._episodes.rows(indices)
         prompts = [self._prompt(text) for text in instructions]
         # In steps of eight, so that few shapes are compiled.
         longest = -(-max(int(mask.sum()) for _, mask in prompts) // 8) * 8
-        actions = now["actions"][:, :HORIZON]
+        frames = np.stack([before, now["images"]], axis=2)
+        state, target = now["state"].copy(), now["object"].copy()
+        actions = now["actions"][:, :HORIZON].copy()
+        if self._augment:
+            mirror(np.flatnonzero(self.rng.random(size) < 0.5), frames, state, actions, target)
         return Batch(
-            images=self._images(np.stack([before, now["images"]], axis=2)),
+            images=self._images(frames),
             token_ids=torch.from_numpy(np.stack([ids for ids, _ in prompts])[:, :longest]),
             token_mask=torch.from_numpy(np.stack([mask for _, mask in prompts])[:, :longest]),
-            state=torch.from_numpy(np.ascontiguousarray(now["state"])),
-            actions=torch.from_numpy(np.ascontiguousarray(actions)),
-            object_state=torch.from_numpy(np.ascontiguousarray(now["object"])),
+            state=torch.from_numpy(state),
+            actions=torch.from_numpy(actions),
+            object_state=torch.from_numpy(target),
         )
 
     @property
@@ -217,3 +238,31 @@ class Sampler:
 
     def _uniform(self, low: float, high: float, shape: tuple[int, ...]) -> Tensor:
         return torch.from_numpy(self.rng.uniform(low, high, shape).astype(np.float32))
+
+
+def mirror(
+    chosen: NDArray[np.int64],
+    frames: NDArray[np.uint8],
+    state: NDArray[np.float32],
+    actions: NDArray[np.float32],
+    target: NDArray[np.float32],
+) -> None:
+    """Mirror some samples at the plane y = 0, in place.
+
+    Arm, table and both cameras are their own mirror images there, so this is another true sample:
+    y and the rotations about x and z change their sign, and the pictures their sides.
+
+    Args:
+        chosen: indices of the samples.
+        frames: (B, N, n_obs, H, W, 3).
+        state: (B, 6) [m, rad], rx and rz in [0, 2 pi).
+        actions: (B, H, 7) absolute [m, rad, -], angles near the state's.
+        target: (B, 6) position and velocity of the object [m, m/s].
+    """
+    frames[chosen] = frames[chosen][..., ::-1, :]
+    relative = actions[chosen, :, :6] - state[chosen, None]
+    relative[..., _FLIPPED] *= -1.0
+    state[np.ix_(chosen, _FLIPPED)] *= -1.0
+    state[np.ix_(chosen, _TURNS)] %= 2.0 * np.pi
+    actions[chosen, :, :6] = state[chosen, None] + relative
+    target[np.ix_(chosen, (1, 4))] *= -1.0

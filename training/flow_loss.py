@@ -13,6 +13,7 @@ import msgspec
 
 from dvla.export.model.policy import POSE_DIM, DynamicVla
 from dvla.export.torch_ import F, Tensor, nn, torch
+from dvla.training.dense_vision import embed_images
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +100,7 @@ def losses(
         draws: of noise and flow time per sample.
         generator: draws them.
     """
-    tokens = policy.embed_images(batch.images)
+    tokens = embed_images(policy, batch.images)
     embedded, mask = policy.embed_prefix(
         tokens, batch.token_ids, batch.token_mask, batch.state[:, None]
     )

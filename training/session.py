@@ -24,6 +24,7 @@ from dvla.training.checkpoints import (
 from dvla.training.dataset import Episodes, Sampler
 from dvla.training.flow_loss import ObjectHead
 from dvla.training.initialise import initialise
+from dvla.training.parallel import Group
 from dvla.training.presets import NANO_VOCAB, PRESETS, preset_config
 from dvla.training.tokenizer import train_tokenizer
 from dvla.training.trainer import Curve, Trainer, TrainOptions
@@ -61,12 +62,15 @@ def train(
             f"{out} holds a trained policy already",
             next_command="add --resume to go on, or choose another --out",
         )
+    group = Group()
     episodes, held_out = Episodes(data), Episodes(data, held_out=True)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
     policy, raw, config, arch = _policy(preset, init, options.seed)
     tokenizer = out / TOKENIZER_NAME
-    if resume:
+    if resume or not group.leads:
+        if not resume:
+            group.wait()  # for the leader's statistics and tokenizer
         statistics = read_statistics(out)
     else:
         statistics = episodes.statistics()
@@ -77,17 +81,18 @@ def train(
             train_tokenizer((info.instruction for info in episodes.infos), NANO_VOCAB, tokenizer)
         else:
             shutil.copyfile(find_tokenizer(None, None, config.vlm_model_name), tokenizer)
+        group.wait()
     if init is None:
         set_statistics(policy, statistics)
     encoder = PromptEncoder(tokenizer, config.tokenizer_max_length, arch.vocab)
-    sampler = Sampler(episodes, encoder, options.seed, augment=True)
+    sampler = Sampler(episodes, encoder, options.seed + group.rank, augment=True)
     checks = Sampler(held_out, encoder, _HELD_OUT_SEED, augment=False)
     with torch.no_grad():
         width = policy.eval().embed_images(checks.batch(1).images).numel()
     head = ObjectHead(
         width, torch.tensor(statistics.object_mean), torch.tensor(statistics.object_std)
     )
-    trainer = Trainer(policy, head, raw, arch, options, out)
+    trainer = Trainer(policy, head, raw, arch, options, out, group)
     if resume:
         trainer.resume(sampler)
     trainer.run(sampler, checks, report)

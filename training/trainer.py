@@ -17,6 +17,7 @@ from dvla.export.torch_ import Tensor, torch
 from dvla.training.checkpoints import load_state, save_state, write_checkpoint
 from dvla.training.dataset import Sampler
 from dvla.training.flow_loss import ObjectHead, losses
+from dvla.training.parallel import Group
 from dvla.training.validate import held_out_error
 
 
@@ -91,6 +92,7 @@ class Trainer:
         arch: dims of the policy.
         options: how.
         folder: where checkpoints go.
+        group: of the processes that train it together.
     """
 
     def __init__(
@@ -101,10 +103,11 @@ class Trainer:
         arch: Arch,
         options: TrainOptions,
         folder: Path,
+        group: Group,
     ) -> None:
         self._policy = policy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._head, self._config, self._arch = head, config, arch
-        self._options, self._folder = options, folder
+        self._options, self._folder, self._group = options, folder, group
         if options.freeze_backbone:
             policy.model.vlm_with_expert.vlm.requires_grad_(False)
         if options.compile:
@@ -126,7 +129,7 @@ class Trainer:
             fused=True,
         )
         self._average = {name: t.detach().clone() for name, t in policy.state_dict().items()}
-        self._generator = torch.Generator().manual_seed(options.seed)
+        self._generator = torch.Generator().manual_seed(options.seed + group.rank)
         self.step = 0
 
     def run(self, sampler: Sampler, held_out: Sampler, report: Callable[[Curve], None]) -> None:
@@ -144,12 +147,14 @@ class Trainer:
                 sampler.refresh()
             sums += self._step(sampler)
             since += 1
-            if self.step % options.save_every == 0 or self.step == options.steps:
+            last = self.step == options.steps
+            if self._group.leads and (last or self.step % options.save_every == 0):
                 elapsed_s = time.perf_counter() - started_s
-                rate = since * options.batch * options.accumulate / elapsed_s
+                rate = since * options.batch * options.accumulate * self._group.size / elapsed_s
                 self.save(sampler)
                 report(self._curve(sums / since, sampler, held_out, rate))
                 sums, since, started_s = np.zeros(2), 0, time.perf_counter()
+        self._group.wait()
 
     def _step(self, sampler: Sampler) -> tuple[float, float]:
         """Take one optimiser step; return both losses."""
@@ -164,6 +169,7 @@ class Trainer:
             loss = parts["flow"] + options.object_weight * parts["object"]
             (loss / options.accumulate).backward()  # type: ignore[no-untyped-call]
             total += (parts["flow"].item(), parts["object"].item())
+        self._group.average_gradients(self._parameters)
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         for group in self._optimiser.param_groups:
             group["lr"] = self.learning_rate()
@@ -219,10 +225,14 @@ class Trainer:
         self._policy.load_state_dict(state["policy"])
         self._head.load_state_dict(state["head"])
         self._optimiser.load_state_dict(state["optimiser"])
-        self._generator.set_state(state["generator"])
+        if self._group.leads:
+            self._generator.set_state(state["generator"])
+            sampler.restore(state["draws"])
+        else:  # only the leader's draws are saved; another stretch of its own serves as well
+            self._generator.manual_seed((self.step << 8) + self._group.rank)
+            sampler.rng = np.random.default_rng((self.step, self._group.rank))
         average: dict[str, Tensor] = state["average"]
         self._average = average
-        sampler.restore(state["draws"])
 
     def _curve(self, mean: Any, sampler: Sampler, held_out: Sampler, rate: float) -> Curve:
         error = held_out_error(self.averaged(), self._head, held_out, self._options.held_out)

@@ -63,6 +63,7 @@ class ClosedLoop:
         world: of the twin; it is reset.
         seed: of the episode.
         render: makes pictures; None for policies that need none.
+        servo: rate and horizon of the servo; the runtime's own by default.
         watch_plan: called with every timeline that is published.
         watch_exposure: called with the true state at every control step.
     """
@@ -75,6 +76,7 @@ class ClosedLoop:
         seed: int,
         render: Render | None = None,
         *,
+        servo: ServoConfig | None = None,
         watch_plan: Callable[[Timeline], object] | None = None,
         watch_exposure: Callable[[TwinSnapshot], object] | None = None,
     ) -> None:
@@ -83,7 +85,7 @@ class ClosedLoop:
         self.clock = VirtualClock()
         self.log = EventLog()
         self.world, self._seed = world, seed
-        servo = ServoConfig()
+        servo = servo or ServoConfig()
         self._tick_ns = servo.period_ns
         now_ns = self.clock.now_ns()
         world.reset(seed, now_ns)

@@ -35,10 +35,13 @@ def open_policy(config: CellConfig) -> tuple[ChunkPolicy, Render | None]:
 
     bundle = Path(config.policy)
     policy = Policy.load(bundle) if is_bundle(bundle) else open_installed(config.policy)
-    renderer = TwinRenderer()
+    width, height = IMAGE_WIDTH, IMAGE_HEIGHT
+    if isinstance(policy, Policy):
+        width, height = policy.facts.camera_width, policy.facts.camera_height
+    renderer = TwinRenderer(width=width, height=height)
 
     def render(snapshot: TwinSnapshot, camera: str) -> NDArray[np.uint8]:
-        image_hwc = np.empty((IMAGE_HEIGHT, IMAGE_WIDTH, 3), np.uint8)
+        image_hwc = np.empty((height, width, 3), np.uint8)
         renderer.render(snapshot, camera, image_hwc)
         return image_hwc
 

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from dvla.engines.errors import UsageError
 from dvla.runtime.twin.scene import CAMERAS
 
-IMAGE_PX = 96
+CAMERA_WIDTH, CAMERA_HEIGHT = 192, 144
+"""Size at which cameras are rendered, and that the exported policy declares [pixel]."""
+IMAGE_PX = 64
 """Side of the stored pictures: the camera's whole view, squeezed into a square [pixel]."""
 HORIZON = 20
 STEP = np.dtype(

@@ -28,9 +28,9 @@ from dvla.runtime.observation import Observation
 from dvla.runtime.oracle.policy import OraclePolicy
 from dvla.runtime.tokenizer import PromptEncoder
 from dvla.runtime.twin.renderer import TwinRenderer
-from dvla.runtime.twin.scene import IMAGE_HEIGHT, IMAGE_WIDTH
 from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld
+from dvla.training.collect.frames import CAMERA_HEIGHT, CAMERA_WIDTH
 from dvla.training.seeds import TRAINING_START
 
 _FIRST_SEED = TRAINING_START - 1_000
@@ -60,10 +60,10 @@ class Witness(OraclePolicy):
 
 def record_observations(count: int) -> list[Observation]:
     """Play the oracle's episodes out and return some of their observations."""
-    renderer = TwinRenderer()
+    renderer = TwinRenderer(width=CAMERA_WIDTH, height=CAMERA_HEIGHT)
 
     def render(snapshot: TwinSnapshot, camera: str) -> NDArray[np.uint8]:
-        image_hwc = np.empty((IMAGE_HEIGHT, IMAGE_WIDTH, 3), np.uint8)
+        image_hwc = np.empty((CAMERA_HEIGHT, CAMERA_WIDTH, 3), np.uint8)
         renderer.render(snapshot, camera, image_hwc)
         return image_hwc
 

@@ -9,11 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvla.runtime.policy import Policy
+from dvla.runtime.policy_api import GuidedPolicy
 from dvla.runtime.twin.renderer import TwinRenderer
-from dvla.runtime.twin.scene import IMAGE_HEIGHT, IMAGE_WIDTH
 from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld
-from dvla.training.collect.frames import EpisodeInfo, write_episode
+from dvla.training.collect.frames import (
+    CAMERA_HEIGHT,
+    CAMERA_WIDTH,
+    EpisodeInfo,
+    write_episode,
+)
 from dvla.training.collect.record import EXPERT, Recorder, draw_plan
 
 
@@ -22,7 +27,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     Attributes:
         folder: where the episodes go.
-        controller: ``expert``, or the folder of a bundle.
+        controller: ``expert``, or the folder of a bundle or a checkpoint.
     """
 
     folder: str
@@ -31,15 +36,25 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 def open_recorder(controller: str) -> Recorder:
     """Return a recorder of the twin's cameras; the learner is loaded where one moves the arm."""
-    renderer = TwinRenderer()
+    renderer = TwinRenderer(width=CAMERA_WIDTH, height=CAMERA_HEIGHT)
 
     def render(snapshot: TwinSnapshot, camera: str) -> NDArray[np.uint8]:
-        image_hwc = np.empty((IMAGE_HEIGHT, IMAGE_WIDTH, 3), np.uint8)
+        image_hwc = np.empty((CAMERA_HEIGHT, CAMERA_WIDTH, 3), np.uint8)
         renderer.render(snapshot, camera, image_hwc)
         return image_hwc
 
-    learner = None if controller == EXPERT else Policy.load(Path(controller))
-    return Recorder(TwinWorld(), render, learner)
+    return Recorder(TwinWorld(), render, _learner(controller))
+
+
+def _learner(controller: str) -> GuidedPolicy | None:
+    """Return the policy that is to move the arm, or None for the expert."""
+    if controller == EXPERT:
+        return None
+    if Path(controller, "manifest.json").is_file():
+        return Policy.load(Path(controller), threads=1)
+    from dvla.training.collect.learner import CheckpointPolicy
+
+    return CheckpointPolicy(Path(controller))
 
 
 class EpisodeRecorder:

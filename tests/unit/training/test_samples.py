@@ -1,0 +1,61 @@
+"""What a batch draws: mirrored samples are true ones, decisive steps come often."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from training_data import made_up_dataset
+
+from dvla.runtime.twin.world import TwinWorld
+from dvla.training.collect.teacher import state_of
+from dvla.training.dataset import Episodes, mirror
+
+
+def test_mirroring_twice_changes_nothing() -> None:
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 255, (4, 2, 2, 8, 8, 3)).astype(np.uint8)
+    state = rng.uniform(0.1, 6.0, (4, 6)).astype(np.float32)
+    actions = rng.normal(size=(4, 20, 7)).astype(np.float32)
+    actions[..., :6] += state[:, None]
+    target = rng.normal(size=(4, 6)).astype(np.float32)
+    arrays = (frames, state, actions, target)
+    before = [array.copy() for array in arrays]
+    chosen = np.array([1, 3])
+    mirror(chosen, *arrays)
+    for array, old in zip(arrays, before, strict=True):
+        assert np.array_equal(array[[0, 2]], old[[0, 2]])
+        assert not np.array_equal(array[1], old[1])
+    relative = actions[1, :, :6] - state[1]
+    old_relative = before[2][1, :, :6] - before[1][1]
+    assert np.allclose(relative, old_relative * (1, -1, 1, -1, 1, -1), atol=1e-5)
+    assert (state[chosen][:, [3, 5]] >= 0).all() and (state[chosen][:, [3, 5]] < 2 * np.pi).all()
+    mirror(chosen, *arrays)
+    for array, old in zip(arrays, before, strict=True):
+        assert np.allclose(array, old, atol=1e-5)
+
+
+def test_the_mirrored_arm_stands_where_the_mirror_says() -> None:
+    """Turn the joints that mirror the arm, and compare the measured pose with ``mirror``'s."""
+    world = TwinWorld()
+    q = world.q + np.array([0.3, 0.1, -0.2, 0.1, 0.15, -0.1, 0.2])
+    reflected = q * (-1, 1, -1, 1, -1, 1, -1)
+    reflected[6] += 2 * world.q[6]  # home has the hand straight in the plane of symmetry
+    states = []
+    for joints in (q, reflected):
+        world.data.qpos[world._qpos_at[:7]] = joints
+        world._mujoco.mj_forward(world.model, world.data)
+        states.append(state_of(world.snapshot()).astype(np.float32))
+    state = states[0][None].copy()
+    frames, actions = np.zeros((1, 2, 2, 2, 2, 3), np.uint8), np.zeros((1, 20, 7), np.float32)
+    mirror(np.array([0]), frames, state, actions, np.zeros((1, 6), np.float32))
+    assert state[0] == pytest.approx(states[1], abs=1e-5)
+
+
+def test_decisive_steps_are_those_whose_chunk_moves_the_fingers(tmp_path: Path) -> None:
+    episodes = Episodes([made_up_dataset(tmp_path / "episodes")])
+    now, _, _ = episodes.rows(np.arange(len(episodes)))
+    gripper = now["actions"][..., 6]
+    wanted = np.flatnonzero(gripper.min(axis=1) != gripper.max(axis=1))
+    assert np.array_equal(episodes.decisive, wanted)

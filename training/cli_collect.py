@@ -18,6 +18,7 @@ def collect_command(
     out: Path,
     episodes: int = 500,
     policy: str = "expert",
+    task: str = "",
     workers: int = 2,
     first_seed: int = TRAINING_START,
     debug: bool = False,
@@ -29,11 +30,13 @@ def collect_command(
         episodes: how many.
         policy: "expert", or the folder of a bundle or of a checkpoint, which moves the arm while
             the expert answers; a checkpoint's newest save is taken at every episode.
+        task: draw only the objects that it names, as in "pick up the ball".
         workers: processes.
         first_seed: of the first episode; the others follow.
         debug: show tracebacks.
     """
     from dvla.runtime.twin.dependencies import import_mink, import_mujoco
+    from dvla.runtime.twin.objects import parse_task
     from dvla.training.collect.campaign import collect
     from dvla.training.collect.frames import EpisodeInfo
     from dvla.training.collect.record import EXPERT
@@ -49,6 +52,8 @@ def collect_command(
             got=repr(policy),
             next_command="dvla-export MODEL -o BUNDLE",
         )
+    if task:
+        parse_task(task)  # a wrong one is said before workers start
     import_mujoco()
     import_mink()
     started_s, fresh = time.perf_counter(), 0
@@ -64,7 +69,7 @@ def collect_command(
         )
 
     seeds = range(first_seed, first_seed + episodes)
-    done = collect(out, seeds, policy, workers, progress)
+    done = collect(out, seeds, policy, workers, progress, task=task)
     outcomes = Counter(info.outcome for info in done.values())
     steps = sum(info.steps for info in done.values())
     print(f"{len(done)} episodes, {steps} steps in {out}: {dict(outcomes)}")

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from dvla.runtime.policy import Policy
 from dvla.runtime.policy_api import GuidedPolicy
+from dvla.runtime.twin.objects import Task, parse_task
 from dvla.runtime.twin.renderer import TwinRenderer
 from dvla.runtime.twin.snapshot import TwinSnapshot
-from dvla.runtime.twin.world import TwinWorld
+from dvla.runtime.twin.world import TwinWorld, WorldConfig
 from dvla.training.collect.frames import (
     CAMERA_HEIGHT,
     CAMERA_WIDTH,
@@ -28,13 +29,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     Attributes:
         folder: where the episodes go.
         controller: ``expert``, or the folder of a bundle or a checkpoint.
+        task: what objects are drawn; any when empty.
     """
 
     folder: str
     controller: str
+    task: str = ""
 
 
-def open_recorder(controller: str) -> Recorder:
+def open_recorder(controller: str, task: str = "") -> Recorder:
     """Return a recorder of the twin's cameras; the learner is loaded where one moves the arm."""
     renderer = TwinRenderer(width=CAMERA_WIDTH, height=CAMERA_HEIGHT)
 
@@ -43,7 +46,8 @@ def open_recorder(controller: str) -> Recorder:
         renderer.render(snapshot, camera, image_hwc)
         return image_hwc
 
-    return Recorder(TwinWorld(), render, _learner(controller))
+    world = TwinWorld(WorldConfig(task=parse_task(task) if task else Task()))
+    return Recorder(world, render, _learner(controller))
 
 
 def _learner(controller: str) -> GuidedPolicy | None:
@@ -66,7 +70,7 @@ class EpisodeRecorder:
 
     def __init__(self, job: bytes) -> None:
         self._job = msgspec.json.decode(job, type=Job)
-        self._recorder = open_recorder(self._job.controller)
+        self._recorder = open_recorder(self._job.controller, self._job.task)
 
     def run(self, seed: int) -> EpisodeInfo:
         """Record the episode of a seed."""

@@ -262,7 +262,7 @@ def mirror(
     frames[chosen] = frames[chosen][..., ::-1, :]
     relative = actions[chosen, :, :6] - state[chosen, None]
     relative[..., _FLIPPED] *= -1.0
-    state[np.ix_(chosen, _FLIPPED)] *= -1.0
-    state[np.ix_(chosen, _TURNS)] %= 2.0 * np.pi
+    state[chosen[:, None], _FLIPPED] *= -1.0
+    state[chosen[:, None], _TURNS] %= 2.0 * np.pi
     actions[chosen, :, :6] = state[chosen, None] + relative
-    target[np.ix_(chosen, (1, 4))] *= -1.0
+    target[chosen[:, None], [1, 4]] *= -1.0

@@ -52,16 +52,17 @@ def dense_features(vision: FastVit, images: Tensor) -> Tensor:
     for layer in vision.layers:
         x, side = _layer(layer, x, side)
     x = _expansion(vision.conv_exp, x, side)
-    return x.transpose(0, 1).unflatten(2, (side, side))
+    return x.transpose(0, 1).reshape(len(images), -1, side, side)
 
 
 def _stem(vision: FastVit, images: Tensor) -> tuple[Tensor, int]:
     first, second, third = (cast("ReparamConv", m).reparam_conv for m in vision.patch_embedding)
     half = images.shape[-1] // 2
     patches = F.unfold(images, 3, padding=1, stride=2).transpose(0, 1).flatten(1)
-    x = _shift(first, (first.weight.flatten(1) @ patches).unflatten(1, (len(images), -1)))
-    halved = _HalvingConv.apply(F.gelu(x).unflatten(2, (half, half)), second.weight[:, 0])
-    x = F.gelu(_shift(second, cast("Tensor", halved).flatten(2)))
+    x = _shift(first, (first.weight.flatten(1) @ patches).reshape(-1, len(images), half * half))
+    x = F.gelu(x).reshape(len(x), -1, half, half)
+    x = cast("Tensor", _HalvingConv.apply(x, second.weight[:, 0]))  # type: ignore[no-untyped-call]
+    x = F.gelu(_shift(second, x.flatten(2)))
     return F.gelu(_pointwise(third, x)), half // 2
 
 
@@ -121,7 +122,7 @@ def _expansion(expansion: Expansion, x: Tensor, side: int) -> Tensor:
 
 def _pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
     """Map (C, N, P) to (D, N, P)."""
-    return _shift(conv, (conv.weight.flatten(1) @ x.flatten(1)).unflatten(1, x.shape[1:]))
+    return _shift(conv, (conv.weight.flatten(1) @ x.flatten(1)).reshape(-1, *x.shape[1:]))
 
 
 def _shift(conv: nn.Conv2d, x: Tensor) -> Tensor:
@@ -132,12 +133,12 @@ def _depthwise(conv: nn.Conv2d, x: Tensor, side: int) -> Tensor:
     """Map (C, N, side^2) to (D, N, (side / stride)^2): one dense matrix per channel."""
     kernel, stride, channels = conv.kernel_size[0], int(conv.stride[0]), x.shape[0]
     placing = _placing(kernel, stride, side)
-    dense = (conv.weight.flatten(1) @ placing).unflatten(1, (side * side, -1))
+    dense = (conv.weight.flatten(1) @ placing).reshape(conv.out_channels, side * side, -1)
     if conv.out_channels == channels:
         return _shift(conv, torch.bmm(x, dense))
     # Several outputs of a channel stand side by side in one matrix.
-    dense = dense.unflatten(0, (channels, -1)).transpose(1, 2)
-    y = torch.bmm(x, dense.flatten(2)).unflatten(2, dense.shape[2:])
+    dense = dense.reshape(channels, -1, *dense.shape[1:]).transpose(1, 2)
+    y = torch.bmm(x, dense.flatten(2)).reshape(*x.shape[:2], *dense.shape[2:])
     return _shift(conv, y.transpose(1, 2).flatten(0, 1))
 
 

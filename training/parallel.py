@@ -34,7 +34,9 @@ class Group:
         flat = torch.cat([grad.flatten() for grad in grads])
         torch.distributed.all_reduce(flat)
         flat /= self.size
-        for grad, mean in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
+        for grad, mean in zip(
+            grads, torch.split(flat, [grad.numel() for grad in grads]), strict=True
+        ):
             grad.copy_(mean.view_as(grad))
 
     def wait(self) -> None:

@@ -89,8 +89,8 @@ class CheckpointPolicy:
             tokens = self._policy.embed_images(self._images(observation))
             embedded, mask = self._policy.embed_prefix(
                 tokens,
-                torch.from_numpy(prompt.token_ids[None, :used]),
-                torch.from_numpy(prompt.token_mask[None, :used]),
+                torch.tensor(prompt.token_ids[None, :used]),
+                torch.tensor(prompt.token_mask[None, :used]),
                 state,
             )
             padded = self._policy.sample_actions(

@@ -61,7 +61,7 @@ def _stem(vision: FastVit, images: Tensor) -> tuple[Tensor, int]:
     patches = F.unfold(images, 3, padding=1, stride=2).transpose(0, 1).flatten(1)
     x = _shift(first, (first.weight.flatten(1) @ patches).reshape(-1, len(images), half * half))
     x = F.gelu(x).reshape(len(x), -1, half, half)
-    x = cast("Tensor", _HalvingConv.apply(x, second.weight[:, 0]))  # type: ignore[no-untyped-call]
+    x = _halving_conv().apply(x, second.weight[:, 0])
     x = F.gelu(_shift(second, x.flatten(2)))
     return F.gelu(_pointwise(third, x)), half // 2
 
@@ -153,30 +153,40 @@ def _placing(kernel: int, stride: int, side: int) -> Tensor:
     return both.flatten(4, 5).flatten(2, 3).flatten(0, 1).flatten(1).contiguous()
 
 
-class _HalvingConv(torch.autograd.Function):
-    """A depthwise 3x3 convolution of stride 2 on (C, N, H, W): nine taps of strided views."""
+@functools.cache
+def _halving_conv() -> Any:
+    """Return the function below; without torch there is no class to derive it from."""
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        padded = F.pad(x, (1, 1, 1, 1))
-        ctx.save_for_backward(padded, weight)
-        out = x.new_zeros(*x.shape[:2], x.shape[2] // 2, x.shape[3] // 2)
-        for row in range(3):
-            for column in range(3):
-                out.addcmul_(_tap(padded, row, column), weight[:, row, column, None, None, None])
-        return out
+    class HalvingConv(torch.autograd.Function):
+        """A depthwise 3x3 convolution of stride 2 on (C, N, H, W): nine taps of strided views."""
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
-        (grad,) = grads
-        padded, weight = ctx.saved_tensors
-        grad_x, grad_weight = torch.zeros_like(padded), torch.empty_like(weight)
-        for row in range(3):
-            for column in range(3):
-                _tap(grad_x, row, column).addcmul_(grad, weight[:, row, column, None, None, None])
-                products = grad * _tap(padded, row, column)
-                grad_weight[:, row, column] = products.sum(dim=(1, 2, 3))
-        return grad_x[:, :, 1:-1, 1:-1], grad_weight
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+            padded = F.pad(x, (1, 1, 1, 1))
+            ctx.save_for_backward(padded, weight)
+            out = x.new_zeros(*x.shape[:2], x.shape[2] // 2, x.shape[3] // 2)
+            for row in range(3):
+                for column in range(3):
+                    out.addcmul_(
+                        _tap(padded, row, column), weight[:, row, column, None, None, None]
+                    )
+            return out
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+            (grad,) = grads
+            padded, weight = ctx.saved_tensors
+            grad_x, grad_weight = torch.zeros_like(padded), torch.empty_like(weight)
+            for row in range(3):
+                for column in range(3):
+                    _tap(grad_x, row, column).addcmul_(
+                        grad, weight[:, row, column, None, None, None]
+                    )
+                    products = grad * _tap(padded, row, column)
+                    grad_weight[:, row, column] = products.sum(dim=(1, 2, 3))
+            return grad_x[:, :, 1:-1, 1:-1], grad_weight
+
+    return HalvingConv
 
 
 def _tap(padded: Tensor, row: int, column: int) -> Tensor:

@@ -43,6 +43,7 @@ def run_campaign(
     names: Sequence[str],
     *,
     unsafe: bool,
+    light: bool = False,
     command: str,
     say: Callable[[str], None],
     partial: Path | None = None,
@@ -52,6 +53,7 @@ def run_campaign(
     Args:
         names: of the cases; empty for all.
         unsafe: try the unsafe builds too.
+        light: cameras paint instead of rendering.
         command: that makes the report again.
         say: takes a line per fault.
         partial: report so far, written after every fault.
@@ -67,12 +69,12 @@ def run_campaign(
         )  # fmt: skip
 
     for case in chosen:
-        results.append(_once(case))
+        results.append(_once(case, light))
         say(line(results[-1]))
         if partial is not None:
             partial.write_bytes(msgspec.json.format(msgspec.json.encode(report()), indent=1))
     for lacks, name in UNSAFE if unsafe else ():
-        result = _unsafe(case_by_name(name), lacks)
+        result = _unsafe(case_by_name(name), lacks, light)
         found.append(
             UnsafeResult(
                 lacks=lacks, fault=name, noticed=bool(result.problems), problems=result.problems
@@ -83,24 +85,24 @@ def run_campaign(
     return report()
 
 
-def _unsafe(case: Case, lacks: str) -> FaultResult:
+def _unsafe(case: Case, lacks: str, light: bool) -> FaultResult:
     """Measure an unsafe build; a run that never moved shows nothing, and is tried again."""
     try:
-        return measure(case, unsafe=lacks)
+        return measure(case, unsafe=lacks, light=light)
     except RunNeverFollowed:
-        return measure(case, unsafe=lacks)
+        return measure(case, unsafe=lacks, light=light)
 
 
-def _once(case: Case) -> FaultResult:
+def _once(case: Case, light: bool) -> FaultResult:
     """Measure a fault; one that fails is measured again, for a busy host fails too."""
-    result = _try(case)
-    return _try(case) if result.problems else result
+    result = _try(case, light)
+    return _try(case, light) if result.problems else result
 
 
-def _try(case: Case) -> FaultResult:
+def _try(case: Case, light: bool) -> FaultResult:
     """Measure a fault; a run that never moved is a result too."""
     try:
-        return measure(case)
+        return measure(case, light=light)
     except RunNeverFollowed as never:
         return FaultResult(
             name=case.name, group=case.group, what=case.what, hold_s=None, travelled_m=0.0,

@@ -14,6 +14,7 @@ def faults(
     only: tuple[str, ...] = (),
     quick: bool = False,
     unsafe: bool = True,
+    light: bool = False,
     out: Path = Path("faults.json"),
     table: Path | None = None,
     json: bool = False,
@@ -27,6 +28,7 @@ def faults(
         only: Names of faults; all when empty.
         quick: Only the few that a commit is checked with.
         unsafe: Try the unsafe builds too, which must fail.
+        light: Cameras paint their pictures instead of rendering them, for a busy or small host.
         out: Where the report goes.
         table: Markdown file to write as well.
         json: Print the report as JSON.
@@ -45,10 +47,12 @@ def faults(
     import_mujoco()
     import_mink()
     names = only or tuple(case.name for case in CASES if case.quick or not quick)
-    flags = (" --quick" if quick else "") + (f" --only {' '.join(only)}" if only else "")
+    flags = "".join(f" --{name}" for name, on in (("quick", quick), ("light", light)) if on)
+    flags += f" --only {' '.join(only)}" if only else ""
     report = run_campaign(
         names,
         unsafe=unsafe,
+        light=light,
         command=f"dvla-bench faults{flags}",
         say=lambda line: print(line, file=sys.stderr, flush=True),
         partial=out,

@@ -63,12 +63,13 @@ class FaultResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     problems: tuple[str, ...]
 
 
-def measure(case: Case, *, unsafe: str = "") -> FaultResult:
+def measure(case: Case, *, unsafe: str = "", light: bool = False) -> FaultResult:
     """Start a run, wait until it moves, do the fault to it, and look at what happens.
 
     Args:
         case: the fault.
         unsafe: "gate" or "watchdog": run with an arm process that lacks it.
+        light: cameras paint instead of rendering.
 
     Raises:
         RunNeverFollowed: the run never moved its arm.
@@ -78,6 +79,8 @@ def measure(case: Case, *, unsafe: str = "") -> FaultResult:
         trigger = folder / "trigger"
         doubles = {**case.doubles, **({"arm": "unsafe_arm"} if unsafe else {})}
         env = {KIND: case.name, FILE: str(trigger), "DVLA_FAULT_UNSAFE": unsafe}
+        if light:
+            doubles["camera"], env["DVLA_FAULT_LIGHT"] = "camera", "1"
         out = _small_disk(folder, case.out_kb) if case.out_kb else None
         try:
             run = WatchedRun(folder, doubles=doubles, env=env, out=out)

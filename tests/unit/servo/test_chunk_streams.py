@@ -1,0 +1,211 @@
+"""Arbitrary streams of chunks, wires and holds: nothing over a limit ever reaches a driver.
+
+A state machine plays servo, wire and arm against one another under virtual time. What the driver
+was sent is judged apart from the gate: the TCP by differences of what was sent, the joints by the
+plain inverse kinematics of it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+from arm_doubles import HOME, MS, assert_inside
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from servo_loop import ServoLoop, publish
+
+from dvla.bindings import FACTS
+from dvla.runtime.events import ArmModeChanged
+from dvla.runtime.joint_gate import JointGate, make_chain
+from dvla.runtime.limits import ArmLimits
+from dvla.runtime.messages import Command, FollowRequest, HoldRequest
+from dvla.runtime.pose import Float64
+from dvla.runtime.robots.franka import FRANKA_LIMITS, FRANKA_TWIN_LIMITS
+from dvla.runtime.rotation import rotate
+from dvla.runtime.safety import ACCEPTED
+
+METRES = st.floats(-0.5, 0.5)
+WIRES = ("fine", "lossy", "late", "twice", "mangled", "unordered")
+LOW = np.array([0.35, 0.2, 0.06, 0.0, 1.0, 0.0, 0.0, 1.0])
+
+
+def assert_joints_inside(loop: ServoLoop, limits: ArmLimits) -> None:
+    """Assert range, distances and speed of the joints always, acceleration while following."""
+    joints = limits.joints
+    assert joints is not None
+    chain = make_chain(joints)
+    times, rows = loop.driver.rows()
+    q, facts = np.empty((len(rows), chain.joints)), np.empty((len(rows), FACTS))
+    start = np.empty((1, chain.joints))
+    posture = np.array(joints.geometry.posture)
+    chain.follow(posture, np.ascontiguousarray(rows[:1]), start, np.empty((1, FACTS)), 80)
+    chain.follow(start[0], np.ascontiguousarray(rows), q, facts, 2)
+    assert facts[:, 0].max() <= joints.max_miss_m and facts[:, 1].max() <= joints.max_miss_rad
+    assert facts[:, 2].min() >= 0.95 * joints.min_manipulability
+    assert facts[:, 3].min() >= joints.self_clearance_m - 1e-3
+    assert facts[:, 4].min() >= joints.plane_clearance_m - 1e-3
+    period_s = float(times[1] - times[0])
+    speed = np.abs(np.diff(q, axis=0)) / period_s
+    # In a stop the speed is judged by chords.
+    assert (speed <= 1.05 * np.array(joints.velocity)).all(), speed.max(axis=0)
+    change = np.abs(np.diff(q, n=2, axis=0)) / period_s**2
+    change[_stopping(loop, times)[1:-1]] = 0.0
+    assert (change <= 1.1 * np.array(joints.acceleration)).all(), change.max(axis=0)
+
+
+def _stopping(loop: ServoLoop, times: Float64) -> np.ndarray:
+    """Return where (n,) the arm was stopping, with a spline's support around it."""
+    stopping = np.zeros(len(times), bool)
+    since = None
+    for event in [e for e in loop.events.events if isinstance(e, ArmModeChanged)]:
+        if event.mode == "stopping":
+            since = event.t_ns * 1e-9
+        elif since is not None:
+            stopping |= (times >= since - 0.01) & (times <= event.t_ns * 1e-9 + 0.01)
+            since = None
+    return stopping | (times >= since - 0.01) if since is not None else stopping
+
+
+class Streams(RuleBasedStateMachine):
+    """Chunks as they come, on wires as they are."""
+
+    limits = FRANKA_TWIN_LIMITS
+
+    @initialize(low=st.booleans(), arm_period_ms=st.sampled_from([1, 2]))
+    def begin(self, low: bool, arm_period_ms: int) -> None:
+        self.wire = "fine"
+        self.loop = ServoLoop(
+            limits=self.limits, wire=self.carry, home=LOW if low else HOME,
+            arm_period_ns=arm_period_ms * MS,
+        )  # fmt: skip
+        self.chunk = 0
+        self.loop.lease()
+        self.loop.run(0.1)
+
+    def carry(self, index: int, command: Command, sent_ns: int) -> list[tuple[int, Command]]:
+        if self.wire == "lossy" and index % 3:
+            return []
+        if self.wire == "late":
+            return [(sent_ns + (1 + 37 * index % 60) * MS, command)]
+        if self.wire == "twice":
+            return [(sent_ns + MS, command), (sent_ns + 9 * MS, command)]
+        if self.wire == "unordered" and index % 2:
+            return [(sent_ns + 6 * MS, command)]
+        if self.wire == "mangled":
+            rows = np.array(command.setpoints_array())
+            rows[index % len(rows) :, index % 3] += 0.02 * (index % 5)
+            return [(sent_ns + MS, _with(command, rows))]
+        return [(sent_ns + MS, command)]
+
+    @rule(
+        way=st.tuples(METRES, METRES, METRES),
+        turn=st.tuples(*[st.floats(-1.5, 1.5)] * 3),
+        jump=st.sampled_from([0.0, 0.056, 0.3]),
+        age_ms=st.sampled_from([50, 300, 5000]),
+        seconds=st.floats(0.05, 0.4),
+    )
+    def stream(
+        self,
+        way: tuple[float, float, float],
+        turn: tuple[float, float, float],
+        jump: float,
+        age_ms: int,
+        seconds: float,
+    ) -> None:
+        at = np.array(self.loop.arm.state(self.loop.now_ns).commanded)
+        rows = np.repeat(at[None], 20, axis=0)
+        share = np.linspace(0.0, 1.0, 20)
+        rows[:, :3] += share[:, None] * np.array(way) + jump * np.array([0.0, -0.6, 0.8])
+        for row, part in zip(rows, share, strict=True):
+            row[3:7] = rotate(part * np.array(turn), at[3:7])
+        self.chunk += 1
+        now = self.loop.now_ns
+        publish(self.loop.stream, rows, now, t_obs_ns=now - age_ms * MS, chunk=self.chunk)
+        self.loop.run(round(seconds, 3))
+
+    @rule(wire=st.sampled_from(WIRES))
+    def change_wire(self, wire: str) -> None:
+        self.wire = wire
+
+    @rule()
+    def hold(self) -> None:
+        self.loop.arm.handle(HoldRequest(session=99, sequence=1, reason="test"), self.loop.now_ns)
+        self.loop.run(0.1)
+        self.loop.arm.handle(FollowRequest(session=self.loop.session, sequence=2), self.loop.now_ns)
+
+    @rule(seconds=st.sampled_from([0.05, 0.15]))
+    def servo_is_silent(self, seconds: float) -> None:
+        self.loop.servo_alive = False
+        self.loop.run(seconds)
+        self.loop.servo_alive = True
+
+    def teardown(self) -> None:
+        if hasattr(self, "loop"):
+            self.loop.run(0.2)
+            assert_inside(self.loop.driver, self.limits)
+            assert_joints_inside(self.loop, self.limits)
+
+
+class RealStreams(Streams):
+    """The same with the limits of the real arm, whose joints may do less."""
+
+    limits = FRANKA_LIMITS
+
+
+def _with(command: Command, rows: Float64) -> Command:
+    return msgspec.structs.replace(command, setpoints=rows.tobytes())
+
+
+FEW = settings(max_examples=5, stateful_step_count=10, deadline=None)
+TestTwin = Streams.TestCase
+TestTwin.settings = FEW
+TestReal = RealStreams.TestCase
+TestReal.settings = FEW
+
+
+def test_a_replayed_stream_with_seams_of_56_mm_gives_no_violation_and_no_rejection() -> None:
+    loop = ServoLoop()
+    loop.lease()
+    loop.run(0.1)
+    for chunk in range(8):
+        now = loop.now_ns
+        at = np.array(loop.arm.state(now).commanded)
+        rows = np.repeat(at[None], 20, axis=0)
+        side = 1.0 if chunk % 2 else -1.0
+        rows[:, :3] += 0.056 * side * np.array([0.0, -0.6, 0.8])
+        rows[:, 1] += 0.006 * np.arange(20)
+        publish(loop.stream, rows, now, t_obs_ns=now - 200 * MS, chunk=chunk)
+        loop.run(0.24)
+    assert loop.rejected == {}
+    assert loop.arm.mode == "follow"
+    assert_inside(loop.driver)
+    assert_joints_inside(loop, FRANKA_TWIN_LIMITS)
+
+
+def test_the_judge_of_joints_fails_on_an_arm_without_the_joint_gate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    joints = FRANKA_LIMITS.joints
+    assert joints is not None
+    slow = msgspec.structs.replace(joints, velocity=tuple(0.1 * v for v in joints.velocity))
+    limits = msgspec.structs.replace(FRANKA_LIMITS, joints=slow)
+
+    def play() -> ServoLoop:
+        loop = ServoLoop(limits=limits, arm_period_ns=2 * MS)
+        loop.lease()
+        loop.run(0.1)
+        rows = np.repeat(HOME[None], 20, axis=0)
+        rows[:, 1] += 0.016 * np.arange(20)
+        publish(loop.stream, rows, loop.now_ns, t_obs_ns=loop.now_ns)
+        loop.run(0.5)
+        return loop
+
+    loop = play()
+    assert loop.rejected["joint_velocity"] > 0
+    assert_joints_inside(loop, limits)
+    check = JointGate.check
+    monkeypatch.setattr(JointGate, "check", lambda *a: (check(*a), ACCEPTED)[1])
+    with pytest.raises(AssertionError):
+        assert_joints_inside(play(), limits)

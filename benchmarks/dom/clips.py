@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from dvla.benchmarks.dom.episode import ClosedLoop
 from dvla.benchmarks.dom.result import CellConfig
 from dvla.benchmarks.dom.seeded import seeded
-from dvla.benchmarks.dom.worker import open_policy
-from dvla.runtime.twin.objects import Task, parse_task
+from dvla.benchmarks.dom.worker import open_policy, world_of
 from dvla.runtime.twin.renderer import TwinRenderer
 from dvla.runtime.twin.scene import CAMERAS
 from dvla.runtime.twin.snapshot import TwinSnapshot
-from dvla.runtime.twin.world import TwinWorld, WorldConfig
 from dvla.runtime.video import VideoWriter
 
 WIDTH, HEIGHT = 240, 180
@@ -50,8 +48,7 @@ class ClipMaker:
     def __init__(self, job: bytes) -> None:
         self._config = msgspec.json.decode(job, type=CellConfig)
         self._policy, self._render = open_policy(self._config)
-        task = parse_task(self._config.task) if self._config.task else Task()
-        self._world = TwinWorld(WorldConfig(task=task))
+        self._world = world_of(self._config)
         self._renderer = TwinRenderer(width=WIDTH, height=HEIGHT)
 
     def run(self, seed: int) -> Clip:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import tyro
@@ -12,6 +12,10 @@ from dvla.benchmarks.dom.schedules import SCHEDULES, ScheduleName, name_of
 from dvla.benchmarks.session import Flag, positive, say
 from dvla.engines.errors import DvlaError, UsageError
 from dvla.runtime.config import SchedulerConfig, SeamMode
+from dvla.runtime.twin.scenes.choice import TaskKind, parse_dimensions
+
+if TYPE_CHECKING:
+    from dvla.benchmarks.dom.campaign import CampaignReport
 
 EXPERT, ORACLE = "expert", "oracle"
 
@@ -26,6 +30,8 @@ def dom(
     ci: bool = True,
     laas: bool = True,
     seam: SeamMode = "switch",
+    dims: str = "",
+    task_kind: TaskKind | None = None,
     trials: int = 100,
     first_seed: int = 20_000,
     workers: int = 2,
@@ -54,6 +60,9 @@ def dom(
         ci: Continuous inference.
         laas: Latency-aware action streaming.
         seam: How one chunk takes over from another; rtc guides a network by the previous chunk.
+        dims: Dimensions of the benchmark, with commas between them, or "all": --trials of each
+            one's frozen episodes (at most 200). --out is then the folder of their reports.
+        task_kind: What is done with the objects of a dimension; its own task by default.
         trials: Episodes.
         first_seed: Seed of the first episode; the others follow.
         workers: Processes.
@@ -67,6 +76,7 @@ def dom(
         debug: Show tracebacks.
     """
     from dvla.benchmarks.dom.campaign import Cell, run_campaign
+    from dvla.benchmarks.dom.dimensions import dimensions_table, run_dimensions
     from dvla.benchmarks.dom.paired import compare_paired, paired_text, read_campaign
     from dvla.benchmarks.dom.progress import shown
     from dvla.benchmarks.dom.table import campaign_table
@@ -98,6 +108,35 @@ def dom(
         laas=laas,
         seam=seam,
     )
+    if dims or task_kind is not None:
+        asked = parse_dimensions(dims)
+        if task or first_seed != 20_000:
+            raise UsageError(
+                "--dims has its own objects and its own frozen seeds",
+                expected="neither --task nor --first-seed with --dims",
+            )
+        folder = out.with_suffix("")
+        with shown(trials * len(asked), plain=plain, quiet=json) as progress:
+            reports = run_dimensions(
+                asked,
+                config,
+                folder,
+                task=task_kind,
+                trials=trials,
+                workers=workers,
+                command=command_of,
+                progress=progress,
+                ray=ray,
+            )
+        for name, each in reports.items():
+            _write_page(folder / f"{name}.json", each, clips)
+        if json:
+            rates = {name: _summary(each) for name, each in reports.items()}
+            print(msgspec.json.encode(rates).decode())
+        else:
+            print(dimensions_table(reports))
+            print(f"reports: {folder}")
+        return
     cell = Cell(config=config, first_seed=first_seed, trials=trials)
     with shown(trials, plain=plain, quiet=json) as progress:
         report = run_campaign(
@@ -105,12 +144,17 @@ def dom(
         )
     page = _write_page(out, report, clips)
     if json:
-        summary = msgspec.to_builtins(report)
-        del summary["episodes"]
-        print(msgspec.json.encode(summary).decode())
+        print(msgspec.json.encode(_summary(report)).decode())
     else:
         print(campaign_table(report))
         print(f"report: {out} and {page}")
+
+
+def _summary(report: CampaignReport) -> dict[str, object]:
+    """Return a report without its episodes."""
+    summary: dict[str, object] = msgspec.to_builtins(report)
+    del summary["episodes"]
+    return summary
 
 
 def _write_page(out: Path, report: object, clips: int) -> Path:
@@ -155,6 +199,8 @@ def command_of(cell: object) -> str:
     parts = [f"dvla-bench dom --policy {name} --robot {config.robot}"]
     if config.task:
         parts.append(f'--task "{config.task}"')
+    if config.dimension:
+        parts.append(f"--dims {config.dimension} --task-kind {config.task_kind}")
     latency = config.latency
     if latency.samples_ms:
         measured = latency.source.startswith("measured")
@@ -172,5 +218,7 @@ def command_of(cell: object) -> str:
         parts.append("--ci" if config.scheduler.ci else "--no-ci")
         parts.append("--laas" if config.scheduler.laas else "--no-laas")
         parts.append(f"--seam {config.scheduler.seam}")
-    parts.append(f"--trials {cell.trials} --first-seed {cell.first_seed}")
+    parts.append(f"--trials {cell.trials}")
+    if not config.dimension:
+        parts.append(f"--first-seed {cell.first_seed}")
     return " ".join(parts)

@@ -14,6 +14,7 @@ import numpy as np
 
 from dvla.benchmarks.dom.cameras import Exposures, Render, VirtualCamera
 from dvla.benchmarks.dom.latency import VirtualRunner
+from dvla.benchmarks.dom.motion import DimensionMeasures, MotionMeter
 from dvla.benchmarks.dom.result import CellConfig, EpisodeOutcome, EpisodeResult
 from dvla.benchmarks.dom.seeded import seeded
 from dvla.runtime.arm import ArmController
@@ -34,6 +35,7 @@ from dvla.runtime.timeline import Timeline, publish_timeline
 from dvla.runtime.twin.driver import TwinDriver
 from dvla.runtime.twin.ik import DifferentialIk
 from dvla.runtime.twin.scene import CAMERAS
+from dvla.runtime.twin.scenes.spec import SceneSpec
 from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld
 
@@ -123,6 +125,7 @@ class ClosedLoop:
         self.state = self.arm.state(now_ns)
         self.ages_s: list[float] = []
         self.path_m = self.tracking_max_m = 0.0
+        self._motion = MotionMeter() if config.dimension else None
 
     def run(self, max_s: float = math.inf) -> EpisodeOutcome:
         """Take the lease, wait until the arm follows, put the object there, and play it out.
@@ -181,6 +184,8 @@ class ClosedLoop:
         before = self.state
         self.state = self.arm.state(now_ns)
         self.path_m += math.dist(self.state.measured[:3], before.measured[:3])
+        if self._started and self._motion is not None:
+            self._motion.add(now_ns, self.state)
         self.tracking_max_m = max(self.tracking_max_m, self.state.tracking_m)
         self._states.add(now_ns, np.asarray(self.state.measured))
         self._watch_epoch(now_ns)
@@ -208,6 +213,18 @@ class ClosedLoop:
     def elapsed_s(self) -> float:
         """Time since the object appeared [s]."""
         return (self.clock.now_ns() - self._start_ns) / NS_PER_S
+
+    def of_a_dimension(self) -> DimensionMeasures:
+        """What episodes of a dimension tell besides; nothing for the plain scene."""
+        spec = self.world.spec
+        if self._motion is None or not isinstance(spec, SceneSpec):
+            return {}
+        return {
+            "environment": spec.environment,
+            "instruction": spec.instruction,
+            "motion_s": self._motion.since_first_s(self.clock.now_ns()),
+            "jerk_p95": self._motion.jerk_p95(self._tick_ns / NS_PER_S),
+        }
 
     @property
     def saturated_ticks(self) -> int:
@@ -272,4 +289,5 @@ def _result(loop: ClosedLoop, outcome: EpisodeOutcome, seed: int) -> EpisodeResu
         observation_age_p50_s=round(float(np.median(ages_s)), 4),
         observation_age_max_s=round(float(ages_s.max()), 4),
         tracking_max_m=round(loop.tracking_max_m, 4),
+        **loop.of_a_dimension(),
     )

@@ -10,6 +10,7 @@ import msgspec
 from dvla.benchmarks.dom.latency import Latency
 from dvla.runtime.config import SchedulerConfig
 from dvla.runtime.twin.episodes import Outcome
+from dvla.runtime.twin.scenes.choice import Dimension, SceneChoice, TaskKind
 
 EpisodeOutcome = Outcome | Literal["fault"]
 
@@ -21,6 +22,8 @@ class CellConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         policy: ``oracle``, or the folder of a bundle.
         robot: whose limits the gate enforces.
         task: what objects are drawn; any when empty.
+        dimension: of the benchmark; None for the plain pick scene, which is the ablation's.
+        task_kind: what is done with the objects of a dimension.
         latency: injected.
         scheduler: its switches.
     """
@@ -28,11 +31,22 @@ class CellConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     policy: str = "oracle"
     robot: str = "franka"
     task: str = ""
+    dimension: Dimension | None = None
+    task_kind: TaskKind = "pick"
     latency: Latency = Latency()
     scheduler: SchedulerConfig = SchedulerConfig()
 
+    @property
+    def scene(self) -> SceneChoice | None:
+        """Which scenes are drawn; None for the plain pick scene."""
+        if self.dimension is None:
+            return None
+        return SceneChoice(family=self.dimension, task=self.task_kind)
 
-class EpisodeResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+
+class EpisodeResult(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """How one episode went.
 
     Attributes:
@@ -47,6 +61,10 @@ class EpisodeResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         saturated_ticks: servo ticks on which the shaper limited the motion.
         observation_age_p50_s / observation_age_max_s: of moving commands, at dispatch.
         tracking_max_m: largest distance between commanded and measured TCP.
+        environment: of a dimension, 0 to 9; this and the rest are only of scenes of a dimension.
+        instruction: what was asked for.
+        motion_s: from the arm's first motion (2 mm) to the end; None if it never moved.
+        jerk_p95: 95th percentile of the jerk of commanded positions at servo rate [m/s3].
     """
 
     seed: int
@@ -70,6 +88,10 @@ class EpisodeResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     observation_age_p50_s: float
     observation_age_max_s: float
     tracking_max_m: float
+    environment: int | None = None
+    instruction: str = ""
+    motion_s: float | None = None
+    jerk_p95: float | None = None
 
 
 def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:

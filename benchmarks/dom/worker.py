@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from dvla.benchmarks.dom.cameras import Render, keep_pictures
 from dvla.benchmarks.dom.episode import run_episode
+from dvla.benchmarks.dom.frozen import refuse_thawed
 from dvla.benchmarks.dom.result import CellConfig, EpisodeResult
 from dvla.runtime.policy_api import ChunkPolicy
 from dvla.runtime.twin.objects import Task, parse_task
 from dvla.runtime.twin.scene import IMAGE_HEIGHT, IMAGE_WIDTH
+from dvla.runtime.twin.scenes.draw import draw_scene
 from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld, WorldConfig
 
@@ -48,6 +50,12 @@ def open_policy(config: CellConfig) -> tuple[ChunkPolicy, Render | None]:
     return policy, keep_pictures(render)
 
 
+def world_of(config: CellConfig) -> TwinWorld:
+    """Return the world that a cell's episodes are played out in."""
+    task = parse_task(config.task) if config.task else Task()
+    return TwinWorld(WorldConfig(task=task, scene=config.scene))
+
+
 class EpisodeRunner:
     """Plays the episodes of a cell out; a ``SeedRunner`` of ``dvla.benchmarks.pool``.
 
@@ -58,9 +66,10 @@ class EpisodeRunner:
     def __init__(self, job: bytes) -> None:
         self._config = msgspec.json.decode(job, type=CellConfig)
         self._policy, self._render = open_policy(self._config)
-        task = parse_task(self._config.task) if self._config.task else Task()
-        self._world = TwinWorld(WorldConfig(task=task))
+        self._world = world_of(self._config)
 
     def run(self, seed: int) -> EpisodeResult:
-        """Play the episode of a seed out."""
+        """Play the episode of a seed out; a test scene that was redrawn is refused."""
+        if self._config.scene is not None:
+            refuse_thawed(draw_scene(seed, self._config.scene))
         return run_episode(self._config, self._policy, self._world, seed, self._render)

@@ -16,7 +16,8 @@ from dvla.runtime.oracle.grasp import grasp_yaw, grasp_z_m, within_reach
 from dvla.runtime.oracle.motion import RollingMotion
 from dvla.runtime.pose import euler_from_quaternion
 from dvla.runtime.twin.episodes import GOAL_M
-from dvla.runtime.twin.objects import DECELERATION, EpisodeSpec
+from dvla.runtime.twin.objects import EpisodeSpec
+from dvla.runtime.twin.scenes.spec import Thing
 from dvla.runtime.twin.snapshot import TwinSnapshot
 
 
@@ -68,7 +69,7 @@ _GRASP_SLACK_M = 0.006
 _LIFTED_M = 0.01
 _IN_HAND_M = 0.025
 _OPEN_WIDTH_M = 0.079
-_GOAL = np.array(GOAL_M)
+GOAL = np.array(GOAL_M)
 
 
 class Rollout:
@@ -76,31 +77,42 @@ class Rollout:
 
     Args:
         config: how the expert moves.
-        spec: the episode.
+        spec: the object to pick up.
         snapshot: the true state at the observation's time.
+        index: of the object in the snapshot.
     """
 
-    def __init__(self, config: ExpertConfig, spec: EpisodeSpec, snapshot: TwinSnapshot) -> None:
+    def __init__(
+        self,
+        config: ExpertConfig,
+        spec: EpisodeSpec | Thing,
+        snapshot: TwinSnapshot,
+        index: int = 0,
+    ) -> None:
         self._config = config
-        self._spec = spec
-        self._free = RollingMotion(
-            snapshot.object_position, snapshot.object_velocity, DECELERATION[spec.kind]
-        )
-        self._object = np.array(snapshot.object_position)
-        self._object_velocity = np.array(snapshot.object_velocity)
+        self._snapshot = snapshot
+        self._aim(spec, index)
         self._hand = np.array(snapshot.measured[:3])
         self._command = np.array(snapshot.commanded[:3])
         self._velocity = np.array(snapshot.commanded_velocity)
-        self._yaw_target = grasp_yaw(spec, snapshot.object_quaternion)
         self._yaw = float(euler_from_quaternion(snapshot.commanded[3:7])[2])
         self._width = snapshot.finger_width_m
         self._t_s = 0.0
         self._gripper = 1.0 if snapshot.commanded[7] > 0.0 else -1.0
         still = abs(float(snapshot.qvel[7] + snapshot.qvel[8])) < 0.02
-        lifted = self._object[2] > spec.radius_m + _LIFTED_M
+        lifted = self._object[2] > spec.rest_z_m + _LIFTED_M
         held = self._touching() and (still or lifted)
         self._on_object_s = config.dwell_s if held else 0.0
         self._attached = self._on_object_s > 0.0
+
+    def _aim(self, spec: EpisodeSpec | Thing, index: int) -> None:
+        """Take an object as the one to pick up, as the snapshot had it."""
+        pose, velocity = self._snapshot.object_at(index)
+        self._spec = spec
+        self._free = RollingMotion(pose[:3], velocity[:3], spec.deceleration)
+        self._object = np.array(pose[:3])
+        self._object_velocity = np.array(velocity[:3])
+        self._yaw_target = grasp_yaw(spec, pose[3:7])
 
     def run(self, steps: int, period_s: float) -> NDArray[np.float64]:
         """Return absolute actions (steps, 7) [m, rad, -] on the grid of the control period.
@@ -181,7 +193,7 @@ class Rollout:
         config = self._config
         if self._attached and self._on_object_s >= config.dwell_s:
             self._gripper = -1.0
-            return _GOAL, np.zeros(3), config.carry_speed
+            return GOAL, np.zeros(3), config.carry_speed
         if self._closing():
             self._gripper = -1.0
             hover = 0.0

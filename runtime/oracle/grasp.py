@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvla.runtime.twin.objects import EpisodeSpec
+from dvla.runtime.twin.scenes.spec import Thing
 
 MIN_GRASP_Z_M = 0.020
 """The finger tips reach 9 mm below the TCP."""
@@ -17,29 +18,31 @@ REACH_RADIUS_M = 0.74
 """Where the hand, pointing down, still has joint range to spare."""
 
 
-def grasp_yaw(spec: EpisodeSpec, quaternion: NDArray[np.float64]) -> float:
+def grasp_yaw(spec: EpisodeSpec | Thing, quaternion: NDArray[np.float64]) -> float:
     """Return the yaw of a hand that points down and takes the object [rad], nearest to zero.
 
-    A ball is taken at a fixed yaw of zero; a can across its axis; a box by two of its faces.
+    A ball and a standing cup are taken at a fixed yaw of zero; a can across its axis; a box by two
+    of its faces, a brick by the two that are close together.
 
     Args:
-        spec: the episode, for the kind of object.
+        spec: for the kind of object.
         quaternion: (4,) attitude of the object, order w, x, y, z.
     """
     w, x, y, z = (float(part) for part in quaternion)
-    if spec.kind == "ball":
+    if spec.kind in ("ball", "cup"):
         return 0.0
     if spec.kind == "can":
         # The can's axis is its body z; the hand's x axis, along which the pads are flat, follows.
         axis = (2 * (x * z + w * y), 2 * (y * z - w * x))
         return _nearest_zero(math.atan2(axis[1], axis[0]), math.pi)
     forward = (1 - 2 * (y * y + z * z), 2 * (x * y + w * z))
-    return _nearest_zero(math.atan2(forward[1], forward[0]), math.pi / 2)
+    symmetry = math.pi if spec.kind == "brick" else math.pi / 2
+    return _nearest_zero(math.atan2(forward[1], forward[0]), symmetry)
 
 
-def grasp_z_m(spec: EpisodeSpec) -> float:
+def grasp_z_m(spec: EpisodeSpec | Thing) -> float:
     """Return the height of the TCP at the grasp [m]."""
-    return max(MIN_GRASP_Z_M, spec.radius_m)
+    return max(MIN_GRASP_Z_M, spec.rest_z_m)
 
 
 def within_reach(target: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.errors import StaleObservation
 from dvla.runtime.observation import Observation
-from dvla.runtime.oracle.expert import ExpertConfig, Rollout
+from dvla.runtime.oracle.expert import ExpertConfig
+from dvla.runtime.oracle.scene_expert import rollout_of
 from dvla.runtime.pose import unwrap_near
-from dvla.runtime.twin.objects import draw_episode, task_from_code
 from dvla.runtime.twin.snapshot import TwinSnapshot
 
 
@@ -65,8 +65,7 @@ class OraclePolicy:
                 got=type(snapshot).__name__,
                 expected="a TwinSnapshot, which only a simulated arm provides (--sim)",
             )
-        spec = draw_episode(snapshot.seed, task_from_code(snapshot.kind, snapshot.colour))
-        rollout = Rollout(self._config, spec, snapshot)
+        rollout = rollout_of(self._config, snapshot)
         actions = rollout.run(self._chunk_size, self._control_period_s)
         if observation.state.size:
             actions[:, 3:6:2] = unwrap_near(actions[:, 3:6:2], observation.state[-1, 3:6:2])

@@ -27,7 +27,7 @@ from dvla.runtime.replay.scheduler_journal import JournaledScheduler
 from dvla.runtime.scheduler import Scheduler
 from dvla.runtime.state_buffer import StateBuffer
 from dvla.runtime.timeline import publish_timeline
-from dvla.runtime.twin.objects import draw_episode, task_from_code
+from dvla.runtime.twin.scenes.recall import spec_of
 from dvla.runtime.wire import EventPusher, StateStream
 
 TURN_S = 0.004
@@ -144,7 +144,7 @@ def _turn(
         newest = snapshots.newest() if begun else None
         if newest is not None and newest.episode != episode:
             episode = newest.episode
-            drawn = draw_episode(newest.seed, task_from_code(newest.kind, newest.colour))
+            drawn = spec_of(newest)
             loop.new_episode(now_ns, newest.t_ns, child.settings.task or drawn.instruction)
         if begun and acting:
             loop.tick(now_ns, privileged)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,15 +11,15 @@ from numpy.typing import NDArray
 from dvla.runtime.clock import NS_PER_S
 from dvla.runtime.twin.objects import EpisodeSpec
 
-Outcome = Literal["success", "dropped", "out_of_reach", "timeout"]
+Outcome = Literal["success", "dropped", "out_of_reach", "wrong_order", "timeout"]
 
 GOAL_M = (0.30, 0.0, 0.30)
 SUCCESS_DISTANCE_M = 0.07
 EPISODE_S = 10.0
-_LIFTED_M = 0.05
-_LOST_DISTANCE_M = 0.12
-_REACH_X_M = (0.15, 0.80)
-_REACH_Y_M = 0.60
+LIFTED_M = 0.05
+LOST_DISTANCE_M = 0.12
+REACH_X_M = (0.15, 0.80)
+REACH_Y_M = 0.60
 
 
 class EpisodeJudge:
@@ -35,7 +36,7 @@ class EpisodeJudge:
         self._lifted = False
 
     def look(
-        self, object_at: NDArray[np.float64], tcp_at: NDArray[np.float64], now_ns: int
+        self, poses: Sequence[NDArray[np.float64]], tcp_at: NDArray[np.float64], now_ns: int
     ) -> Outcome | None:
         """Say how the episode ended, or None while it goes on.
 
@@ -44,21 +45,22 @@ class EpisodeJudge:
         of the table that the arm can serve.
 
         Args:
-            object_at: (3,) centre of the object [m].
+            poses: of the one object; its first three numbers are its centre [m].
             tcp_at: (3,) [m].
             now_ns: when.
         """
+        object_at = poses[0][:3]
         apart_m = float(np.linalg.norm(object_at - tcp_at))
         height_m = float(object_at[2]) - self._rest_z
         at_goal = float(np.linalg.norm(tcp_at - np.array(GOAL_M))) < SUCCESS_DISTANCE_M
-        if at_goal and apart_m < SUCCESS_DISTANCE_M and height_m > _LIFTED_M:
+        if at_goal and apart_m < SUCCESS_DISTANCE_M and height_m > LIFTED_M:
             return "success"
-        if apart_m < SUCCESS_DISTANCE_M and height_m > _LIFTED_M:
+        if apart_m < SUCCESS_DISTANCE_M and height_m > LIFTED_M:
             self._lifted = True
-        elif self._lifted and apart_m > _LOST_DISTANCE_M:
+        elif self._lifted and apart_m > LOST_DISTANCE_M:
             return "dropped"
-        in_x = _REACH_X_M[0] < object_at[0] < _REACH_X_M[1]
-        if not in_x or abs(object_at[1]) > _REACH_Y_M:
+        in_x = REACH_X_M[0] < object_at[0] < REACH_X_M[1]
+        if not in_x or abs(object_at[1]) > REACH_Y_M:
             return "out_of_reach"
         if now_ns - self.start_ns >= EPISODE_S * NS_PER_S:
             return "timeout"

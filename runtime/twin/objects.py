@@ -58,6 +58,16 @@ class EpisodeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return f"pick up the {self.colour} {self.kind}"
 
     @property
+    def rest_z_m(self) -> float:
+        """Height of its centre while it is on the table."""
+        return self.radius_m
+
+    @property
+    def deceleration(self) -> float:
+        """What friction takes from its speed [m/s2]."""
+        return DECELERATION[self.kind]
+
+    @property
     def velocity(self) -> tuple[float, float]:
         """Velocity at the start (2,) [m/s]."""
         return self.speed * math.cos(self.heading_rad), self.speed * math.sin(self.heading_rad)

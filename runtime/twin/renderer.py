@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,15 +11,17 @@ from numpy.typing import NDArray
 from dvla.runtime.twin.arm_model import ARM_JOINTS, FINGER_JOINTS
 from dvla.runtime.twin.dependencies import import_mujoco
 from dvla.runtime.twin.gl import open_gl
-from dvla.runtime.twin.objects import draw_episode, task_from_code
+from dvla.runtime.twin.objects import EpisodeSpec
 from dvla.runtime.twin.scene import (
     CAMERAS,
     IMAGE_HEIGHT,
     IMAGE_WIDTH,
-    OBJECT_JOINT,
     build_model,
     dress_object,
 )
+from dvla.runtime.twin.scenes.model import build_scene, joint_name
+from dvla.runtime.twin.scenes.recall import spec_of
+from dvla.runtime.twin.scenes.spec import SceneSpec
 from dvla.runtime.twin.snapshot import TwinSnapshot
 
 
@@ -44,26 +47,36 @@ class TwinRenderer:
         height: int = IMAGE_HEIGHT,
     ) -> None:
         self._mujoco = mujoco = import_mujoco()
-        self._model = build_model(arm_model)
-        self._model.vis.global_.offwidth, self._model.vis.global_.offheight = width, height
-        self._data = mujoco.MjData(self._model)
+        self._arm_model, self._size = arm_model, (width, height)
         self.platform, self._gl = open_gl(width, height)
         self._gl.make_current()
-        self._context = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_100)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
-        self._scene = mujoco.MjvScene(self._model, maxgeom=100)
-        for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
-            self._scene.flags[flag] = 0
         self._option = mujoco.MjvOption()
         self._viewport = mujoco.MjrRect(0, 0, width, height)
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
-        self._camera_ids = {name: self._model.camera(name).id for name in CAMERAS}
         self._upside_down = np.empty((height, width, 3), np.uint8)
-        joints = [self._model.joint(name) for name in (*ARM_JOINTS, *FINGER_JOINTS)]
-        at = self._model.joint(OBJECT_JOINT).qposadr[0]
-        self._qpos_at = np.array([*(j.qposadr[0] for j in joints), *range(at, at + 7)])
-        self._dressed: tuple[int, int, int] | None = None
+        self._context: Any = None
+        self._load(build_model(arm_model))
+        self._plain = True
+        self._dressed: tuple[int, int, int, int] | None = None
+
+    def _load(self, model: Any, objects: int = 1) -> None:
+        """Take a model; its patterns and shapes go to the graphics library once."""
+        mujoco = self._mujoco
+        self._model, self._data = model, mujoco.MjData(model)
+        model.vis.global_.offwidth, model.vis.global_.offheight = self._size
+        if self._context is not None:
+            self._context.free()
+        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        self._scene = mujoco.MjvScene(model, maxgeom=100)
+        for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
+            self._scene.flags[flag] = 0
+        self._camera_ids = {name: model.camera(name).id for name in CAMERAS}
+        joints = [model.joint(name) for name in (*ARM_JOINTS, *FINGER_JOINTS)]
+        self._arm_at = np.array([joint.qposadr[0] for joint in joints])
+        free = [model.joint(joint_name(index)).qposadr[0] for index in range(objects)]
+        self._objects_at = [slice(at, at + 7) for at in free]
 
     def render(self, snapshot: TwinSnapshot, camera: str, out: NDArray[np.uint8]) -> None:
         """Render one camera into a buffer.
@@ -91,14 +104,26 @@ class TwinRenderer:
 
     def _pose(self, snapshot: TwinSnapshot) -> None:
         """Put the model into the state of a snapshot, its object dressed for the episode."""
-        dressed = (snapshot.seed, snapshot.kind, snapshot.colour)
+        dressed = (snapshot.seed, snapshot.kind, snapshot.colour, snapshot.scene)
         if dressed != self._dressed:
-            spec = draw_episode(snapshot.seed, task_from_code(snapshot.kind, snapshot.colour))
-            dress_object(self._model, spec)
+            self._dress(spec_of(snapshot))
             self._dressed = dressed
-        self._data.qpos[self._qpos_at] = snapshot.qpos
+        self._data.qpos[self._arm_at] = snapshot.qpos[:9]
+        for index, at in enumerate(self._objects_at):
+            self._data.qpos[at] = snapshot.object_at(index)[0]
         self._mujoco.mj_kinematics(self._model, self._data)
         self._mujoco.mj_camlight(self._model, self._data)
+
+    def _dress(self, spec: EpisodeSpec | SceneSpec) -> None:
+        """Put the objects of an episode into the model; a scene has a model of its own."""
+        if isinstance(spec, SceneSpec):
+            self._load(build_scene(spec, self._arm_model), len(spec.things))
+            self._plain = False
+            return
+        if not self._plain:
+            self._load(build_model(self._arm_model))
+            self._plain = True
+        dress_object(self._model, spec)
 
     def close(self) -> None:
         """Let go of the OpenGL context."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from dvla.runtime.twin.arm_model import arm_spec
 from dvla.runtime.twin.dependencies import import_mujoco
 from dvla.runtime.twin.objects import DECELERATION, MASS_KG, RGB, EpisodeSpec
+from dvla.runtime.twin.scenes.forms import Base, Colour3
+from dvla.runtime.twin.scenes.spec import Look, Texture, Thing
 
 if TYPE_CHECKING:
     import mujoco
@@ -27,6 +30,8 @@ TABLE_HALF_Y = 0.65
 OPPOSITE_CAMERA_AT = (1.0, 0.0, 0.6)
 OPPOSITE_CAMERA_LOOKS_AT = (0.34, 0.0, 0.20)
 _GRAVITY = 9.81
+INERTIA_RATIO: dict[Base, float] = {"ball": 0.4, "can": 0.5}
+"""Moment of inertia over m r2 of what rolls; anything else slides."""
 
 
 def build_model(arm_model: Path | None = None) -> mujoco.MjModel:
@@ -40,8 +45,19 @@ def build_model(arm_model: Path | None = None) -> mujoco.MjModel:
     Raises:
         ConfigError: when the file cannot be used.
     """
-    mujoco = import_mujoco()
-    spec = arm_spec(arm_model)
+    spec = room_spec(arm_spec(arm_model), Look())
+    _add_object(spec)
+    return spec.compile()
+
+
+def room_spec(arm: mujoco.MjSpec, look: Look) -> mujoco.MjSpec:
+    """Put an arm into a room with table, light and cameras.
+
+    Args:
+        arm: becomes the scene's model.
+        look: of the surroundings.
+    """
+    mujoco, spec = import_mujoco(), arm
     spec.modelname = "dvla twin"
     spec.option.timestep = PHYSICS_STEP_S
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
@@ -50,16 +66,15 @@ def build_model(arm_model: Path | None = None) -> mujoco.MjModel:
     spec.visual.global_.offwidth, spec.visual.global_.offheight = IMAGE_WIDTH, IMAGE_HEIGHT
     spec.visual.quality.offsamples = 0
     spec.visual.quality.shadowsize = 0
-    spec.visual.headlight.ambient = [0.42, 0.42, 0.42]
+    spec.visual.headlight.ambient = [look.ambient] * 3
     spec.visual.headlight.diffuse = [0.30, 0.30, 0.30]
     spec.visual.headlight.specular = [0.0, 0.0, 0.0]
     spec.visual.map.znear = 0.01
-    _add_room(spec)
-    _add_object(spec)
-    return spec.compile()
+    _add_room(spec, look)
+    return spec
 
 
-def _add_room(spec: mujoco.MjSpec) -> None:
+def _add_room(spec: mujoco.MjSpec, look: Look) -> None:
     """Add table, floor, sky, goal marker, light and the opposite camera."""
     mujoco = import_mujoco()
     geom, world = mujoco.mjtGeom, spec.worldbody
@@ -78,7 +93,8 @@ def _add_room(spec: mujoco.MjSpec) -> None:
         type=geom.mjGEOM_BOX,
         pos=[middle_x, 0, -0.02],
         size=[half_x, TABLE_HALF_Y, 0.02],
-        rgba=[0.74, 0.63, 0.50, 1],
+        rgba=[*look.table_rgb, 1],
+        material=add_material(spec, "table", look.table_texture, look.table_rgb),
         friction=[0.0, 0.0, 0.0],
         contype=2,
         conaffinity=1,
@@ -87,24 +103,58 @@ def _add_room(spec: mujoco.MjSpec) -> None:
         type=geom.mjGEOM_PLANE,
         pos=[0, 0, -0.75],
         size=[6, 6, 1],
-        rgba=[0.50, 0.53, 0.56, 1],
+        rgba=[*look.floor_rgb, 1],
         contype=0,
         conaffinity=0,
     )
     world.add_light(
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
         pos=[0.6, 0.4, 2.0],
-        dir=[-0.25, -0.30, -1.0],
-        diffuse=[0.55, 0.55, 0.52],
+        dir=look.light_from,
+        diffuse=look.light,
         specular=[0.15, 0.15, 0.15],
         castshadow=False,
     )
+    eye, target = (
+        tuple(a + b for a, b in zip(plain, offset, strict=True))
+        for plain, offset in zip(
+            (OPPOSITE_CAMERA_AT, OPPOSITE_CAMERA_LOOKS_AT), look.camera_offset, strict=True
+        )
+    )
     world.add_camera(
         name="opst_cam",
-        pos=OPPOSITE_CAMERA_AT,
-        quat=_look_at(OPPOSITE_CAMERA_AT, OPPOSITE_CAMERA_LOOKS_AT),
+        pos=eye,
+        quat=_look_at(eye, target),
         fovy=62.0,
     )
+
+
+def add_material(spec: mujoco.MjSpec, name: str, texture: Texture, rgb: Colour3) -> str:
+    """Add a patterned material and return its name; empty for a plain surface.
+
+    A pattern of 32 pixels costs a software renderer next to nothing.
+    """
+    if texture == "plain":
+        return ""
+    mujoco = import_mujoco()
+    builtin = {
+        "checker": mujoco.mjtBuiltin.mjBUILTIN_CHECKER,
+        "gradient": mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
+    }[texture]
+    spec.add_texture(
+        name=name,
+        type=mujoco.mjtTexture.mjTEXTURE_CUBE,
+        builtin=builtin,
+        rgb1=[1.0, 1.0, 1.0],
+        rgb2=[0.62, 0.62, 0.62],
+        width=32,
+        height=32,
+    )
+    material = spec.add_material(name=name, rgba=[*rgb, 1])
+    textures = [""] * int(mujoco.mjtTextureRole.mjNTEXROLE)
+    textures[int(mujoco.mjtTextureRole.mjTEXROLE_RGB)] = name
+    material.textures = textures
+    return name
 
 
 def _add_object(spec: mujoco.MjSpec) -> None:
@@ -143,23 +193,21 @@ def dress_object(model: mujoco.MjModel, spec: EpisodeSpec) -> None:
     model.geom_rgba[geom.id] = (*RGB[spec.colour], 1.0)
     model.geom_rbound[geom.id] = r if spec.kind == "ball" else math.hypot(*extent)
     model.geom_aabb[geom.id] = (0.0, 0.0, 0.0, *extent)
-    model.geom_friction[geom.id] = _friction(spec)
+    model.geom_friction[geom.id] = friction_of(spec.kind, DECELERATION[spec.kind], spec.radius_m)
     model.body_inertia[body.id] = _inertia(spec)
     # It computes in the reference pose, so not in anybody's data.
     mujoco.mj_setConst(model, mujoco.MjData(model))
 
 
-def _friction(spec: EpisodeSpec) -> tuple[float, float, float]:
-    """Return the object's friction against the table: sliding [-], spinning, rolling [m].
+def friction_of(kind: Base, deceleration: float, radius_m: float) -> Colour3:
+    """Return an object's friction against the table: sliding [-], spinning, rolling [m].
 
     Rolling friction takes ``mu_roll g / r`` off a rolling body's spin; with its inertia that is
     the deceleration which the episode promises.
     """
-    deceleration = DECELERATION[spec.kind]
-    if spec.kind == "box":
+    if kind not in INERTIA_RATIO:
         return deceleration / _GRAVITY, 0.001, 0.0001
-    inertia_ratio = {"ball": 0.4, "can": 0.5}[spec.kind]
-    rolling = deceleration * (1 + inertia_ratio) * spec.radius_m / _GRAVITY
+    rolling = deceleration * (1 + INERTIA_RATIO[kind]) * radius_m / _GRAVITY
     return 0.5, 0.001, rolling
 
 
@@ -182,24 +230,35 @@ def object_start(spec: EpisodeSpec) -> tuple[NDArray[np.float64], NDArray[np.flo
     Returns:
         qpos (7,) position [m] and quaternion, qvel (6,) [m/s, rad/s in the body frame].
     """
-    vx, vy = spec.velocity
-    heading = np.array([math.cos(spec.heading_rad), math.sin(spec.heading_rad), 0.0])
+    return rolling_start(spec.kind, spec, spec.radius_m)
+
+
+def rolling_start(
+    kind: Base, course: EpisodeSpec | Thing, rest_z_m: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return where and how an object starts: qpos (7,), qvel (6,) as ``object_start`` does.
+
+    Args:
+        kind: of its primitive.
+        course: where it goes.
+        rest_z_m: height of its centre.
+    """
+    vx, vy = course.velocity
+    heading = np.array([math.cos(course.heading_rad), math.sin(course.heading_rad), 0.0])
     across = np.array([-heading[1], heading[0], 0.0])
     # Columns: body x, y, z in the world. Bodies roll about ``across``; a can's axis is its z.
     up = np.array([0.0, 0.0, 1.0])
-    axes = [heading, -up, across] if spec.kind == "can" else [heading, across, up]
+    axes = [heading, -up, across] if kind == "can" else [heading, across, up]
     rotation = np.stack(axes, axis=1)
     quaternion = np.empty(4)
     import_mujoco().mju_mat2Quat(quaternion, rotation.ravel())
-    spin = 0.0 if spec.kind == "box" else spec.speed / spec.radius_m
-    qpos = np.array([*spec.position, spec.radius_m, *quaternion])
+    spin = course.speed / course.radius_m if kind in INERTIA_RATIO else 0.0
+    qpos = np.array([*course.position, rest_z_m, *quaternion])
     qvel = np.array([vx, vy, 0.0, *(rotation.T @ (across * spin))])
     return qpos, qvel
 
 
-def _look_at(
-    eye: tuple[float, float, float], target: tuple[float, float, float]
-) -> NDArray[np.float64]:
+def _look_at(eye: Sequence[float], target: Sequence[float]) -> NDArray[np.float64]:
     """Return the quaternion of a camera that looks from ``eye`` at ``target``, z up."""
     back = np.subtract(eye, target)
     back /= np.linalg.norm(back)

@@ -18,17 +18,19 @@ SNAPSHOT = np.dtype(
         ("seed", "<i8"),
         ("kind", "<i8"),  # 1 + index of the task's kind; 0 when the task names none
         ("colour", "<i8"),  # 1 + index of the task's colour; 0 when the task names none
+        ("scene", "<i8"),  # code of the scene's choice; 0 for the plain pick scene
         ("t_ns", "<i8"),
         ("qpos", "<f8", (16,)),  # 7 arm [rad], 2 fingers [m], object position [m], quaternion
         ("qvel", "<f8", (15,)),  # 7 arm [rad/s], 2 fingers [m/s], object [m/s, rad/s body frame]
+        ("others", "<f8", (5, 13)),  # further objects: qpos (7,), qvel (6,); zeros where none is
         ("measured", "<f8", (8,)),  # TCP setpoint as measured
         ("twist", "<f8", (6,)),  # TCP velocity [m/s, rad/s], base frame
         ("commanded", "<f8", (8,)),  # setpoint that the driver was last given
         ("commanded_velocity", "<f8", (3,)),  # of its position [m/s]
     ]
 )
-_INTEGERS = ("episode", "seed", "kind", "colour", "t_ns")
-_ARRAYS = ("qpos", "qvel", "measured", "twist", "commanded", "commanded_velocity")
+_INTEGERS = ("episode", "seed", "kind", "colour", "scene", "t_ns")
+_ARRAYS = ("qpos", "qvel", "others", "measured", "twist", "commanded", "commanded_velocity")
 SNAPSHOT_BYTES = SNAPSHOT.itemsize
 """Slot size of a ring of snapshots."""
 
@@ -40,9 +42,11 @@ class TwinSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     kind: int
     colour: int
+    scene: int
     t_ns: int
     qpos: NDArray[np.float64]
     qvel: NDArray[np.float64]
+    others: NDArray[np.float64]
     measured: NDArray[np.float64]
     twist: NDArray[np.float64]
     commanded: NDArray[np.float64]
@@ -62,6 +66,16 @@ class TwinSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     def object_velocity(self) -> NDArray[np.float64]:
         """Velocity of the object (3,) in the base frame [m/s]."""
         return self.qvel[9:12]
+
+    def object_at(self, index: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return pose (7,) and velocity (6,) of an object, as MuJoCo has those of free joints.
+
+        Args:
+            index: in the scene; 0 is the first target.
+        """
+        if index == 0:
+            return self.qpos[9:16], self.qvel[9:15]
+        return self.others[index - 1, :7], self.others[index - 1, 7:]
 
     @property
     def finger_width_m(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,8 +21,14 @@ from dvla.runtime.twin.arm_model import (
 from dvla.runtime.twin.dependencies import import_mujoco
 from dvla.runtime.twin.episodes import EpisodeJudge, Outcome
 from dvla.runtime.twin.objects import EpisodeSpec, Task, draw_episode, task_code
-from dvla.runtime.twin.scene import OBJECT_JOINT, PHYSICS_STEP_S, build_model, dress_object
+from dvla.runtime.twin.scene import PHYSICS_STEP_S, build_model, dress_object
 from dvla.runtime.twin.scene import object_start as start_of
+from dvla.runtime.twin.scenes.choice import SceneChoice
+from dvla.runtime.twin.scenes.disturb import Disturbances
+from dvla.runtime.twin.scenes.draw import draw_scene
+from dvla.runtime.twin.scenes.judge import SceneJudge
+from dvla.runtime.twin.scenes.model import build_scene, joint_name, scene_starts
+from dvla.runtime.twin.scenes.spec import MAX_THINGS, SceneSpec
 from dvla.runtime.twin.snapshot import TwinSnapshot, pack_snapshot
 
 STEP_NS = round(PHYSICS_STEP_S * NS_PER_S)
@@ -29,7 +36,9 @@ MAX_CATCH_UP_S = 0.1
 """Physics behind by more than this skips the rest, counted: a stalled host must not spiral."""
 FINGER_SPEED = 0.05
 """Travel speed of each finger, from the maker's data sheet of the hand [m/s]."""
+_GRIP_LEAD_M = 0.005
 _JUDGE_EVERY_STEPS = 5
+_Start = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 class WorldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,6 +47,7 @@ class WorldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Attributes:
         arm_model: MJCF file that replaces the arm's look.
         task: what objects to draw; any by default.
+        scene: scenes of the benchmark in place of the plain pick scene; then ``task`` says nothing.
         auto_restart: begin the next episode (next seed) ``pause_s`` after one ends; the arm stays
             where it is. Otherwise the world goes on with nothing judged.
         pause_s: time between an end and the next start [s].
@@ -45,12 +55,13 @@ class WorldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     arm_model: Path | None = None
     task: Task = Task()
+    scene: SceneChoice | None = None
     auto_restart: bool = False
     pause_s: float = 1.0
 
 
 class TwinWorld:
-    """Arm, table and object; time moves only in ``advance``.
+    """Arm, table and objects; time moves only in ``advance``.
 
     Args:
         config: what it is made of.
@@ -61,17 +72,7 @@ class TwinWorld:
         self._mujoco = import_mujoco()
         self._config = config or WorldConfig()
         self._sink = sink
-        self.model = build_model(self._config.arm_model)
-        self.data = self._mujoco.MjData(self.model)
-        names = (*ARM_JOINTS, *FINGER_JOINTS)
-        self._qpos_at = np.array([self.model.joint(name).qposadr[0] for name in names])
-        self._qvel_at = np.array([self.model.joint(name).dofadr[0] for name in names])
-        self._ctrl_at = np.array([self.model.actuator(name).id for name in names])
-        free = self.model.joint(OBJECT_JOINT)
-        self._object_qpos = slice(free.qposadr[0], free.qposadr[0] + 7)
-        self._object_qvel = slice(free.dofadr[0], free.dofadr[0] + 6)
-        self._site = self.model.site(TCP_SITE).id
-        self._jacobian = np.zeros((6, self.model.nv))
+        self._load(build_model(self._config.arm_model))
         self._commanded = np.zeros(8)
         self._commanded_velocity = np.zeros(3)
         self._finger_goal_m = FINGER_TRAVEL_M
@@ -81,34 +82,70 @@ class TwinWorld:
         self.lost_ns = 0
         self.episode = -1
         self.outcome: Outcome | None = None
+        self.spec: EpisodeSpec | SceneSpec
+        self._scene: SceneSpec | None = None
+        self._judge: EpisodeJudge | SceneJudge
+        self._disturbances: Disturbances | None = None
         self._sink = None  # what happens before the first reset of the owner is not news
         self.reset(0, 0)
         self._sink = sink
 
-    def reset(self, seed: int, now_ns: int, *, keep_arm: bool = False) -> EpisodeSpec:
-        """Begin an episode: its object on the table, the arm at home unless it is kept.
+    def _load(self, model: Any, objects: int = 1) -> None:
+        """Take a model: the arm's joints and the objects' by their names."""
+        self.model, self.data = model, self._mujoco.MjData(model)
+        names = (*ARM_JOINTS, *FINGER_JOINTS)
+        self._qpos_at = np.array([model.joint(name).qposadr[0] for name in names])
+        self._qvel_at = np.array([model.joint(name).dofadr[0] for name in names])
+        self._ctrl_at = np.array([model.actuator(name).id for name in names])
+        free = [model.joint(joint_name(index)) for index in range(objects)]
+        self._object_qpos = [slice(j.qposadr[0], j.qposadr[0] + 7) for j in free]
+        self._object_qvel = [slice(j.dofadr[0], j.dofadr[0] + 6) for j in free]
+        self._site = model.site(TCP_SITE).id
+        self._jacobian = np.zeros((6, model.nv))
+
+    def _set_up(self, seed: int, now_ns: int) -> list[_Start]:
+        """Draw the episode, put its objects into the model and return how they start."""
+        choice = self._config.scene
+        if choice is None:
+            self.spec = draw_episode(seed, self._config.task)
+            dress_object(self.model, self.spec)
+            self._judge = EpisodeJudge(self.spec, now_ns)
+            return [start_of(self.spec)]
+        scene = draw_scene(seed, choice)
+        if self._scene is not scene:
+            arm = [self.data.qpos[self._qpos_at], self.data.qvel[self._qvel_at]]
+            targets = self.data.ctrl[self._ctrl_at]
+            self._load(build_scene(scene, self._config.arm_model), len(scene.things))
+            self.data.qpos[self._qpos_at], self.data.qvel[self._qvel_at] = arm
+            self.data.ctrl[self._ctrl_at] = targets
+        self.spec = self._scene = scene
+        self._judge = SceneJudge(scene, now_ns)
+        self._disturbances = Disturbances(scene, self.model, now_ns)
+        return scene_starts(scene)
+
+    def reset(self, seed: int, now_ns: int, *, keep_arm: bool = False) -> EpisodeSpec | SceneSpec:
+        """Begin an episode: its objects on the table, the arm at home unless it is kept.
 
         Args:
             seed: names the episode.
             now_ns: the time that physics has from here on.
-            keep_arm: leave the arm as it is and replace only the object.
+            keep_arm: leave the arm as it is and replace only the objects.
         """
-        self.spec = draw_episode(seed, self._config.task)
-        dress_object(self.model, self.spec)
+        starts = self._set_up(seed, now_ns)
         self._t_ns = now_ns
         self._next_start_ns = None
         self.episode += 1
         self.outcome = None
-        self._judge = EpisodeJudge(self.spec, now_ns)
         if not keep_arm:
             self._mujoco.mj_resetData(self.model, self.data)
             home = np.array([*HOME_Q, FINGER_TRAVEL_M, FINGER_TRAVEL_M])
             self.data.qpos[self._qpos_at] = home
             self.data.ctrl[self._ctrl_at] = home
             self._finger_goal_m = FINGER_TRAVEL_M
-        qpos, qvel = start_of(self.spec)
-        self.data.qpos[self._object_qpos] = qpos
-        self.data.qvel[self._object_qvel] = qvel
+        rows = zip(self._object_qpos, self._object_qvel, starts, strict=True)
+        for qpos_at, qvel_at, (qpos, qvel) in rows:
+            self.data.qpos[qpos_at] = qpos
+            self.data.qvel[qvel_at] = qvel
         self._mujoco.mj_forward(self.model, self.data)
         if not keep_arm:
             self._commanded = self.measured()
@@ -133,7 +170,13 @@ class TwinWorld:
         fingers = self._ctrl_at[7:]
         reach = FINGER_SPEED * PHYSICS_STEP_S
         target = self.data.ctrl[fingers]
+        if self._scene is not None:
+            # The grip is at its full force with this lead; more would delay letting go. (The plain
+            # scene never lets go, and stays as its records have it.)
+            target = np.maximum(target, self.data.qpos[self._qpos_at[7:]] - _GRIP_LEAD_M)
         self.data.ctrl[fingers] = target + np.clip(self._finger_goal_m - target, -reach, reach)
+        if self._disturbances is not None:
+            self._disturbances.apply(self.data, self._t_ns)
         self._mujoco.mj_step(self.model, self.data)
         self.steps += 1
         self._t_ns += STEP_NS
@@ -144,9 +187,9 @@ class TwinWorld:
 
     def _look(self) -> None:
         """Let the judge look, and end the episode when it says so."""
-        outcome = self._judge.look(
-            self.data.qpos[self._object_qpos][:3], self.data.site_xpos[self._site], self._t_ns
-        )
+        tcp_at = self.data.site_xpos[self._site]
+        poses = [self.data.qpos[at] for at in self._object_qpos]
+        outcome = self._judge.look(poses, tcp_at, self._t_ns)
         if outcome is None:
             return
         self.outcome = outcome
@@ -227,14 +270,22 @@ class TwinWorld:
         """Return the whole state now."""
         kind, colour = task_code(self._config.task)
         qpos, qvel = self.data.qpos, self.data.qvel
+        others = np.zeros((MAX_THINGS - 1, 13))
+        for row, at, rate in zip(
+            others, self._object_qpos[1:], self._object_qvel[1:], strict=False
+        ):
+            row[:7], row[7:] = qpos[at], qvel[rate]
+        choice = self._config.scene
         return TwinSnapshot(
             episode=self.episode,
             seed=self.spec.seed,
             kind=kind,
             colour=colour,
+            scene=choice.code if choice else 0,
             t_ns=self._t_ns,
-            qpos=np.concatenate([qpos[self._qpos_at], qpos[self._object_qpos]]),
-            qvel=np.concatenate([qvel[self._qvel_at], qvel[self._object_qvel]]),
+            qpos=np.concatenate([qpos[self._qpos_at], qpos[self._object_qpos[0]]]),
+            qvel=np.concatenate([qvel[self._qvel_at], qvel[self._object_qvel[0]]]),
+            others=others,
             measured=self.measured(),
             twist=self.twist(),
             commanded=self._commanded.copy(),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dvla.runtime.oracle.expert import ExpertConfig, Rollout
+from dvla.runtime.oracle.expert import ExpertConfig
+from dvla.runtime.oracle.scene_expert import rollout_of
 from dvla.runtime.pose import euler_from_quaternion, unwrap_near
-from dvla.runtime.twin.objects import draw_episode, task_from_code
 from dvla.runtime.twin.snapshot import TwinSnapshot
 
 
@@ -28,8 +28,7 @@ def expert_actions(
     Returns:
         (H, 7) absolute [m, rad, -], angles near those of the measured pose.
     """
-    spec = draw_episode(snapshot.seed, task_from_code(snapshot.kind, snapshot.colour))
-    actions = Rollout(config, spec, snapshot).run(steps, period_s)
+    actions = rollout_of(config, snapshot).run(steps, period_s)
     actions[:, 3:6] = unwrap_near(actions[:, 3:6], state_of(snapshot)[3:6])
     return actions.astype(np.float32)
 

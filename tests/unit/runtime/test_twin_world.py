@@ -139,14 +139,14 @@ def test_the_judge_knows_every_outcome():
     spec = draw_episode(0)
     goal = np.array(GOAL_M)
     table = np.array([0.5, 0.0, spec.radius_m])
-    assert EpisodeJudge(spec, 0).look(np.add(goal, [0, 0, -0.02]), goal, 0) == "success"
-    assert EpisodeJudge(spec, 0).look(table, goal, 0) is None
-    assert EpisodeJudge(spec, 0).look(table, goal, 10_000_000_000) == "timeout"
-    assert EpisodeJudge(spec, 0).look(np.add(table, [0, 0.7, 0]), goal, 0) == "out_of_reach"
+    assert EpisodeJudge(spec, 0).look([np.add(goal, [0, 0, -0.02])], goal, 0) == "success"
+    assert EpisodeJudge(spec, 0).look([table], goal, 0) is None
+    assert EpisodeJudge(spec, 0).look([table], goal, 10_000_000_000) == "timeout"
+    assert EpisodeJudge(spec, 0).look([np.add(table, [0, 0.7, 0])], goal, 0) == "out_of_reach"
     lifted = EpisodeJudge(spec, 0)
     high = np.add(table, [0, 0, 0.1])
-    assert lifted.look(high, high, 0) is None
-    assert lifted.look(table, np.add(high, [0, 0, 0.1]), 0) == "dropped"
+    assert lifted.look([high], high, 0) is None
+    assert lifted.look([table], np.add(high, [0, 0, 0.1]), 0) == "dropped"
 
 
 def test_every_episode_starts_in_reach_with_graspable_objects():

@@ -1,0 +1,115 @@
+"""The frozen test scenes: which seeds a dimension has, and what they must draw.
+
+    python -m dvla.benchmarks.dom.frozen --check     # draw all scenes, compare with the record
+    python -m dvla.benchmarks.dom.frozen --write     # make the record: a new benchmark
+
+``frozen.json`` holds the environments of every dimension and a digest of every scene. A scene that
+has another digest is not the benchmark's: workers refuse it before they run it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+
+from dvla.engines.cli_errors import run_main
+from dvla.runtime.errors import ConfigError
+from dvla.runtime.twin.scenes.choice import DIMENSIONS, TASK_KINDS, Dimension, SceneChoice, TaskKind
+from dvla.runtime.twin.scenes.draw import draw_scene
+from dvla.runtime.twin.scenes.environment import ENVIRONMENTS, Environment, draw_environment
+from dvla.runtime.twin.scenes.spec import SceneSpec
+
+FIRST_SEED = 21_000
+TRIALS = 200
+"""Ten environments (the last digit of the seed) of twenty trials each."""
+RECORD = Path(__file__).with_name("frozen.json")
+
+
+class FrozenDimension(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A dimension's list.
+
+    Attributes:
+        first_seed: of ``TRIALS``, in order.
+        environments: by the last digit of the seed.
+        scenes: by task, the digests of its scenes in the order of the seeds, 8 letters each.
+    """
+
+    first_seed: int
+    environments: tuple[Environment, ...]
+    scenes: dict[TaskKind, str]
+
+
+def frozen_seeds(dimension: Dimension) -> range:
+    """Return the test seeds of a dimension."""
+    first = FIRST_SEED + TRIALS * DIMENSIONS.index(dimension)
+    return range(first, first + TRIALS)
+
+
+def scene_digest(scene: SceneSpec) -> str:
+    """Return eight letters that any other drawing of the seed would change."""
+    return hashlib.sha256(msgspec.json.encode(scene)).hexdigest()[:8]
+
+
+@lru_cache(maxsize=1)
+def read_record() -> dict[Dimension, FrozenDimension]:
+    """Return the record of the repository."""
+    return msgspec.json.decode(RECORD.read_bytes(), type=dict[Dimension, FrozenDimension])
+
+
+def refuse_thawed(scene: SceneSpec) -> None:
+    """Raise a ConfigError when a test seed draws another scene than the record has."""
+    name, task = scene.choice.family, scene.choice.task
+    if name == "training" or scene.seed not in frozen_seeds(name):
+        return
+    index = scene.seed - frozen_seeds(name).start
+    wanted = read_record()[name].scenes[task][8 * index : 8 * index + 8]
+    if scene_digest(scene) != wanted:
+        raise ConfigError(
+            "A test seed of the benchmark draws another scene than the frozen one",
+            got=f"seed {scene.seed} of {name}, {task}: {scene_digest(scene)}",
+            expected=f"{wanted}, as recorded in {RECORD.name}",
+            next_command="python -m dvla.benchmarks.dom.frozen --check",
+        )
+
+
+def draw_record() -> dict[Dimension, FrozenDimension]:
+    """Draw everything: what the record should be."""
+    return {name: _dimension(name) for name in DIMENSIONS}
+
+
+def _dimension(name: Dimension) -> FrozenDimension:
+    scenes: dict[TaskKind, str] = {}
+    for task in TASK_KINDS:
+        choice = SceneChoice(family=name, task=task)
+        digests = (scene_digest(draw_scene(seed, choice)) for seed in frozen_seeds(name))
+        scenes[task] = "".join(digests)
+    return FrozenDimension(
+        first_seed=frozen_seeds(name).start,
+        environments=tuple(draw_environment(name, index) for index in range(ENVIRONMENTS)),
+        scenes=scenes,
+    )
+
+
+def main() -> int:
+    """Check the record or write it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--check", action="store_true")
+    what.add_argument("--write", action="store_true")
+    asked = parser.parse_args()
+    drawn = draw_record()
+    if asked.write:
+        RECORD.write_bytes(msgspec.json.format(msgspec.json.encode(drawn), indent=1) + b"\n")
+        return 0
+    changed = [name for name in DIMENSIONS if read_record()[name] != drawn[name]]
+    print(f"changed: {', '.join(changed)}" if changed else "as recorded")
+    return 1 if changed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

@@ -1,0 +1,80 @@
+"""Draw a scene from a seed and a choice, the same on any machine."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from dvla.runtime.errors import ConfigError
+from dvla.runtime.twin.scenes.choice import FAMILIES, SceneChoice
+from dvla.runtime.twin.scenes.environment import ENVIRONMENTS, Environment, draw_environment
+from dvla.runtime.twin.scenes.language import Expression, describe, instruct
+from dvla.runtime.twin.scenes.looks import draw_container, draw_look
+from dvla.runtime.twin.scenes.spec import Container, SceneSpec, Thing
+from dvla.runtime.twin.scenes.things import draw_pushes, draw_things
+
+_TARGETS = {"pick": 1, "place": 1, "long": 2}
+_ATTEMPTS = 3000
+
+
+@lru_cache(maxsize=16)
+def draw_scene(seed: int, choice: SceneChoice) -> SceneSpec:
+    """Draw the scene of an episode.
+
+    A drawing whose objects stand in each other's way, or whose target no description picks out,
+    is thrown away and the next one taken; so instructions always mean one object.
+
+    Args:
+        seed: of the episode; its last digit is the environment of a dimension.
+        choice: of the task and the family.
+    """
+    index = seed if choice.family == "training" else seed % ENVIRONMENTS
+    environment = draw_environment(choice.family, index)
+    rng = np.random.default_rng((seed, FAMILIES.index(choice.family), 0x5CE))
+    targets = _TARGETS[choice.task]
+    for _ in range(_ATTEMPTS):
+        container = None if choice.task == "pick" else draw_container(rng)
+        things = draw_things(rng, environment, targets, container)
+        if things is None:
+            continue
+        expressions = _expressions(rng, environment, things, targets)
+        if expressions is None:
+            continue
+        return _scene(rng, seed, choice, environment, things, expressions, container)
+    raise ConfigError(
+        "No scene could be drawn",
+        got=f"seed {seed}, {choice.family}, {choice.task}",
+        expected=f"one within {_ATTEMPTS} attempts",
+        next_command="take another seed",
+    )
+
+
+def _expressions(
+    rng: np.random.Generator, environment: Environment, things: tuple[Thing, ...], targets: int
+) -> list[Expression] | None:
+    """Return a description of each target that means it alone."""
+    found = [describe(rng, things, i, environment.wanted) for i in range(targets)]
+    return None if None in found else [e for e in found if e]
+
+
+def _scene(
+    rng: np.random.Generator,
+    seed: int,
+    choice: SceneChoice,
+    environment: Environment,
+    things: tuple[Thing, ...],
+    expressions: list[Expression],
+    container: Container | None,
+) -> SceneSpec:
+    return SceneSpec(
+        seed=seed,
+        choice=choice,
+        environment=seed % ENVIRONMENTS,
+        instruction=instruct(rng, choice.task, expressions, container),
+        things=things,
+        targets=len(expressions),
+        container=container,
+        pushes=draw_pushes(rng, environment, things),
+        look=draw_look(rng, environment),
+    )

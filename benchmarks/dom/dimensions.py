@@ -9,18 +9,13 @@ import msgspec
 import numpy as np
 
 from dvla.benchmarks.dom.campaign import CampaignReport, Cell, run_campaign
-from dvla.benchmarks.dom.frozen import FIRST_SEED, TRIALS, frozen_seeds
+from dvla.benchmarks.dom.frozen import TRIALS, frozen_seeds, own_task
 from dvla.benchmarks.dom.result import CellConfig, EpisodeResult, wilson_interval
 from dvla.engines.errors import UsageError
 from dvla.runtime.twin.scenes.choice import DIMENSIONS, Dimension, TaskKind
 
 WITHIN_S: dict[TaskKind, float] = {"pick": 3.0, "place": 5.0, "long": 10.0}
 """Success counts as quick within this time from the arm's first motion [s]."""
-
-
-def task_of(dimension: Dimension, asked: TaskKind | None) -> TaskKind:
-    """Return the task that a dimension is run with: what is asked for, else its own."""
-    return asked or ("long" if dimension == "sequencing" else "pick")
 
 
 def dimension_cell(config: CellConfig, dimension: Dimension, trials: int) -> Cell:
@@ -74,7 +69,7 @@ def run_dimensions(
     """
     reports: dict[Dimension, CampaignReport] = {}
     for dimension in dimensions:
-        with_task = msgspec.structs.replace(config, task_kind=task_of(dimension, task))
+        with_task = msgspec.structs.replace(config, task_kind=task or own_task(dimension))
         cell = dimension_cell(with_task, dimension, trials)
         out = folder / f"{dimension}.json"
         if out.exists():

@@ -3,8 +3,9 @@
     python -m dvla.benchmarks.dom.frozen --check     # draw all scenes, compare with the record
     python -m dvla.benchmarks.dom.frozen --write     # make the record: a new benchmark
 
-``frozen.json`` holds the environments of every dimension and a digest of every scene. A scene that
-has another digest is not the benchmark's: workers refuse it before they run it.
+``frozen.json`` holds the environments of every dimension and a digest of every scene of its own
+task. A scene that has another digest is not the benchmark's: workers refuse it before they run it.
+Other tasks draw from the same seeds and environments, without a digest.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import msgspec
 
 from dvla.engines.cli_errors import run_main
 from dvla.runtime.errors import ConfigError
-from dvla.runtime.twin.scenes.choice import DIMENSIONS, TASK_KINDS, Dimension, SceneChoice, TaskKind
+from dvla.runtime.twin.scenes.choice import DIMENSIONS, Dimension, SceneChoice, TaskKind
 from dvla.runtime.twin.scenes.draw import draw_scene
 from dvla.runtime.twin.scenes.environment import ENVIRONMENTS, Environment, draw_environment
 from dvla.runtime.twin.scenes.spec import SceneSpec
@@ -36,12 +37,19 @@ class FrozenDimension(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     Attributes:
         first_seed: of ``TRIALS``, in order.
         environments: by the last digit of the seed.
-        scenes: by task, the digests of its scenes in the order of the seeds, 8 letters each.
+        task: its own.
+        scenes: the digests of its scenes in the order of the seeds, 8 letters each.
     """
 
     first_seed: int
     environments: tuple[Environment, ...]
-    scenes: dict[TaskKind, str]
+    task: TaskKind
+    scenes: str
+
+
+def own_task(dimension: Dimension) -> TaskKind:
+    """Return the task that a dimension is run with unless another is asked for."""
+    return "long" if dimension == "sequencing" else "pick"
 
 
 def frozen_seeds(dimension: Dimension) -> range:
@@ -64,10 +72,10 @@ def read_record() -> dict[Dimension, FrozenDimension]:
 def refuse_thawed(scene: SceneSpec) -> None:
     """Raise a ConfigError when a test seed draws another scene than the record has."""
     name, task = scene.choice.family, scene.choice.task
-    if name == "training" or scene.seed not in frozen_seeds(name):
+    if name == "training" or scene.seed not in frozen_seeds(name) or task != own_task(name):
         return
     index = scene.seed - frozen_seeds(name).start
-    wanted = read_record()[name].scenes[task][8 * index : 8 * index + 8]
+    wanted = read_record()[name].scenes[8 * index : 8 * index + 8]
     if scene_digest(scene) != wanted:
         raise ConfigError(
             "A test seed of the benchmark draws another scene than the frozen one",
@@ -83,15 +91,13 @@ def draw_record() -> dict[Dimension, FrozenDimension]:
 
 
 def _dimension(name: Dimension) -> FrozenDimension:
-    scenes: dict[TaskKind, str] = {}
-    for task in TASK_KINDS:
-        choice = SceneChoice(family=name, task=task)
-        digests = (scene_digest(draw_scene(seed, choice)) for seed in frozen_seeds(name))
-        scenes[task] = "".join(digests)
+    choice = SceneChoice(family=name, task=own_task(name))
+    digests = (scene_digest(draw_scene(seed, choice)) for seed in frozen_seeds(name))
     return FrozenDimension(
         first_seed=frozen_seeds(name).start,
         environments=tuple(draw_environment(name, index) for index in range(ENVIRONMENTS)),
-        scenes=scenes,
+        task=choice.task,
+        scenes="".join(digests),
     )
 
 

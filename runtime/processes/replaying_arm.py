@@ -15,7 +15,7 @@ from dvla.runtime.recordings.episode import load_episode, parse_episode
 from dvla.runtime.replay.journal import JournaledArmController
 from dvla.runtime.robots.replay import REPLAY_LIMITS
 from dvla.runtime.robots.replaying import ReplayingDriver
-from dvla.runtime.twin.snapshot import TwinSnapshot, pack_snapshot
+from dvla.runtime.twin.snapshot import OTHERS_SHAPE, TwinSnapshot, pack_snapshot
 
 
 class ReplayingArm:
@@ -77,9 +77,11 @@ class ReplayingArm:
             seed=self._episode.number,
             kind=0,
             colour=0,
+            scene=0,
             t_ns=self._started_ns,
             qpos=np.zeros(16),
             qvel=np.zeros(15),
+            others=np.zeros(OTHERS_SHAPE),
             measured=first,
             twist=np.zeros(6),
             commanded=first,

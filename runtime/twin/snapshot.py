@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from dvla.runtime.errors import WireError
 
 ARM_DOF, FINGER_DOF = 7, 2
+OTHERS_SHAPE = (5, 13)
+"""Objects beside the first; of each qpos (7,), then qvel (6,)."""
 SNAPSHOT = np.dtype(
     [
         ("episode", "<i8"),
@@ -22,7 +24,7 @@ SNAPSHOT = np.dtype(
         ("t_ns", "<i8"),
         ("qpos", "<f8", (16,)),  # 7 arm [rad], 2 fingers [m], object position [m], quaternion
         ("qvel", "<f8", (15,)),  # 7 arm [rad/s], 2 fingers [m/s], object [m/s, rad/s body frame]
-        ("others", "<f8", (5, 13)),  # further objects: qpos (7,), qvel (6,); zeros where none is
+        ("others", "<f8", OTHERS_SHAPE),  # zeros where there is none
         ("measured", "<f8", (8,)),  # TCP setpoint as measured
         ("twist", "<f8", (6,)),  # TCP velocity [m/s, rad/s], base frame
         ("commanded", "<f8", (8,)),  # setpoint that the driver was last given

@@ -28,8 +28,8 @@ from dvla.runtime.twin.scenes.disturb import Disturbances
 from dvla.runtime.twin.scenes.draw import draw_scene
 from dvla.runtime.twin.scenes.judge import SceneJudge
 from dvla.runtime.twin.scenes.model import build_scene, joint_name, scene_starts
-from dvla.runtime.twin.scenes.spec import MAX_THINGS, SceneSpec
-from dvla.runtime.twin.snapshot import TwinSnapshot, pack_snapshot
+from dvla.runtime.twin.scenes.spec import SceneSpec
+from dvla.runtime.twin.snapshot import OTHERS_SHAPE, TwinSnapshot, pack_snapshot
 
 STEP_NS = round(PHYSICS_STEP_S * NS_PER_S)
 MAX_CATCH_UP_S = 0.1
@@ -270,7 +270,7 @@ class TwinWorld:
         """Return the whole state now."""
         kind, colour = task_code(self._config.task)
         qpos, qvel = self.data.qpos, self.data.qvel
-        others = np.zeros((MAX_THINGS - 1, 13))
+        others = np.zeros(OTHERS_SHAPE)
         for row, at, rate in zip(
             others, self._object_qpos[1:], self._object_qvel[1:], strict=False
         ):

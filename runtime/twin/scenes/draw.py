@@ -15,7 +15,7 @@ from dvla.runtime.twin.scenes.spec import Container, SceneSpec, Thing
 from dvla.runtime.twin.scenes.things import draw_pushes, draw_things
 
 _TARGETS = {"pick": 1, "place": 1, "long": 2}
-_ATTEMPTS = 3000
+_ATTEMPTS = 20_000
 
 
 @lru_cache(maxsize=16)

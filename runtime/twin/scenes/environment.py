@@ -86,7 +86,7 @@ def draw_environment(family: Family, index: int) -> Environment:
         # One step of speed after the other.
         own = {"speeds": (round(lower, 3), round(upper, 3)), "forms": ("ball", "can", "box")}
     elif family == "adaptation":
-        change = 0.15 + 0.03 * index
+        change = 0.12 + 0.02 * index
         own = {
             "forms": ROLLING,
             "speeds": (0.1, 0.4),
@@ -154,7 +154,7 @@ def draw_environment(family: Family, index: int) -> Environment:
             "still": 0.3,
             "masses_kg": (0.03, 0.08),
             "pushes": 2 + index // 3,
-            "push_n": round(0.1 + 0.03 * index, 3),
+            "push_n": round(0.04 + 0.012 * index, 3),
             "push_nm": round(0.0005 * (1 + index), 4),
             "camera_m": 0.01,
         }
@@ -178,7 +178,7 @@ def _training(rng: np.random.Generator) -> Environment:
         friction=(0.8, 1.25),
         turn_rate=0.2,
         pushes=int(rng.integers(0, 2)),
-        push_n=0.1,
+        push_n=0.05,
         push_nm=0.0005,
         textures=bool(rng.random() < 0.3),
         look=0.6,

@@ -18,11 +18,13 @@ from dvla.runtime.twin.scenes.forms import (
 from dvla.runtime.twin.scenes.looks import mixed
 from dvla.runtime.twin.scenes.spec import MAX_THINGS, Container, Push, Texture, Thing
 
-_LANES_X = (0.36, 0.46, 0.56, 0.64)
+_LANES_X = (0.34, 0.43, 0.52, 0.61)
 _GAP_M = 0.055
 """Between things: the open hand needs that much beside what it takes."""
 _AHEAD_S = (0.0, 0.3, 0.6, 0.9, 1.2)
 """Instants at which nothing may be in another's way."""
+_BESIDE_A_CONTAINER = 4
+"""Objects that find room beside a container."""
 _SLOW = 0.25
 """Later targets move only where all do so slowly: a fast one would be gone [m/s]."""
 _PUSH_S = 0.12
@@ -37,7 +39,8 @@ def draw_things(
 ) -> tuple[Thing, ...] | None:
     """Draw the targets, then the others; None where they would be in each other's way."""
     things: list[Thing] = []
-    count = min(MAX_THINGS, targets + environment.distractors)
+    room = MAX_THINGS if container is None else _BESIDE_A_CONTAINER
+    count = min(room, targets + environment.distractors)
     lanes = rng.permutation(len(_LANES_X))
     for index in range(count):
         form, colour = _identity(rng, environment, things, index - targets)
@@ -116,7 +119,7 @@ def _course(
         return lane + float(rng.uniform(-0.01, 0.01)), y, -side * math.pi / 2 + lean
     if speed == 0.0:
         turned = float(rng.uniform(-math.pi, math.pi))
-        return float(rng.uniform(0.32, 0.66)), side * float(rng.uniform(0.0, 0.34)), turned
+        return float(rng.uniform(0.32, 0.62)), side * float(rng.uniform(0.0, 0.34)), turned
     x = float(rng.uniform(0.38, 0.58))
     run_m = speed**2 / (2 * deceleration)
     y = side * float(min(0.42, rng.uniform(0.1, 0.3) + 0.5 * run_m))

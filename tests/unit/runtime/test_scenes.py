@@ -1,0 +1,238 @@
+"""Scenes: drawn the same every time, described so that one object is meant, judged by the state."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dvla.runtime.errors import ConfigError
+from dvla.runtime.twin.episodes import GOAL_M
+from dvla.runtime.twin.objects import draw_episode
+from dvla.runtime.twin.scenes.choice import (
+    DIMENSIONS,
+    EPISODE_S,
+    FAMILIES,
+    TASK_KINDS,
+    SceneChoice,
+    choice_from_code,
+    parse_dimensions,
+)
+from dvla.runtime.twin.scenes.draw import draw_scene
+from dvla.runtime.twin.scenes.forms import SEEN_COLOURS, UNSEEN_COLOURS, UNSEEN_FORMS
+from dvla.runtime.twin.scenes.judge import SceneJudge, half_box, placed
+from dvla.runtime.twin.scenes.language import (
+    Expression,
+    read_expression,
+    referents,
+)
+from dvla.runtime.twin.scenes.spec import MAX_THINGS, SceneSpec
+
+PLAIN_SCENES = "86d13bf30630ab4485b30ae4d1ecbafa0356ff098db36653e9219b7a70dd41ce"
+"""Of the plain pick scene's draws; records and trained policies depend on them."""
+choices = st.builds(SceneChoice, family=st.sampled_from(FAMILIES), task=st.sampled_from(TASK_KINDS))
+QUICK = SceneChoice(family="sequencing", task="long")
+
+
+def expressions_of(scene: SceneSpec) -> list[Expression]:
+    """Read the descriptions back out of an instruction, in its order."""
+    words = scene.instruction.replace(",", "").split()
+    found, at = [], 0
+    while "the" in words[at:]:
+        at = words.index("the", at) + 1
+        rest = words[at:]
+        end = next(i for i, word in enumerate(rest) if word in NOUNS)
+        if rest[end] not in ("bowl", "crate", "tray", "table"):
+            found.append(read_expression(" ".join(["the", *rest[: end + 1]])))
+    return found
+
+
+NOUNS = (
+    "ball", "can", "box", "apple", "bottle", "brick", "lemon", "cup", "object",
+    "bowl", "crate", "tray", "table",
+)  # fmt: skip
+
+
+def test_the_plain_pick_scene_is_what_records_and_training_have() -> None:
+    pytest.importorskip("mujoco")
+    from dvla.runtime.twin.scene import build_model, dress_object, object_start
+
+    digest, model = hashlib.sha256(), build_model()
+    for seed in (*range(20_000, 20_200), 100_000, 110_000):
+        spec = draw_episode(seed)
+        digest.update(msgspec.json.encode(spec))
+        dress_object(model, spec)
+        digest.update(np.concatenate(object_start(spec)).round(9).tobytes())
+        geom, body = model.geom("object").id, model.body("object").id
+        row = (
+            [model.geom_type[geom]], model.geom_size[geom], model.geom_rgba[geom],
+            model.geom_friction[geom], model.body_inertia[body], [model.body_mass[body]],
+        )  # fmt: skip
+        digest.update(np.concatenate(row).round(9).tobytes())
+    assert digest.hexdigest() == PLAIN_SCENES
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**31), choice=choices)
+def test_an_instruction_means_its_targets_alone(seed: int, choice: SceneChoice) -> None:
+    scene = draw_scene(seed, choice)
+    said = expressions_of(scene)
+    assert len(said) == scene.targets == (2 if choice.task == "long" else 1)
+    for index, expression in enumerate(said):
+        assert referents(expression, scene.things) == [index], scene.instruction
+    assert (scene.container is None) == (choice.task == "pick")
+    if scene.container is not None:
+        assert scene.container.name in scene.instruction
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**31), choice=choices)
+def test_scenes_can_be_played(seed: int, choice: SceneChoice) -> None:
+    scene = draw_scene(seed, choice)
+    assert len(scene.things) <= MAX_THINGS
+    for thing in scene.things:
+        assert 0.0 <= thing.speed <= 0.75 and 2 * thing.radius_m < 0.078
+        assert 0.25 < thing.position[0] < 0.70 and abs(thing.position[1]) <= 0.45
+    for i, one in enumerate(scene.things):
+        for other in scene.things[:i]:
+            assert np.hypot(*np.subtract(one.position, other.position)) > one.reach_m
+
+
+def test_a_seed_draws_the_same_scene_and_another_seed_another() -> None:
+    scene = draw_scene(41, QUICK)
+    draw_scene.cache_clear()
+    assert msgspec.json.encode(draw_scene(41, QUICK)) == msgspec.json.encode(scene)
+    assert draw_scene(42, QUICK) != scene
+    assert msgspec.json.decode(msgspec.json.encode(scene), type=SceneSpec) == scene
+
+
+def test_choices_survive_a_snapshot_and_their_names_are_checked() -> None:
+    codes = set()
+    for family in FAMILIES:
+        for task in TASK_KINDS:
+            choice = SceneChoice(family=family, task=task)
+            codes.add(choice.code)
+            assert choice_from_code(choice.code) == choice
+    assert min(codes) == 1 and len(codes) == 30
+    assert parse_dimensions("all") == DIMENSIONS
+    assert parse_dimensions("motion, visual") == ("visual", "motion")
+    for wrong in ("", "speed", "motion,motion"):
+        with pytest.raises(ConfigError, match="reactivity, adaptation"):
+            parse_dimensions(wrong)
+
+
+def test_training_sees_half_of_its_targets_at_rest_and_nothing_that_is_held_out() -> None:
+    scenes = [draw_scene(seed, SceneChoice(family="training")) for seed in range(300_000, 300_200)]
+    resting = sum(scene.speed == 0.0 for scene in scenes)
+    assert 75 <= resting <= 130
+    for scene in scenes:
+        for thing in scene.things:
+            assert thing.colour in SEEN_COLOURS and thing.form not in UNSEEN_FORMS
+    shifted = [draw_scene(s, SceneChoice(family="visual-shift")) for s in range(300_000, 300_020)]
+    assert {t.colour for scene in shifted for t in scene.things} <= set(UNSEEN_COLOURS)
+
+
+def test_extremes_that_are_too_close_to_call_mean_nobody_alone() -> None:
+    scene = draw_scene(5, SceneChoice(family="spatial"))
+    thing = scene.things[0]
+    at = msgspec.structs.replace
+    near, far = at(thing, position=(0.40, 0.0)), at(thing, position=(0.43, 0.1))
+    assert referents(Expression(place="nearest"), [near, far]) == [0, 1]
+    assert referents(Expression(place="leftmost"), [near, far]) == [1]
+    assert referents(Expression(colour="no such"), [near, far]) == []
+    moving = at(thing, speed=0.3, heading_rad=1.57)
+    resting = at(thing, speed=0.0)
+    assert referents(Expression(motion="left-going"), [resting, moving]) == [1]
+    assert referents(Expression(motion="fastest"), [moving, at(moving, speed=0.25)]) == [0, 1]
+
+
+@dataclass
+class Table:
+    """A judge with its scene and the poses of the objects, to be moved about."""
+
+    scene: SceneSpec
+
+    def __post_init__(self) -> None:
+        self.judge = SceneJudge(self.scene, 0)
+        self.poses = [
+            np.array([*thing.position, thing.rest_z_m, 1.0, 0.0, 0.0, 0.0])
+            for thing in self.scene.things
+        ]
+
+    def put_in(self, index: int) -> None:
+        assert self.scene.container is not None
+        self.poses[index][:2] = self.scene.container.position
+        half = half_box(self.scene.things[index], self.poses[index][3:])
+        self.poses[index][2] = half[2] + 0.004
+
+    def look(self, tcp: object = GOAL_M, t_s: float = 1.0) -> object:
+        return self.judge.look(self.poses, np.array(tcp), round(t_s * 1e9))
+
+
+def test_the_judge_of_scenes_knows_every_outcome() -> None:
+    table = Table(draw_scene(7, QUICK))
+    assert table.look() is None
+    assert table.look(t_s=EPISODE_S["long"]) == "timeout"
+    table.put_in(0)
+    assert table.look() is None
+    table.put_in(1)
+    assert table.look(tcp=(0.5, 0.0, 0.3)) is None
+    assert table.look() == "success"
+    wrong = Table(draw_scene(7, QUICK))
+    wrong.put_in(1)
+    assert wrong.look() == "wrong_order"
+    dropped = Table(draw_scene(7, QUICK))
+    dropped.poses[0][2] += 0.1
+    assert dropped.look(tcp=dropped.poses[0][:3]) is None
+    dropped.poses[0][2] -= 0.1
+    assert dropped.look() == "dropped"
+    gone = Table(draw_scene(7, QUICK))
+    gone.poses[1][1] = 0.7
+    assert gone.look() == "out_of_reach"
+    pick = Table(draw_scene(7, SceneChoice(family="reactivity")))
+    pick.poses[0][:3] = GOAL_M
+    assert pick.look() == "success"
+
+
+def test_placed_means_that_the_box_is_in_the_containers() -> None:
+    scene = draw_scene(7, QUICK)
+    container, thing = scene.container, scene.things[0]
+    assert container is not None
+    half = half_box(thing, np.array([1.0, 0.0, 0.0, 0.0]))
+    inside = np.array([*container.position, half[2] + 0.004, 1.0, 0.0, 0.0, 0.0])
+    assert placed(thing, inside, container)
+    aside, above = inside.copy(), inside.copy()
+    aside[0] += container.half_m - half[0] + 0.001
+    above[2] = container.height_m + half[2] + 0.001
+    assert not placed(thing, aside, container) and not placed(thing, above, container)
+
+
+@settings(max_examples=50, deadline=None)
+@given(q=st.lists(st.floats(-1, 1), min_size=4, max_size=4), seed=st.integers(0, 50))
+def test_an_objects_box_holds_every_point_of_it(q: list[float], seed: int) -> None:
+    quaternion = np.array(q)
+    if np.linalg.norm(quaternion) < 0.1:
+        return
+    quaternion /= np.linalg.norm(quaternion)
+    thing = draw_scene(seed, SceneChoice(family="visual-shift")).things[0]
+    half = half_box(thing, quaternion)
+    r, h = thing.radius_m, thing.half_length_m
+    rng = np.random.default_rng(seed)
+    around = rng.uniform(-np.pi, np.pi, 64)
+    disc = np.stack([r * np.cos(around), r * np.sin(around)], axis=1)
+    if thing.kind == "ball":
+        points = rng.normal(size=(64, 3))
+        points *= r / np.linalg.norm(points, axis=1, keepdims=True)
+    elif thing.kind in ("can", "cup"):
+        points = np.column_stack([disc, rng.choice((-h, h), 64)])
+    else:
+        points = rng.choice((-1.0, 1.0), (64, 3)) * ((h if thing.kind == "brick" else r), r, r)
+    w, v = quaternion[0], quaternion[1:]
+    turned = points + 2 * np.cross(v, np.cross(v, points) + w * points)
+    assert (np.abs(turned) <= half + 1e-9).all()
+    assert (np.abs(turned).max(axis=0) > 0.8 * half).all()

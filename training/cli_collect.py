@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -16,25 +17,34 @@ from dvla.training.seeds import TRAINING_START
 
 def collect_command(
     out: Path,
+    format: Literal["episodes", "lerobot-v3.0", "lerobot-v2.1"] = "episodes",
+    robot: str = "franka",
     episodes: int = 500,
     policy: str = "expert",
     task: str = "",
     workers: int = 2,
+    ray: str | None = None,
     first_seed: int = TRAINING_START,
     debug: bool = False,
 ) -> None:
     """Record episodes; run the same command again to go on with what is missing.
 
     Args:
-        out: folder of the episodes.
-        episodes: how many.
+        out: folder of the episodes, or of the dataset.
+        format: "episodes": the expert's next 20 poses at every step, for dvla-train, failures
+            included; or a LeRobot dataset of successes alone, with films of the cameras.
+        robot: whose twin.
+        episodes: how many; of a LeRobot dataset, how many successes.
         policy: "expert", or the folder of a bundle or of a checkpoint, which moves the arm while
             the expert answers; a checkpoint's newest save is taken at every episode.
-        task: draw only the objects that it names, as in "pick up the ball".
+        task: "pick", or draw only the objects that it names, as in "pick up the ball".
         workers: processes.
+        ray: address of a Ray cluster that records a LeRobot dataset: HOST:PORT, auto, or local;
+            its nodes must share the folder.
         first_seed: of the first episode; the others follow.
         debug: show tracebacks.
     """
+    from dvla.runtime.robots import robot_with_twin
     from dvla.runtime.twin.dependencies import import_mink, import_mujoco
     from dvla.runtime.twin.objects import parse_task
     from dvla.training.collect.campaign import collect
@@ -52,10 +62,28 @@ def collect_command(
             got=repr(policy),
             next_command="dvla-export MODEL -o BUNDLE",
         )
+    task = "" if task == "pick" else task
     if task:
         parse_task(task)  # a wrong one is said before workers start
+    robot_with_twin(robot)
     import_mujoco()
     import_mink()
+    if format != "episodes":
+        from dvla.training.lerobot.command import collect_lerobot
+
+        if policy != EXPERT:
+            raise UsageError(
+                f"--format {format} holds what the expert does; no other policy moves the arm",
+                got=f"--policy {policy}",
+                next_command="leave --policy out, or record --format episodes",
+            )
+        version: Literal["v3.0", "v2.1"] = "v3.0" if format == "lerobot-v3.0" else "v2.1"
+        collect_lerobot(out, version, robot, task, episodes, first_seed, workers, ray)
+        return
+    if ray is not None:
+        raise UsageError(
+            "--ray records LeRobot datasets", expected="--format lerobot-v3.0 or lerobot-v2.1"
+        )
     started_s, fresh = time.perf_counter(), 0
 
     def progress(info: EpisodeInfo) -> None:

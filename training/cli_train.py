@@ -35,7 +35,7 @@ def train_command(
     """Train a policy; episodes that are added to the folders meanwhile are taken in.
 
     Args:
-        data: folders that dvla-collect wrote.
+        data: folders that dvla-collect wrote, LeRobot datasets among them.
         out: folder of the checkpoint, in the official format, with its curve.
         config: architecture to start from nothing.
         init: checkpoint to start from instead.

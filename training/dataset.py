@@ -15,6 +15,7 @@ from dvla.export.torch_ import Tensor, torch
 from dvla.runtime.tokenizer import PromptEncoder
 from dvla.training.collect.frames import HORIZON, EpisodeInfo, map_episode, recorded
 from dvla.training.flow_loss import Batch
+from dvla.training.lerobot.imported import as_episodes
 from dvla.training.seeds import refuse_test_seeds
 
 HISTORY_STEPS = 2
@@ -54,7 +55,7 @@ class Episodes:
     ``decisive`` holds the indices of the steps whose chunk opens or closes the fingers.
 
     Args:
-        folders: of recorded episodes.
+        folders: of recorded episodes, or LeRobot datasets.
         held_out: take the validation share instead of the rest.
 
     Raises:
@@ -62,7 +63,8 @@ class Episodes:
     """
 
     def __init__(self, folders: Sequence[Path], *, held_out: bool = False) -> None:
-        self._folders, self._held_out = tuple(folders), held_out
+        self._folders = tuple(as_episodes(folder) for folder in folders)
+        self._held_out = held_out
         self._maps: list[NDArray[np.void]] = []
         self.infos: list[EpisodeInfo] = []
         self._known: set[tuple[Path, int]] = set()
@@ -104,6 +106,8 @@ class Episodes:
         state = np.concatenate([steps["state"] for steps in self._maps]).astype(np.float64)
         actions = np.concatenate([steps["actions"] for steps in self._maps]).astype(np.float64)
         target = np.concatenate([steps["object"] for steps in self._maps]).astype(np.float64)
+        target = target[np.isfinite(target).all(axis=1)]  # datasets of others do not know it
+        target = target if len(target) else np.zeros((1, 6))
         actions[..., :6] -= state[:, None]
         flat = actions.reshape(-1, actions.shape[-1])
 

@@ -116,7 +116,10 @@ def losses(
     velocity = _velocity(policy, x, times, cache, mask.repeat_interleave(draws, dim=0))
     used = batch.actions.shape[-1]
     flow = (velocity - (noise - target))[..., :used].square().mean()
-    helper = F.smooth_l1_loss(head(tokens), head.normalised(batch.object_state), beta=0.1)
+    answer = head(tokens)
+    truth = head.normalised(batch.object_state)
+    truth = torch.where(truth.isfinite(), truth, answer.detach())  # unknown: nothing to learn
+    helper = F.smooth_l1_loss(answer, truth, beta=0.1)
     return {"flow": flow, "object": helper}
 
 

@@ -42,7 +42,7 @@ def held_out_error(policy: DynamicVla, head: ObjectHead, sampler: Sampler, sampl
         chunk_m=float(apart.mean()),
         first_m=float(apart[:, :FIRST].mean()),
         gripper=float(agrees.float().mean()),
-        object_m=float(object_m.mean()),
+        object_m=float(object_m.nanmean()),
     )
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dvla.engines.errors import UsageError
-from dvla.engines.manifest import PolicyFacts
 from dvla.runtime.recordings.film import frames_at
 from dvla.runtime.recordings.lerobot_tables import (
     Episode,
@@ -27,6 +26,34 @@ ACTION = "action"
 Observed = tuple[NDArray[np.uint8], NDArray[np.float32], str]
 
 
+class Facts(Protocol):
+    """What a dataset must fit: of a bundle's ``PolicyFacts``, or of a training."""
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Keys of the films."""
+
+    @property
+    def camera_width(self) -> int:
+        """Of the frames [pixels]."""
+
+    @property
+    def camera_height(self) -> int:
+        """Of the frames [pixels]."""
+
+    @property
+    def state_width(self) -> int:
+        """Numbers of a state."""
+
+    @property
+    def history_steps(self) -> tuple[int, ...]:
+        """Frames of an observation, in control steps from now."""
+
+    @property
+    def control_period_s(self) -> float:
+        """Duration of a control step [s]."""
+
+
 class LeRobotDataset:
     """A dataset, checked against a policy; nothing but its tables of contents is read yet.
 
@@ -39,7 +66,7 @@ class LeRobotDataset:
         MissingDependency: pyarrow is not installed.
     """
 
-    def __init__(self, path: Path, facts: PolicyFacts) -> None:
+    def __init__(self, path: Path, facts: Facts) -> None:
         self._path, self._facts = path, facts
         self._info = read_info(path)
         self._require_features()
@@ -216,7 +243,7 @@ class LeRobotDataset:
                 )
 
 
-def other_size(path: Path, width: int, height: int, facts: PolicyFacts) -> UsageError:
+def other_size(path: Path, width: int, height: int, facts: Facts) -> UsageError:
     """Return the error of frames (height, width) in pixels that are not the policy's size."""
     return UsageError(
         f"The frames of {path} have another size than the policy's cameras",

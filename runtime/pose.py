@@ -114,3 +114,16 @@ def state_from_setpoint(setpoint: NDArray[np.floating]) -> Float64:
     euler[..., 0] %= 2 * np.pi
     euler[..., 2] %= 2 * np.pi
     return np.concatenate([setpoint[..., :3], euler], axis=-1)
+
+
+def quaternion_from_matrix(matrix: Float64) -> Float64:
+    """Return the unit quaternion (4,), w first and not negative, of a rotation matrix (3, 3)."""
+    m, trace = matrix, float(np.trace(matrix))
+    # Four times the quaternion times itself, transposed: nothing cancels in the longest row.
+    outer = np.empty((4, 4))
+    outer[0, 0] = 1.0 + trace
+    outer[0, 1:] = outer[1:, 0] = m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]
+    outer[1:, 1:] = m + m.T + (1.0 - trace) * np.eye(3)
+    row: Float64 = outer[int(np.argmax(np.diagonal(outer)))]
+    row = row / np.sqrt(row @ row)
+    return row if row[0] >= 0.0 else -row

@@ -19,6 +19,9 @@ def run(
     arm_name: str = "",
     can: str = "",
     speed_percent: int = 100,
+    host: str = "",
+    load_kg: float = 0.0,
+    realtime: bool = True,
     task: str = "",
     seed: int = 0,
     arm_model: Path | None = None,
@@ -38,6 +41,9 @@ def run(
         arm_name: Name of the arm: one lock and one set of sockets each; the robot's when empty.
         can: CAN bus of a real PiPER: can0, or slcan:/dev/ttyACM0.
         speed_percent: Share of full joint speed with which a real PiPER follows [%].
+        host: Address of a real Franka's control box.
+        load_kg: What a real Franka carries besides its hand, as set in its Desk [kg].
+        realtime: Insist on a real-time kernel for a real Franka.
         task: What the twin puts on its table; anything when empty.
         seed: Seed of the twin's episodes.
         arm_model: MJCF file that replaces the look of the twin's arm.
@@ -47,9 +53,18 @@ def run(
     """
     del debug  # read from the command line where the errors are told
     known = robot_with_twin(robot) if sim else robot_by_name(robot)
-    hardware = None if sim else hardware_of(known.name, can, speed_percent)
-    if sim and can:
-        raise UsageError("--can is the bus of a real PiPER; a twin has none", expected="no --sim")
+    hardware = (
+        None
+        if sim
+        else hardware_of(
+            known.name,
+            Hardware(
+                can=can, speed_percent=speed_percent, host=host, load_kg=load_kg, realtime=realtime
+            ),
+        )
+    )
+    if sim and (can or host):
+        raise UsageError("--can and --host lead to a real arm; a twin has neither")
     link = ArmLink(name=arm_name or known.name, address=address, keys=keys)
     link.serving()
     from dvla.runtime.arm_host import ArmHost, arm_settings  # needs compiled extensions
@@ -67,22 +82,21 @@ def run(
     return ArmHost(link, settings, lambda line: print(line, file=sys.stderr, flush=True)).main()
 
 
-def hardware_of(robot: str, can: str, speed_percent: int) -> Hardware:
-    """Return where a real arm is, from the flags.
+def hardware_of(robot: str, hardware: Hardware) -> Hardware:
+    """Return where a real arm is, once it is described.
 
     Raises:
         UsageError: the flag that its robot needs is missing.
-        ConfigError: a value is out of bounds, or there is no driver.
     """
-    if robot == "piper" and not can:
+    if robot == "piper" and not hardware.can:
         raise UsageError(
             "the bus of the PiPER is missing",
             expected="--can can0, or --can slcan:/dev/ttyACM0",
             next_command="ip link set can0 up type can bitrate 1000000",
         )
-    if not robot_by_name(robot).driver:
+    if robot == "franka" and not hardware.host:
         raise UsageError(
-            f"there is no driver of a real {robot} in this version",
-            expected=f"--sim: the {robot}'s digital twin",
+            "the address of the Franka's control box is missing",
+            expected="--host 172.16.0.2, or --sim for its digital twin",
         )
-    return Hardware(can=can, speed_percent=speed_percent)
+    return hardware

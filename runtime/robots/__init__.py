@@ -43,7 +43,7 @@ ROBOTS = {
         limits=FRANKA_LIMITS,
         twin_limits=FRANKA_TWIN_LIMITS,
         twin=True,
-        driver=False,
+        driver=True,
         start_pose=FRANKA_START,
     ),
     "piper": Robot(

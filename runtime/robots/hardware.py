@@ -20,21 +20,20 @@ class Hardware(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         can: of a PiPER: ``can0``, ``slcan:/dev/ttyACM0`` or ``virtual:NAME``.
         speed_percent: of a PiPER: share of full joint speed with which it follows.
         host: of a Franka: the address of its control box.
-        load_kg: of a Franka: what the flange carries besides the hand.
-        stiffness_n_m: of a Franka: the spring between commanded and measured position.
+        load_kg: of a Franka: what it carries besides the hand, as set in its Desk.
+        realtime: of a Franka: insist on a real-time kernel.
     """
 
     can: str = "can0"
     speed_percent: int = 100
     host: str = ""
     load_kg: float = 0.0
-    stiffness_n_m: float = 2000.0
+    realtime: bool = True
 
     def __post_init__(self) -> None:
         for name, low, high, unit in (
             ("speed_percent", 1, 100, "%"),
             ("load_kg", 0.0, 3.0, "kg"),
-            ("stiffness_n_m", 100.0, 3000.0, "N/m"),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
@@ -67,4 +66,10 @@ def open_arm(robot: str, hardware: Hardware, wait: Callable[[], int], period_s: 
             driver.close()
             raise
         return driver
+    if robot == "franka":
+        from dvla.runtime.robots.fci.start import open_franka
+
+        return open_franka(
+            hardware.host, period_s, load_kg=hardware.load_kg, realtime=hardware.realtime
+        )
     raise ConfigError(f"there is no driver of a real {robot} in this version")

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvla.runtime.limits import JointLimits
-from dvla.runtime.robots.piper.kinematics import quaternion_from_matrix
+from dvla.runtime.pose import quaternion_from_matrix
 from dvla.runtime.rotation import rotation_between
 
 Float64 = NDArray[np.float64]

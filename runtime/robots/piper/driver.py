@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvla.runtime.errors import RobotFault
+from dvla.runtime.pose import quaternion_from_matrix
 from dvla.runtime.robots.base import ArmReading
 from dvla.runtime.robots.piper.bus import FrameBus
 from dvla.runtime.robots.piper.engagement import Engagement, moves, present_joints
@@ -32,7 +33,6 @@ from dvla.runtime.robots.piper.kinematics import (
     Q_UPPER,
     FrameCheck,
     check_frames,
-    quaternion_from_matrix,
     tcp_and_twist,
 )
 from dvla.runtime.robots.piper.protocol import Frame, joint_target_frames, mode_frame

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dvla.runtime.pose import quaternion_from_euler
+from dvla.runtime.pose import quaternion_from_euler, quaternion_from_matrix
 from dvla.runtime.rotation import rotation_between
 
 Float64 = NDArray[np.float64]
@@ -105,19 +105,6 @@ def tcp_and_twist(q: Float64, dq: Float64) -> tuple[Float64, Float64]:
     arms = tcp[:3, 3] - links[:, :3, 3]
     linear = dq @ np.cross(axes, arms)
     return tcp, np.concatenate([linear, dq @ axes])
-
-
-def quaternion_from_matrix(matrix: Float64) -> Float64:
-    """Return the unit quaternion (4,), w first and not negative, of a rotation matrix (3, 3)."""
-    m, trace = matrix, float(np.trace(matrix))
-    # Four times the quaternion times itself, transposed: nothing cancels in the longest row.
-    outer = np.empty((4, 4))
-    outer[0, 0] = 1.0 + trace
-    outer[0, 1:] = outer[1:, 0] = m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]
-    outer[1:, 1:] = m + m.T + (1.0 - trace) * np.eye(3)
-    row: Float64 = outer[int(np.argmax(np.diagonal(outer)))]
-    row = row / np.sqrt(row @ row)
-    return row if row[0] >= 0.0 else -row
 
 
 class FrameCheck(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Every driver keeps the contract: the Franka's twin, and the PiPER on an emulated bus."""
+"""Every driver keeps the contract: the twin, the PiPER on an emulated bus, the Franka on a fake."""
 
 from __future__ import annotations
 
@@ -47,7 +47,15 @@ def piper_rig() -> Any:
     return PiperRig().take_over()
 
 
-@pytest.mark.parametrize("make", [TwinRig, piper_rig], ids=["franka-twin", "piper"])
+def franka_rig() -> Any:
+    from fake_franka import FrankaRig
+
+    return FrankaRig().take_over()
+
+
+@pytest.mark.parametrize(
+    "make", [TwinRig, piper_rig, franka_rig], ids=["franka-twin", "piper", "franka"]
+)
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 def test_law(law: Callable[[ArmRig], None], make: Callable[[], ArmRig]) -> None:
     rig = make()

@@ -1,0 +1,88 @@
+"""The Franka Hand: its calls block for as long as the fingers move, so a thread of its own makes
+them. The control loop leaves a wish and reads the last width.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+MAX_WIDTH_M = 0.08
+OPEN_AT, CLOSE_AT = 0.2, -0.2
+DWELL_NS = 200_000_000
+"""Shortest time between two decisions; the fingers need about as long to let go of an object."""
+SPEED_M_S = 0.1
+FORCE_N = 30.0
+IDLE_S = 0.02
+
+
+class GripperThread:
+    """Opens and closes a hand, with hysteresis and dwell.
+
+    Args:
+        hand: ``franka.Gripper``.
+        start: start the thread; tests call ``step`` themselves.
+
+    Attributes:
+        width_m: as last read.
+        problem: what the last command said, in words; empty when it succeeded.
+    """
+
+    def __init__(self, hand: Any, *, start: bool = True) -> None:
+        self._hand = hand
+        self._wish = 0
+        self._done = 0
+        self._decided_ns = 0
+        self._ended = False
+        self.width_m = float(hand.read_once().width)
+        self.problem = ""
+        self._thread = threading.Thread(target=self._run, name="gripper", daemon=True)
+        if start:
+            self._thread.start()
+
+    @property
+    def opening(self) -> float:
+        """The opening in [-1, 1]."""
+        return min(1.0, max(-1.0, 2.0 * self.width_m / MAX_WIDTH_M - 1.0))
+
+    def reset(self) -> None:
+        """Forget the last decision: the fingers stay where they are until the next one."""
+        self._wish = self._done = 0
+        self._decided_ns = 0
+
+    def want(self, opening: float, now_ns: int) -> None:
+        """Decide on an opening in [-1, 1]; never waits."""
+        wish = self._wish
+        if opening > OPEN_AT:
+            wish = 1
+        elif opening < CLOSE_AT:
+            wish = -1
+        if wish != self._wish and now_ns - self._decided_ns >= DWELL_NS:
+            self._wish, self._decided_ns = wish, now_ns
+
+    def step(self) -> None:
+        """Make one call to the hand: the decision that is not done yet, or a reading."""
+        wish = self._wish
+        try:
+            if wish != self._done:
+                self._done = wish
+                done = (
+                    self._hand.move(MAX_WIDTH_M, SPEED_M_S)
+                    if wish > 0
+                    # A wide tolerance: whatever is between the fingers is what was to be grasped.
+                    else self._hand.grasp(0.0, SPEED_M_S, FORCE_N, MAX_WIDTH_M, MAX_WIDTH_M)
+                )
+                self.problem = "" if done else "the hand reports no success"
+            self.width_m = float(self._hand.read_once().width)
+        except Exception as error:  # the library's own error; the arm goes on without a hand
+            self.problem = str(error)
+
+    def close(self) -> None:
+        """End the thread; the fingers keep their grip."""
+        self._ended = True
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        while not self._ended:
+            self.step()
+            pause.wait(IDLE_S)

@@ -106,7 +106,7 @@ def draw_environment(family: Family, index: int) -> Environment:
             "wanted": "size" if index % 3 == 2 else "colour",
             "alike": 1 + index // 5,
             "distractors": 2 + index // 5,
-            "speeds": (0.0, 0.3),
+            "speeds": (0.0, round(0.1 + 0.03 * index, 3)),
             "still": 0.5,
         }
     elif family == "spatial":
@@ -116,7 +116,7 @@ def draw_environment(family: Family, index: int) -> Environment:
             "lanes": True,
             "alike": 1 + index // 5,
             "distractors": 2,
-            "speeds": (0.0, 0.15),
+            "speeds": (0.0, round(0.05 + 0.015 * index, 3)),
             "still": 0.5,
         }
     elif family == "motion":
@@ -126,7 +126,7 @@ def draw_environment(family: Family, index: int) -> Environment:
             "lanes": True,
             "alike": 1 + index // 5,
             "distractors": 2,
-            "speeds": (0.1, 0.35),
+            "speeds": (0.1, round(0.25 + 0.015 * index, 3)),
             "still": 0.25,
         }
     elif family == "visual-shift":

@@ -35,7 +35,7 @@ from dvla.runtime.twin.scenes.draw import draw_scene
 from dvla.runtime.twin.scenes.environment import draw_environment
 from dvla.training.seeds import refuse_test_seeds
 
-FROZEN_SHA256 = "a5035d4365c6dd392eb7595ac0358ef67e7a4c40fc828219464c754d35116842"
+FROZEN_SHA256 = "fd084e0d260c6745e00d5f75a1b1881934a74ec23269f0287c1b8f496ce0f6e7"
 
 
 def test_the_record_of_the_test_scenes_is_the_frozen_one() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dvla.runtime.preflight.evidence import Evidence
+from dvla.runtime.preflight.evidence import BundleEvidence, Evidence
 from dvla.runtime.preflight.finding import Finding, missing, ok, skipped
 
 MIN_CHUNKS = 5
@@ -56,10 +56,15 @@ def check_first_actions(evidence: Evidence) -> Finding:
 
 def check_normalisation(evidence: Evidence) -> Finding:
     """Are the statistics there, finite, and of a size that an arm can have?"""
-    name = "normalisation"
     if evidence.bundle is None:
-        return skipped(name, "no network")
-    statistics = evidence.bundle.normalisation
+        return skipped("normalisation", "no network")
+    return judge_normalisation(evidence.bundle)
+
+
+def judge_normalisation(bundle: BundleEvidence) -> Finding:
+    """Judge a bundle's statistics."""
+    name = "normalisation"
+    statistics = bundle.normalisation
     source = f"from {statistics.provenance}"
     columns = {
         "state mean": statistics.state_mean,
@@ -89,13 +94,11 @@ def check_normalisation(evidence: Evidence) -> Finding:
         return _implausible(
             name, f"a mean position of {statistics.state_mean[:3]} m, {source}", "within 2 m"
         )
-    return _delta_statistics(evidence, name, source)
+    return _delta_statistics(bundle, name, source)
 
 
-def _delta_statistics(evidence: Evidence, name: str, source: str) -> Finding:
+def _delta_statistics(bundle: BundleEvidence, name: str, source: str) -> Finding:
     """Judge action statistics that look like poses while the action is an offset."""
-    bundle = evidence.bundle
-    assert bundle is not None
     statistics = bundle.normalisation
     mean, state = np.array(statistics.action_mean[:3]), np.array(statistics.state_mean[:3])
     spread = np.array(statistics.state_std[:3])

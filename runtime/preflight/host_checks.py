@@ -7,7 +7,7 @@ import math
 from dvla.runtime.clock_offset import MAX_EXECUTE_BOUND_NS
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.limit_bounds import check_limits
-from dvla.runtime.preflight.evidence import Evidence
+from dvla.runtime.preflight.evidence import BundleEvidence, Evidence
 from dvla.runtime.preflight.finding import Finding, missing, ok, skipped
 
 MIN_CHUNKS = 5
@@ -97,10 +97,14 @@ def check_realtime(evidence: Evidence) -> Finding:
 
 def check_engine(evidence: Evidence) -> Finding:
     """Was this very engine verified on this very machine?"""
+    if evidence.bundle is None:
+        return skipped("engine", "no network")
+    return judge_engine(evidence.bundle)
+
+
+def judge_engine(bundle: BundleEvidence) -> Finding:
+    """Judge whether a bundle's engine may run here."""
     name = "engine"
-    bundle = evidence.bundle
-    if bundle is None:
-        return skipped(name, "no network")
     if bundle.engine_problem:
         return Finding(
             check=name,
@@ -122,14 +126,19 @@ def check_engine(evidence: Evidence) -> Finding:
 
 def check_tokenizer(evidence: Evidence) -> Finding:
     """Is the tokenizer the one of the export?"""
-    name = "tokenizer"
     if evidence.bundle is None:
-        return skipped(name, "no network")
-    if evidence.bundle.tokenizer_problem:
+        return skipped("tokenizer", "no network")
+    return judge_tokenizer(evidence.bundle)
+
+
+def judge_tokenizer(bundle: BundleEvidence) -> Finding:
+    """Judge a bundle's tokenizer."""
+    name = "tokenizer"
+    if bundle.tokenizer_problem:
         return Finding(
             check=name,
             level="fail",
-            got=evidence.bundle.tokenizer_problem,
+            got=bundle.tokenizer_problem,
             expected="the tokenizer.json that the bundle was made with",
             next_command="export the bundle again with the right --tokenizer",
         )

@@ -32,6 +32,7 @@ COMMANDS = (
     "dvla.runtime.cli.report",
     "dvla.runtime.cli.replay",
     "dvla.runtime.cli.keys",
+    "dvla.runtime.cli.doctor",
     "dvla.benchmarks.cli",
     "dvla.training.cli_collect",
 )

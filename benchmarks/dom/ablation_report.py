@@ -15,6 +15,7 @@ import msgspec
 
 from dvla.benchmarks.dom.ablation import SWITCHES
 from dvla.benchmarks.dom.campaign import CampaignReport
+from dvla.benchmarks.dom.page import SPEED_EDGES, speed_bins
 from dvla.benchmarks.dom.paired import compare_paired
 from dvla.benchmarks.dom.result import wilson_interval
 from dvla.engines.cli_errors import run_main
@@ -110,9 +111,9 @@ def plot(cells: Cells, policy: str) -> str:
     latencies = sorted({latency for latency, _ in cells})
     trials = next(iter(cells.values())).cell.trials
     axes = Axes(
-        f"Caught of {trials} episodes each, {policy}",
+        f"Caught of {trials}",
         x_label="injected inference latency [ms]",
-        y_label="caught [%]",
+        y_label=f"caught by {policy} [%]",
         x_range=(latencies[0] - 15.0, latencies[-1] + 15.0),
         y_range=(0.0, 102.0),
         size=(760, 340),
@@ -129,7 +130,37 @@ def plot(cells: Cells, policy: str) -> str:
         for at, (_, report) in zip(x, reports, strict=True):
             low, high = wilson_interval(report.successes, len(report.episodes))
             axes.line([at, at], [100 * low, 100 * high], _COLOURS[switches])
-    svg = axes.render()
+    return _standalone(axes.render())
+
+
+def speed_plot(cells: Cells, latency_ms: float, policy: str) -> str:
+    """Return the success rate over the object's speed at one latency, as a standalone SVG."""
+    axes = Axes(
+        f"Caught, {latency_ms:g} ms",
+        x_label="speed at the start, bins of 0.15 m/s [m/s]",
+        y_label=f"caught by {policy} [%]",
+        x_range=(SPEED_EDGES[0], SPEED_EDGES[-1]),
+        y_range=(0.0, 102.0),
+        size=(760, 340),
+    )
+    for index, switches in enumerate(SWITCHES):
+        report = cells.get((latency_ms, switches))
+        if report is None:
+            continue
+        x, y = [], []
+        for low, high, inside in speed_bins(report.episodes):
+            caught = sum(episode.success for episode in inside)
+            x.append((low + high) / 2 + 0.006 * (index - 1.5))
+            y.append(100.0 * caught / len(inside))
+            bounds = [100.0 * each for each in wilson_interval(caught, len(inside))]
+            axes.line([x[-1], x[-1]], bounds, _COLOURS[switches])
+        axes.line(x, y, _COLOURS[switches], NAMES[switches])
+        axes.dots(x, y, _COLOURS[switches], r=3.5)
+    return _standalone(axes.render())
+
+
+def _standalone(svg: str) -> str:
+    """Return a plot as a file of its own."""
     opening = '<svg xmlns="http://www.w3.org/2000/svg" width="760" height="340" '
     body = svg.replace("<svg ", opening, 1)
     end = body.index(">") + 1
@@ -167,6 +198,9 @@ def main() -> int:
     policy = Path(next(iter(cells.values())).cell.config.policy).name
     asked.out.mkdir(parents=True, exist_ok=True)
     (asked.out / f"{asked.name}.svg").write_text(plot(cells, policy))
+    for latency_ms in sorted({latency for latency, _ in cells}):
+        speeds = asked.out / f"{asked.name}-speed-{latency_ms:g}ms.svg"
+        speeds.write_text(speed_plot(cells, latency_ms, policy))
     (asked.out / f"{asked.name}-table.md").write_text(markdown(cells))
     print(markdown(cells), end="")
     return 0

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from dvla.benchmarks.dom.ablation import FIRST_SEED, TRIALS, cells
-from dvla.benchmarks.dom.ablation_report import markdown, plot, read_cells
+from dvla.benchmarks.dom.ablation_report import markdown, plot, read_cells, speed_plot
 from dvla.benchmarks.dom.campaign import CampaignReport, Cell, summarise
 from dvla.benchmarks.dom.result import EpisodeResult
 from dvla.engines.errors import UsageError
@@ -58,6 +58,8 @@ def test_table_and_plot_hold_every_cell(tmp_path: Path) -> None:
     assert first.startswith("| 0 ms | CI + LAAS (streaming) | **16 of 20**")
     svg = plot(found, "oracle")
     assert svg.startswith("<svg xmlns=") and svg.count("<circle") == 16
+    # All made-up objects are equally fast: one bin, four cells.
+    assert speed_plot(found, 200.0, "oracle").count("<circle") == 4
 
 
 def test_an_unfinished_ablation_shows_what_there_is(tmp_path: Path) -> None:

@@ -110,6 +110,11 @@ class Engine(ABC):
         """Keep the loaded graph compiled in the bundle, and return whether the backend can."""
         return False
 
+    def forget_compiled(self) -> None:
+        """Remove from the bundle what was kept compiled of this graph."""
+        if self.compiled is not None:
+            self.compiled.remove(self.graph.name)
+
     @abstractmethod
     def _load_impl(self) -> None:
         """Load the graph; raise BundleError when the backend refuses it."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from dvla.engines.built_here import was_built_here
 from dvla.engines.cache import EngineKey
 from dvla.engines.integrity import IntegrityChecker, sha256_file
 
@@ -65,6 +66,18 @@ class CompiledStore:
             _log.warning("The compiled graph %s is not used: %s", path, error)
             return None
         return path
+
+    def sha256(self, graph: str) -> str:
+        """Return the hash that the record of a graph names; ``find`` compares the file with it."""
+        try:
+            encoded = self._record_path(graph).read_bytes()
+            return msgspec.json.decode(encoded, type=CompiledRecord).sha256
+        except (OSError, ValueError):
+            return ""
+
+    def is_built_here(self, graph: str) -> bool:
+        """Whether a graph is stored whole, and this user compiled it on this machine."""
+        return self.find(graph) is not None and was_built_here(self.sha256(graph))
 
     def save(self, graph: str, compiled: bytes | memoryview) -> None:
         """Keep a compiled graph; it is found from the moment it is complete, not before."""

@@ -5,7 +5,6 @@ OpenVINO picks bfloat16 by itself on processors that have it, so the precision i
 
 from __future__ import annotations
 
-import platform
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from dvla.engines.base import Engine
 from dvla.engines.cache import BackendIdentity
 from dvla.engines.errors import BundleError
+from dvla.engines.isa import cpu_capability
 from dvla.engines.tensors import Arrays, TensorSpec
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 _DEVICE = "CPU"
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
-# Compiled code and rounding differ between processors by these; other flags do not matter.
-_ISA_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
 _REBUILD = "export the bundle again: dvla-export MODEL -o BUNDLE --overwrite"
 
 
@@ -46,7 +44,7 @@ class OpenVinoEngine(Engine):
             backend=cls.backend,
             version=openvino().get_version(),
             device="cpu",
-            capability=" ".join((platform.machine(), *_isa())),
+            capability=cpu_capability(),
             options={"performance_hint": "latency", "streams": "1", "snippets": "disabled"},
         )
 
@@ -136,18 +134,6 @@ class OpenVinoEngine(Engine):
     def _close_impl(self) -> None:
         del self._request, self._compiled
         self.__dict__.pop("_mapped", None)
-
-
-def _isa() -> list[str]:
-    """Return the instruction sets of this processor that matter, in a fixed order."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return []
-    flags = next(
-        (set(x.split()) for x in lines if x.lower().startswith(("flags", "features"))), set()
-    )
-    return [flag for flag in _ISA_FLAGS if flag in flags]
 
 
 def _first_line(error: Exception) -> str:

@@ -95,8 +95,7 @@ class ActionPipeline:
     def forget_compiled(self) -> None:
         """Remove from the bundle what ``save_compiled`` kept."""
         for engine in (self.prefix, self.denoise):
-            if engine.compiled is not None:
-                engine.compiled.remove(engine.graph.name)
+            engine.forget_compiled()
 
     def close(self) -> None:
         """Free both engines."""

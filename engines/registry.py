@@ -43,6 +43,12 @@ BACKENDS: dict[str, Backend] = {
         requirement="dvla[tensorrt]",
         other_library="tensorrt_rtx",
     ),
+    "torch": Backend(
+        module="dvla.engines.torch_",
+        engine="TorchEngine",
+        library="torch",
+        requirement="dvla[export]",
+    ),
 }
 
 

@@ -16,7 +16,7 @@ from dvla.engines.cache import FP32, BackendIdentity
 from dvla.engines.chain import Chain
 from dvla.engines.cuda_ import Buffer, cuda_device
 from dvla.engines.errors import EngineMismatch, MissingDependency
-from dvla.engines.tensorrt_chain import TensorRtChain
+from dvla.engines.graph_chain import GraphChain
 from dvla.engines.tensorrt_library import PROPER, can_run, gpu, library
 from dvla.engines.tensors import Arrays
 
@@ -126,9 +126,9 @@ class TensorRtEngine(Engine):
                 next_command=self._rebuild_command(),
             )
 
-    def bind(self, name: str, address: int) -> None:
-        """Give a tensor its device address."""
-        if not self.context.set_tensor_address(name, address):
+    def bind(self, name: str, buffer: Buffer) -> None:
+        """Give a tensor its place on the device."""
+        if not self.context.set_tensor_address(name, buffer.address):
             raise EngineMismatch(f"TensorRT refuses the address of {name} of {self.graph.name}")
 
     def bound(self, name: str) -> int:
@@ -147,7 +147,7 @@ class TensorRtEngine(Engine):
         """Return this engine and the following one as one CUDA graph."""
         if not isinstance(following, TensorRtEngine):
             return None
-        return TensorRtChain((self, following), cuda_device())
+        return GraphChain((self, following), cuda_device())
 
     def _run_impl(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         with self._device.current():
@@ -166,7 +166,7 @@ class TensorRtEngine(Engine):
         if self._buffers is None:
             self._buffers = {spec.name: self._device.buffer(spec) for spec in self._specs}
         for name, buffer in self._buffers.items():
-            self.bind(name, buffer.address)
+            self.bind(name, buffer)
         return self._buffers
 
     def _close_impl(self) -> None:

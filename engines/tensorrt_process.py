@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -109,21 +110,29 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
 
 
-def main() -> None:
-    """Compile what the request names; the only line on standard output is the answer."""
-    from dvla.engines.tensorrt_build import build_plan
-
+def serve(build: Callable[[Request], Answer]) -> None:
+    """Do what the request on the command line asks; the only line on stdout is the answer."""
     _die_with_parent()
+    told = os.dup(1)
+    os.dup2(2, 1)  # Compilers print what they like; that is not the answer.
     request = msgspec.json.decode(sys.argv[1], type=Request)
-    cache = Path(request.timing_cache) if request.timing_cache else None
     try:
-        plan = build_plan(Path(request.onnx), cache)
-        Path(request.plan).write_bytes(plan.content)
-        answer = Answer(layers=plan.layers, size_bytes=plan.content.nbytes)
+        answer = build(request)
     except (BundleError, MissingDependency) as error:
         answer = Answer(error=type(error).__name__, message=str(error))
-    sys.stdout.buffer.write(msgspec.json.encode(answer))
+    with os.fdopen(told, "wb") as out:
+        out.write(msgspec.json.encode(answer))
+
+
+def build(request: Request) -> Answer:
+    """Compile a graph to a plan."""
+    from dvla.engines.tensorrt_build import build_plan
+
+    cache = Path(request.timing_cache) if request.timing_cache else None
+    plan = build_plan(Path(request.onnx), cache)
+    Path(request.plan).write_bytes(plan.content)
+    return Answer(layers=plan.layers, size_bytes=plan.content.nbytes)
 
 
 if __name__ == "__main__":
-    main()
+    serve(build)

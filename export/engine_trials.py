@@ -131,9 +131,7 @@ def _try(
     """
     manifest = bundle.manifest
     if engine.compiled_by_export:
-        from dvla.export.tensorrt_plans import compile_plans
-
-        compile_plans(bundle, engine, precision, progress)
+        compile_engine(bundle, engine, precision, progress)
     if not engine.can_run():
         return EngineRecord(key=key_here(bundle, engine, precision), status="compiled, not run")
     reference = load_reference(bundle.path / REFERENCE_NAME)
@@ -164,3 +162,17 @@ def _try(
         status="verified" if verification.passed else "failed",
         verification=verification,
     )
+
+
+def compile_engine(
+    bundle: Bundle, engine: type[Engine], precision: Mapping[str, str], progress: Progress
+) -> None:
+    """Compile and store what an engine only loads."""
+    if engine.backend == "torch":
+        from dvla.export.torch_packages import compile_packages
+
+        compile_packages(bundle, engine, precision, progress)
+        return
+    from dvla.export.tensorrt_plans import compile_plans
+
+    compile_plans(bundle, engine, precision, progress)

@@ -47,7 +47,7 @@ def compile_plans(
     for graph, name in complete_precision(precision).items():
         if engine.can_run() and store.find(graph):
             continue
-        with _typed_folder(bundle.path) as folder, progress.stage(f"compiling {graph} in {name}"):
+        with typed_folder(bundle.path) as folder, progress.stage(f"compiling {graph} in {name}"):
             typed = folder / f"{graph}.onnx"
             write_typed(bundle.onnx_path(graph), typed, name, _largest(bundle, graph, name))
             plan = folder / f"{graph}.plan"
@@ -57,7 +57,7 @@ def compile_plans(
 
 
 @contextmanager
-def _typed_folder(bundle: Path) -> Iterator[Path]:
+def typed_folder(bundle: Path) -> Iterator[Path]:
     """Yield a hidden folder in the bundle; those of processes that are gone are removed."""
     for folder in bundle.glob(f"{_TYPED_FOLDER}*"):
         pid = folder.name.removeprefix(_TYPED_FOLDER)

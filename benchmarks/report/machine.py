@@ -241,6 +241,13 @@ def _gpus() -> tuple[Gpu, ...]:
     )
 
 
+def gpu_clocks() -> str:
+    """Return what the driver says of clocks, power and heat right now; nothing without a GPU."""
+    fields = "clocks.sm,clocks.mem,power.draw,temperature.gpu,clocks_event_reasons.active"
+    told = _tool("nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader")
+    return told.strip()
+
+
 def optional_versions() -> dict[str, str]:
     """Return the versions of the optional libraries that are installed, without importing them."""
     versions = {}

@@ -16,9 +16,9 @@ from dvla.engines import cuda_, tensorrt_build, tensorrt_library
 from dvla.engines.cache import engine_key
 from dvla.engines.compiled import CompiledStore
 from dvla.engines.errors import BundleError, EngineMismatch, MissingDependency, UsageError
+from dvla.engines.graph_chain import GraphChain
 from dvla.engines.pipeline import ActionPipeline
 from dvla.engines.tensorrt_ import TensorRtEngine
-from dvla.engines.tensorrt_chain import TensorRtChain
 from dvla.engines.tensors import GraphSpec, TensorSpec
 
 
@@ -144,7 +144,7 @@ def test_two_warm_ups_precede_one_capture_and_runs_are_launches(
         np.testing.assert_allclose(pipeline.run(**observed), wanted(observed), rtol=1e-6)
     assert machine.calls == ["launch", "synchronize"] * 3
     chain = pipeline._chain
-    assert isinstance(chain, TensorRtChain) and chain.captures == 1
+    assert isinstance(chain, GraphChain) and chain.captures == 1
     assert machine.depth == 0
 
 
@@ -155,7 +155,7 @@ def test_the_cache_between_the_engines_never_leaves_the_device(
     first, second = (context.addresses for context in machine.contexts)
     assert all(first[name] == second[name] for name in ("keys", "values", "token_mask"))
     chain = pipeline._chain
-    assert isinstance(chain, TensorRtChain)
+    assert isinstance(chain, GraphChain)
     assert {s.name for s in chain.inputs}.isdisjoint({"keys", "values"})
 
 

@@ -7,24 +7,89 @@ are data at those addresses, so none of them can make another graph.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dvla.engines.cuda_ import Buffer, CudaDevice, CudaGraph
 from dvla.engines.errors import EngineMismatch
-from dvla.engines.tensors import Arrays, TensorSpec, check_arrays
-
-if TYPE_CHECKING:
-    from dvla.engines.tensorrt_ import TensorRtEngine
+from dvla.engines.tensors import Arrays, GraphSpec, TensorSpec, check_arrays
 
 WARM_UPS = 2
 # Kernels may add in another order from run to run; a wrong address gives other numbers altogether.
 _AGREEMENT = 1e-2
 
 
-class TensorRtChain:
+class GraphBuffer(Protocol):
+    """One tensor at a fixed device address, with a host side where it travels."""
+
+    address: int
+    host: NDArray[Any] | None
+
+    def upload(self) -> None:
+        """Copy host to device, in the stream's order."""
+
+    def download(self) -> None:
+        """Copy device to host, in the stream's order."""
+
+    def free(self) -> None:
+        """Give the device's memory back."""
+
+
+class CapturedGraph(Protocol):
+    """Recorded work of a stream."""
+
+    def launch(self) -> None:
+        """Put the recorded work into the stream again."""
+
+    def destroy(self) -> None:
+        """Free the graph."""
+
+
+class GraphStream(Protocol):
+    """Where work runs in its order."""
+
+    def synchronize(self) -> object:
+        """Wait until all of it was done."""
+
+
+class GraphDevice(Protocol):
+    """Context, memory and one stream, which can record what is put into it."""
+
+    @property
+    def stream(self) -> GraphStream:
+        """The one stream."""
+
+    def current(self) -> AbstractContextManager[None]:
+        """Make the device current on this thread for a while."""
+
+    def buffer(self, spec: TensorSpec, travels: bool = True) -> GraphBuffer:
+        """Return memory for a tensor."""
+
+    def capture(self, work: Callable[[], None]) -> CapturedGraph:
+        """Record what ``work`` puts into the stream."""
+
+
+class GraphEngine(Protocol):
+    """A loaded engine whose runs can be recorded."""
+
+    @property
+    def graph(self) -> GraphSpec:
+        """Its declared tensors."""
+
+    def bind(self, name: str, buffer: Any) -> None:
+        """Give a tensor its place on the device."""
+
+    def bound(self, name: str) -> int:
+        """Return the device address of a tensor."""
+
+    def enqueue(self) -> None:
+        """Put one run into the device's stream."""
+
+
+class GraphChain:
     """Loaded engines, captured as one graph when the chain is made.
 
     Args:
@@ -38,7 +103,7 @@ class TensorRtChain:
         EngineMismatch: the replayed graph does not give what the engines give.
     """
 
-    def __init__(self, engines: tuple[TensorRtEngine, ...], device: CudaDevice) -> None:
+    def __init__(self, engines: tuple[GraphEngine, ...], device: GraphDevice) -> None:
         self._engines, self._device = engines, device
         given = {spec.name for engine in engines[:-1] for spec in engine.graph.outputs}
         taken = [spec for engine in engines for spec in engine.graph.inputs]
@@ -47,8 +112,8 @@ class TensorRtChain:
         )
         self.outputs = engines[-1].graph.outputs
         self.captures = 0
-        self._buffers: dict[str, Buffer] = {}
-        self._graph: CudaGraph | None = None
+        self._buffers: dict[str, GraphBuffer] = {}
+        self._graph: CapturedGraph | None = None
         try:
             with device.current():
                 self._allocate()
@@ -72,7 +137,7 @@ class TensorRtChain:
                     self._buffers[spec.name] = buffer
                     if buffer.host is not None:
                         buffer.host[...] = 0
-                engine.bind(spec.name, self._buffers[spec.name].address)
+                engine.bind(spec.name, self._buffers[spec.name])
 
     def _enqueue(self) -> None:
         for spec in self.inputs:
@@ -89,7 +154,7 @@ class TensorRtChain:
             for spec in (*engine.graph.inputs, *engine.graph.outputs)
         ]
 
-    def _prove(self, graph: CudaGraph) -> None:
+    def _prove(self, graph: CapturedGraph) -> None:
         """Raise unless the graph gives, for two prompts and states, what the engines give."""
         for turn in range(2):
             self._fill(turn)

@@ -1,0 +1,206 @@
+"""The measured tables of the documentation, made from the committed results and never typed.
+
+``python -m dvla.benchmarks.report.readme`` rewrites them between their markers; ``--check`` says
+whether they are what the results say.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import tyro
+
+from dvla.benchmarks.latency.gpu.schema import GpuReport, GpuSubject
+from dvla.benchmarks.latency.gpu.subjects import SUBJECTS
+from dvla.benchmarks.report.schema import DENOISE, END_TO_END, VISION_PREFIX, BenchReport
+from dvla.engines.cli_errors import run_main
+from dvla.engines.errors import DvlaError, UsageError
+
+DOCUMENTS = ("README.md", "engines/README.md")
+RESULTS = "benchmarks/results"
+_BLOCK = re.compile(r"<!-- measured: ([\w-]+) -->\n(.*?)<!-- /measured -->", re.DOTALL)
+_ENGINE_NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+# TensorRT-RTX compiled those graphs on a CPU; nothing else was compiled for a GPU.
+COMPILED, NOT_RUN = "compiled, not run", "not run"
+
+
+class OutOfDate(DvlaError):
+    """A table of the documentation is not what the results say."""
+
+    exit_code = 1
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a table in Markdown."""
+    heads = list(heads)
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def latency(results: Path) -> str:
+    """Return the table of ``dvla-bench latency`` on a CPU, full size."""
+    path = results / "latency-full-cpu.json"
+    report = msgspec.json.decode(path.read_bytes(), type=BenchReport)
+    assert report.latency is not None  # It is a report of latency.
+    ratios = {c.subject: c for c in report.latency.comparisons if c.quantity == END_TO_END}
+    rows = []
+    for each in report.latency.subjects:
+        timings, ratio = each.timings, ratios.get(each.name)
+        starts = sorted(start.first_chunk_s for start in each.cold_starts)
+        resident = max((start.resident_peak_bytes for start in each.cold_starts), default=0)
+        rate = each.work[END_TO_END].flops / timings[END_TO_END].spread_s.p50 / 1e9
+        rows.append(
+            (
+                f"{_ENGINE_NAMES.get(each.name, each.name)} {each.precision}",
+                f"{timings[VISION_PREFIX].spread_s.p50:.2f}, {timings[DENOISE].spread_s.p50:.2f}",
+                f"{timings[END_TO_END].spread_s.p50:.2f}",
+                f"{timings[END_TO_END].spread_s.p99:.2f}",
+                f"{rate:.0f}",
+                f"**{ratio.speedup:.2f}** ({ratio.low:.2f} to {ratio.high:.2f})" if ratio else "1",
+                f"{starts[len(starts) // 2]:.1f}, {resident / 1e9:.2f}" if starts else "",
+            )
+        )
+    heads = (
+        "full size", "vision + prefix, denoise p50 [s]", "end to end p50 [s]", "p99 [s]",
+        "GFLOP/s", "times as fast (95 %)", "cold start [s], memory [GB]",
+    )  # fmt: skip
+    said = f"`{report.command}`: {report.machine.base.cpu}, {report.machine.base.cores} cores. "
+    return f"{table(heads, rows)}\n{said}{report.activity.text}\n"
+
+
+def engines_cpu(results: Path) -> str:
+    """Return the table of the CPU engines and precisions beside eager torch."""
+    found = _plain(results / "engines-cpu-epyc.json")["engines"]
+    rows = []
+    for group, subjects in found.items():
+        eager = subjects["eager"]
+        for name, own in subjects.items():
+            if name == "eager":
+                continue
+            label = f"{_ENGINE_NAMES[name]} {group}".replace("OpenVINO p", "OpenVINO, p")
+            rows.append(
+                (
+                    label.replace("OpenVINO d", "OpenVINO, d"),
+                    f"{own['prefix_p50_s']:.2f}, {own['denoise_p50_s']:.2f}",
+                    f"{own['end_to_end_s']['p50']:.2f}",
+                    f"{eager['end_to_end_s']['p50']:.2f}, {eager['gflop_per_s_at_min']:.0f}",
+                    f"{own['times_as_fast_p50']:.2f}",
+                    f"{own['error_in_deviations_p99']:.2g}",
+                )
+            )
+    heads = (
+        "engine", "prefix, denoise p50 [s]", "end to end p50 [s]", "eager p50 [s], best GFLOP/s",
+        "times as fast", "p99 error over all columns, in deviations",
+    )  # fmt: skip
+    return table(heads, rows)
+
+
+def engines_cpu_options(results: Path) -> str:
+    """Return the table of OpenVINO's options, one at a time."""
+    found = _plain(results / "engines-cpu-options-epyc.json")["options"]
+    rows = [
+        (
+            name,
+            f"{pair[name]['times_as_fast_p50']:.2f}",
+            f"{pair[name]['times_as_fast_of_minima']:.2f}",
+        )
+        for name, pair in found.items()
+    ]
+    return table(("option", "times as fast, median of turns", "of the fastest runs"), rows)
+
+
+def gpu(results: Path) -> str:
+    """Return the table of GPUs: what was measured, or that nothing has run yet."""
+    heads = (
+        "GPU", "subject", "end to end p50, p99 [ms]", "replans/s", "times eager fp32",
+        "kernels by part", "error of the actions", "peak memory [GB]",
+    )  # fmt: skip
+    rows = []
+    for path in sorted(results.glob("gpu-*.json")):
+        report = msgspec.json.decode(path.read_bytes(), type=GpuReport)
+        rows += [gpu_row(report, subject) for subject in report.subjects]
+    rows = rows or [
+        ("none yet", name, COMPILED if name.startswith("tensorrt") else NOT_RUN, *[""] * 5)
+        for name in SUBJECTS
+    ]
+    return table(heads, rows)
+
+
+def gpu_row(report: GpuReport, subject: GpuSubject) -> tuple[str, ...]:
+    """Return the row of one subject on one GPU."""
+    spread_s, ratio = subject.spread_s, report.times_as_fast.get(subject.name)
+    if spread_s is None:
+        return (report.device, subject.name, subject.status, *[""] * 5)
+    error = subject.relative_error
+    return (
+        report.device,
+        subject.name,
+        f"{spread_s.p50 * 1e3:.2f}, {spread_s.p99 * 1e3:.2f}",
+        f"{subject.replan_hz:.0f}",
+        f"{ratio:.1f}" if ratio else "",
+        ", ".join(f"{name} {part.kernels}" for name, part in subject.parts.items()),
+        f"{error:.1e}" if error is not None else "",
+        f"{subject.device_peak_bytes / 1e9:.2f}",
+    )
+
+
+TABLES: dict[str, Callable[[Path], str]] = {
+    "latency": latency,
+    "engines-cpu": engines_cpu,
+    "engines-cpu-options": engines_cpu_options,
+    "gpu": gpu,
+}
+
+
+def rewritten(text: str, results: Path) -> str:
+    """Return a document with every marked table made anew.
+
+    Raises:
+        UsageError: a marker names no table.
+    """
+
+    def made(found: re.Match[str]) -> str:
+        name = found[1]
+        if name not in TABLES:
+            raise UsageError("No such measured table", got=repr(name), choices=TABLES)
+        return f"<!-- measured: {name} -->\n{TABLES[name](results)}<!-- /measured -->"
+
+    return _BLOCK.sub(made, text)
+
+
+def _plain(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+    return found
+
+
+def command(root: Path = Path(), check: bool = False) -> None:
+    """Rewrite the measured tables of the documentation from the committed results.
+
+    Args:
+        root: of the repository.
+        check: change nothing; exit 1 when a table is not what the results say.
+    """
+    for name in DOCUMENTS:
+        path = root / name
+        if not path.is_file():
+            raise UsageError(f"There is no {path}", next_command="run in the repository's root")
+        text = path.read_text()
+        new = rewritten(text, root / RESULTS)
+        if new == text:
+            continue
+        if check:
+            raise OutOfDate(
+                f"The measured tables of {name} are not what {RESULTS} says",
+                next_command="python -m dvla.benchmarks.report.readme",
+            )
+        path.write_text(new)
+        print(f"rewritten: {name}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(lambda: tyro.cli(command, prog="python -m dvla.benchmarks.report.readme")))

@@ -1,0 +1,100 @@
+"""The benchmark of a GPU host: the same code on a CPU, time limits, and results that are kept."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from bundle_tools import tiny_bundle
+from golden_model import TINY_CHECKPOINT
+
+from dvla.benchmarks.latency.gpu import run
+from dvla.benchmarks.latency.gpu.child import measure
+from dvla.benchmarks.latency.gpu.run import measured, run_limited, summary
+from dvla.benchmarks.latency.gpu.schema import GpuReport, GpuSubject, Job
+from dvla.benchmarks.latency.gpu.subjects import GPU_ONLY, SUBJECTS
+
+
+def job(folder: Path, subject: str = "eager-fp32", rounds: int = 2) -> Job:
+    return Job(
+        subject=subject,
+        checkpoint=str(TINY_CHECKPOINT),
+        bundle=str(tiny_bundle()),
+        device="cpu",
+        rounds=rounds,
+        warm_up=1,
+        result=str(folder / "result.json"),
+    )
+
+
+def program(code: str) -> tuple[str, ...]:
+    """Return a subject's process that writes what it knows to the job's result, as ``known``."""
+    known = GpuSubject(name="eager-fp32", status="measured", samples_s=(0.5,))
+    lines = (
+        "import json, pathlib, sys, time",
+        f"known = {msgspec.json.encode(known).decode()!r}",
+        "result = pathlib.Path(json.loads(sys.argv[1])['result'])",
+        code,
+    )
+    return (sys.executable, "-c", "\n".join(lines))
+
+
+@pytest.mark.parametrize(("name", "limit"), [("eager-fp32", 1e-5), ("eager-bf16", 0.1)])
+def test_the_model_is_measured_profiled_and_compared(
+    tmp_path: Path, name: str, limit: float
+) -> None:
+    found = measure(job(tmp_path, name))
+    assert found.status == "measured" and len(found.samples_s) == 2
+    assert found.relative_error is not None and found.relative_error < limit
+    assert set(found.parts) == {"vision", "prefix", "denoise"}
+    assert all(part.kernels > 10 and part.longest for part in found.parts.values())
+    assert found.parts["denoise"].kernels > found.parts["prefix"].kernels
+    assert found.spread_s is not None and found.replan_hz == 1 / found.spread_s.p50
+    assert found.resident_bytes > 0
+    assert "p50" in summary(found) and "denoise" in summary(found)
+
+
+@pytest.mark.parametrize("name", GPU_ONLY)
+def test_what_needs_a_gpu_is_said_to_be_missing(tmp_path: Path, name: str) -> None:
+    found = measure(job(tmp_path, name))
+    assert found.status == "not available" and "needs a GPU" in found.message
+    assert found.precision == SUBJECTS[name][1] and not found.samples_s
+
+
+def test_a_result_survives_what_comes_after_it(tmp_path: Path) -> None:
+    crash = measured(job(tmp_path), 60.0, program("result.write_text(known); sys.exit('no CUPTI')"))
+    assert (crash.status, crash.samples_s) == ("measured", (0.5,))
+    assert "exit status 1: no CUPTI" in crash.message
+
+
+def test_a_crash_and_a_hang_are_told_apart_and_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crash = measured(job(tmp_path), 60.0, program("import os; os.abort()"))
+    assert crash.status == "failed" and "exit status -6" in crash.message
+    monkeypatch.setattr(run, "LEAST_S", 0.5)
+    hung = measured(job(tmp_path), 1.0, program("time.sleep(600)"))
+    assert (hung.status, hung.message) == ("out of time", "ended after its time of 1 s")
+    assert measured(job(tmp_path), 0.3, program("raise SystemExit(9)")).message == "not started"
+
+
+def test_children_of_a_subject_end_with_it() -> None:
+    code = "import subprocess, sys; print(subprocess.Popen(['sleep', '600']).pid, file=sys.stderr)"
+    said = run_limited([sys.executable, "-c", f"{code}; sys.exit(3)"], 60.0)
+    pid = int(said.rsplit(" ", 1)[-1])
+    status = Path(f"/proc/{pid}/status")
+    for _ in range(200):
+        if not status.exists() or "zombie" in status.read_text():
+            return
+        time.sleep(0.05)
+    pytest.fail(f"process {pid} outlived the subject that started it")
+
+
+def test_reports_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    encoded = msgspec.json.encode(GpuSubject(name="x", status="failed"))
+    assert msgspec.json.decode(encoded, type=GpuSubject).status == "failed"
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(b"{}", type=GpuReport)

@@ -1,0 +1,88 @@
+"""The documentation's measured tables are what the committed results say."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dvla.benchmarks.latency.gpu.schema import GpuReport, GpuSubject, PartProfile
+from dvla.benchmarks.latency.gpu.subjects import SUBJECTS
+from dvla.benchmarks.report.machine import describe_bench_machine
+from dvla.benchmarks.report.readme import (
+    DOCUMENTS,
+    RESULTS,
+    TABLES,
+    OutOfDate,
+    command,
+    gpu,
+    rewritten,
+)
+from dvla.engines.errors import UsageError
+from dvla.runtime.percentiles import percentiles
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_the_tables_are_up_to_date() -> None:
+    command(ROOT, check=True)
+
+
+def test_every_table_stands_in_a_document() -> None:
+    text = "".join((ROOT / name).read_text() for name in DOCUMENTS)
+    for name in TABLES:
+        assert f"<!-- measured: {name} -->" in text
+
+
+def test_an_edited_number_is_found_and_repaired(tmp_path: Path) -> None:
+    for name in DOCUMENTS:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / RESULTS, tmp_path / RESULTS)
+    document = tmp_path / "engines/README.md"
+    original = document.read_text()
+    row = next(line for line in original.splitlines() if line.startswith("| ONNX Runtime fp32"))
+    document.write_text(original.replace(row, row.replace("|", "| 9", 2)))
+    with pytest.raises(OutOfDate, match=r"engines/README\.md are not what"):
+        command(tmp_path, check=True)
+    command(tmp_path)
+    assert document.read_text() == original
+
+
+def test_an_unknown_marker_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'hand-written'.*Valid: latency"):
+        rewritten("<!-- measured: hand-written -->\n<!-- /measured -->", tmp_path)
+
+
+def test_gpus_are_not_run_until_results_exist(tmp_path: Path) -> None:
+    assert gpu(tmp_path).count("| compiled, not run |") == 2
+    assert gpu(tmp_path).count("| not run |") == len(SUBJECTS) - 2
+    subject = GpuSubject(
+        name="aoti-graph-bf16",
+        status="measured",
+        spread_s=percentiles([0.003, 0.003]),
+        replan_hz=333.0,
+        relative_error=0.004,
+        parts={"denoise": PartProfile(kernels=1500, device_s=0.002, wall_s=0.01, longest={})},
+        device_peak_bytes=2_000_000_000,
+    )
+    report = GpuReport(
+        dvla_version="0",
+        command="c",
+        started_utc="",
+        device="Fake GPU",
+        machine=describe_bench_machine(),
+        size="full",
+        weights_sha256="",
+        budget_s=1.0,
+        subjects=(subject, GpuSubject(name="tensorrt-bf16", status="not available")),
+        times_as_fast={"aoti-graph-bf16": 21.0},
+    )
+    (tmp_path / "gpu-fake.json").write_bytes(msgspec.json.encode(report))
+    made = gpu(tmp_path)
+    assert (
+        "| Fake GPU | aoti-graph-bf16 | 3.00, 3.00 | 333 | 21.0 | denoise 1500 | 4.0e-03 |" in made
+    )
+    assert "| Fake GPU | tensorrt-bf16 | not available |" in made and "not run" not in made

@@ -1,0 +1,57 @@
+"""AOTInductor itself: a graph becomes a package in a process of its own, loads, and is right."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from dvla.engines.errors import BundleError
+from dvla.engines.tensorrt_process import compile_in_child
+from dvla.engines.torch_library import load_program
+from dvla.export.torch_packages import COMMAND
+
+FACTOR = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
+
+
+def graph(folder: Path, operator: str = "MatMul") -> Path:
+    """Return an ONNX file with one product and one softmax, by the name of the prefix."""
+    nodes = [
+        helper.make_node(operator, ["x", "w"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["y"], axis=-1),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 4])
+    weights = [numpy_helper.from_array(FACTOR, "w")]
+    path = folder / "prefix.onnx"
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", [x], [y], weights)), str(path))
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_a_package_computes_its_graph(tmp_path: Path) -> None:
+    package = tmp_path / "prefix.pt2"
+    answer = compile_in_child(graph(tmp_path), package, command=COMMAND)
+    assert answer.size_bytes == package.stat().st_size > 0
+    x = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0]])
+    (found,) = load_program(package, single_threaded=False).run([x])
+    wanted = torch.softmax(x @ torch.from_numpy(FACTOR), -1)
+    torch.testing.assert_close(found, wanted)
+    names = zipfile.ZipFile(package).namelist()
+    assert any(name.endswith(".so") for name in names)
+    assert not any(name.endswith((".pkl", ".pickle", ".pt")) for name in names)
+
+
+def test_an_unknown_operator_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"No operator Hardmax.*Valid: Add"):
+        from dvla.export.onnx_module import Graph
+
+        Graph(graph(tmp_path, "Hardmax")).module()

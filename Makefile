@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 # Idle OpenMP threads that spin starve everything else on a small machine.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-checked faults lint typecheck check clean setup
+.PHONY: demo test test-checked faults lint typecheck check clean setup jetson
 
 demo: setup
 	@$(BIN)/python -m dvla.benchmarks.demo
@@ -33,6 +33,10 @@ typecheck: setup
 check: lint typecheck test
 
 setup: $(STAMPS)/built
+
+# On a Jetson: JetPack's own TensorRT and CUDA, no PyTorch (docs/jetson.md).
+jetson:
+	@scripts/setup-jetson "$(PYTHON)" "$(VENV)"
 
 $(STAMPS)/venv:
 	@scripts/setup-venv "$(PYTHON)" "$(VENV)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import subprocess
 from importlib import metadata
@@ -46,6 +47,9 @@ class BenchMachine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         power_mode: of a board or laptop, "unknown" where nothing says.
         gpus: of the NVIDIA driver.
         libraries: versions of optional backends; ``base`` has those of the base install.
+        board: model of a single board computer, as its firmware says; empty elsewhere.
+        soc_clocks: current and highest clock of what the kernel scales (GPU, memory) [Hz].
+        tegrastats: one line of a Jetson's own monitor: load, clocks, temperatures, power.
     """
 
     base: Machine
@@ -57,6 +61,9 @@ class BenchMachine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     power_mode: str
     gpus: tuple[Gpu, ...]
     libraries: dict[str, str]
+    board: str = ""
+    soc_clocks: dict[str, str] = {}
+    tegrastats: str = ""
 
 
 class Activity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,6 +102,9 @@ def describe_bench_machine(root: Path = Path("/")) -> BenchMachine:
         power_mode=_power_mode(root),
         gpus=_gpus(),
         libraries=optional_versions(),
+        board=_text(root / "proc/device-tree/model").strip("\0 \n"),
+        soc_clocks=_soc_clocks(root),
+        tegrastats=_first_line_of("tegrastats", "--interval", "100"),
     )
 
 
@@ -223,6 +233,16 @@ def _power_mode(root: Path) -> str:
     return _text(root / "sys/firmware/acpi/platform_profile").strip() or "unknown"
 
 
+def _soc_clocks(root: Path) -> dict[str, str]:
+    """Return current and highest clock of every device whose clock the kernel scales."""
+    found = {}
+    for folder in sorted((root / "sys/class/devfreq").glob("*")):
+        now, most = (_text(folder / name).strip() for name in ("cur_freq", "max_freq"))
+        if now:
+            found[folder.name] = f"{now} of {most or 'unknown'}"
+    return found
+
+
 def _gpus() -> tuple[Gpu, ...]:
     fields = "name,driver_version,memory.total,clocks.sm,clocks.mem,power.limit"
     told = _tool("nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader")
@@ -271,6 +291,24 @@ def _tool(name: str, *arguments: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout if done.returncode == 0 else ""
+
+
+def _first_line_of(name: str, *arguments: str) -> str:
+    """Return the first line of a tool that prints until it is ended, or nothing."""
+    path = shutil.which(name)
+    if path is None:
+        return ""
+    try:
+        with subprocess.Popen(
+            [path, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as tool:
+            assert tool.stdout is not None  # It is a pipe.
+            ready, _, _ = select.select([tool.stdout], [], [], _TOOL_TIMEOUT_S)
+            line = tool.stdout.readline() if ready else ""
+            tool.kill()
+    except OSError:
+        return ""
+    return line.strip()
 
 
 def _text(path: Path) -> str:

@@ -210,6 +210,9 @@ def _machine_facts(machine: BenchMachine) -> list[tuple[str, str]]:
         ("instruction sets", " ".join(machine.flags) or "none of note"),
         ("memory", f"{base.memory_bytes / 2**30:.1f} GiB"),
         ("power mode", machine.power_mode),
+        *([("board", machine.board)] if machine.board else []),
+        *((f"clock of {name} [Hz]", text) for name, text in machine.soc_clocks.items()),
+        *([("tegrastats", machine.tegrastats)] if machine.tegrastats else []),
         ("gpu", gpus or "none"),
         (
             "container limits",

@@ -34,7 +34,6 @@ from dvla.engines.manifest import (
 )
 from dvla.engines.registry import engine_class
 from dvla.engines.selection import key_here
-from dvla.export.calibration import load_calibration
 from dvla.export.checkpoint import Checkpoint, build_policy, load_checkpoint
 from dvla.export.engine_trials import check_precision, passed_verification, verify_engine
 from dvla.export.facts import default_camera_size, normalisation, parse_camera_size, policy_facts
@@ -221,6 +220,9 @@ def verify_bundle(
 def _observations(options: ExportOptions, facts: PolicyFacts, encoder: PromptEncoder) -> Reference:
     """Return what the gate compares on, without actions yet."""
     if options.calibration:
+        # Recordings bring the runtime's compiled parts, which an export needs for nothing else.
+        from dvla.export.calibration import load_calibration
+
         return load_calibration(options.calibration, facts, encoder)
     if options.observations:
         return load_recorded_inputs(options.observations, facts)

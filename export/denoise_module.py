@@ -61,7 +61,8 @@ class Once(nn.Module):
         weight = prev_weight[:, None]
         guide = (1.0 - weight, weight * target, weight * (noise - target))
         shared = self.invariant(keys, values, token_mask)
-        return (self.table.clone(), *guide, *shared)
+        # The step is compiled for just these strides.
+        return (self.table.clone(), *guide, *(each.contiguous() for each in shared))
 
 
 class EulerStep(nn.Module):

@@ -109,7 +109,7 @@ def profiled(part: Callable[[], object], device: str) -> PartProfile:
         if on_gpu != (device == "cuda"):
             continue
         kernels += 1
-        own_us = event.device_time if on_gpu else event.self_cpu_time_total
+        own_us = event.time_range.elapsed_us() if on_gpu else event.self_cpu_time_total
         seconds[event.name] = seconds.get(event.name, 0.0) + own_us / 1e6
     longest = sorted(seconds.items(), key=lambda item: -item[1])[:_LONGEST]
     return PartProfile(

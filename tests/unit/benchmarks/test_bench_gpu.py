@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -91,6 +92,24 @@ def test_children_of_a_subject_end_with_it() -> None:
             return
         time.sleep(0.05)
     pytest.fail(f"process {pid} outlived the subject that started it")
+
+
+def test_a_host_needs_neither_zeromq_nor_the_compiled_parts() -> None:
+    blocked = ("zmq", "yaml", "rich", "av", "pyarrow", "mujoco", "dvla.bindings")
+    code = f"""
+import importlib, sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith({blocked!r}):
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Blocked())
+for name in ("__main__", "run", "child", "prepare", "subjects"):
+    importlib.import_module("dvla.benchmarks.latency.gpu." + name)
+for name in ("build", "synthetic", "checkpoint", "torch_packages", "torch_process", "gate"):
+    importlib.import_module("dvla.export." + name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_reports_are_read_back_as_they_were_written(tmp_path: Path) -> None:

@@ -72,6 +72,23 @@ def test_it_is_the_model_and_one_step_serves_all(bundle: Bundle, programs: Progr
         pipeline.prefix.warm_up()
 
 
+def test_inputs_may_be_read_only_and_results_outlive_the_next_run(bundle: Bundle) -> None:
+    reference, pipeline = load_reference(bundle.path / REFERENCE_NAME), pipeline_of(bundle)
+    names = [spec.name for spec in pipeline.prefix.graph.inputs]
+    given = {name: getattr(reference, name)[1] for name in names}
+    for array in given.values():
+        array.flags.writeable = False
+    strided = {name: np.repeat(array, 2, axis=-1)[..., ::2] for name, array in given.items()}
+    with pipeline.prefix as engine:
+        first = engine.run(given)
+        kept = {name: array.copy() for name, array in first.items()}
+        engine.run({name: getattr(reference, name)[2] for name in names})
+        again = engine.run(strided)
+    for name, array in kept.items():
+        np.testing.assert_array_equal(first[name], array)
+        np.testing.assert_array_equal(again[name], array)
+
+
 def test_what_was_compiled_here_is_not_compiled_again(bundle: Bundle, programs: Programs) -> None:
     verify_bundle(bundle.path, "torch", Progress())
     assert len(programs.compiled) == 3

@@ -18,6 +18,7 @@ from dvla.runtime.arm_samples import ARM_SAMPLE, arm_sample
 from dvla.runtime.clock import NS_PER_S
 from dvla.runtime.events import AnyEvent, EventSink, Note
 from dvla.runtime.messages import ArmState
+from dvla.runtime.recordings.mcap_log import McapLog, McapUnavailable
 from dvla.runtime.replay.journal import ARM_CALL
 from dvla.runtime.run_folder import RunFolder, write_atomically
 from dvla.runtime.telemetry import SERVO_TICK
@@ -42,6 +43,7 @@ class Recorder:
         cameras: names of the cameras of the video, left to right; none: no video.
         sink: where the Notes of the recorder itself go, besides the folder.
         now_ns: time of the Note, should the recording fail at once.
+        mcap_bytes: size of the MCAP files to write as well; 0 writes none.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Recorder:
         cameras: Sequence[str] = (),
         sink: EventSink | None = None,
         now_ns: int = 0,
+        mcap_bytes: int = 0,
     ) -> None:
         self._sink = sink
         self._newest_ns = now_ns
@@ -62,6 +65,7 @@ class Recorder:
         self._folder = folder
         self._counts: AppendFile | None = None
         self._video: VideoWriter | None = None
+        self._mcap: McapLog | None = None
         self._unsaved_counts: ArmCounts | None = None
         self._saved_rejected: dict[str, int] | None = None
         self._counts_ns = -COUNTS_PERIOD_NS
@@ -70,6 +74,8 @@ class Recorder:
         self._guard(lambda: self._open(folder))
         if cameras and not self.failed:
             self._open_video(folder, cameras)
+        if mcap_bytes and not self.failed:
+            self._open_mcap(folder, mcap_bytes)
 
     @property
     def failed(self) -> bool:
@@ -93,6 +99,8 @@ class Recorder:
         self._seen(int(ticks["t_ns"][-1]))
         servo = self._servo
         self._guard(lambda: servo.append(ticks))
+        if (mcap := self._mcap) is not None:
+            self._guard(lambda: mcap.commands(ticks))
 
     def write_inputs(self, inputs: msgspec.Struct) -> None:
         """Record the settings that a replay runs under."""
@@ -113,7 +121,9 @@ class Recorder:
         self._guard(lambda: self._append_state(state))
 
     def add_frame(self, camera: str, t_ns: int, image_hwc: NDArray[np.uint8]) -> None:
-        """Give a camera frame (h, w, 3) uint8 to the video; most frames are skipped."""
+        """Record a camera frame (h, w, 3) uint8: all into MCAP, one of two into the video."""
+        if (mcap := self._mcap) is not None:
+            self._guard(lambda: mcap.picture(camera, t_ns, image_hwc))
         video = self._video
         if video is None:
             return
@@ -146,14 +156,27 @@ class Recorder:
         except VideoUnavailable as error:
             self._note(f"No video is recorded: {error}")
 
+    def _open_mcap(self, folder: RunFolder, mcap_bytes: int) -> None:
+        def open_log() -> None:
+            self._mcap = McapLog(folder.path, mcap_bytes)
+
+        try:
+            self._guard(open_log)
+        except McapUnavailable as error:
+            self._note(f"No MCAP is recorded: {error}")
+
     def _append_event(self, event: AnyEvent) -> None:
         if self._events is not None:
             self._events.append(self._encoder.encode(event) + b"\n")
+        if self._mcap is not None:
+            self._mcap.event(event)
 
     def _append_state(self, state: ArmState) -> None:
         if self._arm is None:
             return
         self._arm.append(arm_sample(state))
+        if self._mcap is not None:
+            self._mcap.arm_state(state)
         counts = ArmCounts(t_ns=state.t_ns, accepted=state.accepted, rejected=state.rejected)
         self._unsaved_counts = counts
         changed = state.rejected != self._saved_rejected
@@ -207,8 +230,10 @@ class Recorder:
 
     def _close_files(self) -> None:
         """Close what is open; a disk that is full may refuse even that."""
-        files = (self._video, self._servo, self._arm, self._calls, self._counts, self._events)
-        self._video = self._servo = self._arm = self._calls = self._counts = self._events = None
+        arrays = (self._servo, self._arm, self._calls)
+        files = (self._video, self._mcap, *arrays, self._counts, self._events)
+        self._video = self._mcap = None
+        self._servo = self._arm = self._calls = self._counts = self._events = None
         for file in files:
             try:
                 if file is not None:

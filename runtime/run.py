@@ -41,6 +41,7 @@ from dvla.runtime.status import ProcessStatus, RunStatus
 from dvla.runtime.summary import RunSummary
 from dvla.runtime.supervisor import START_ORDER, SharedMemory, Supervisor
 from dvla.runtime.twin.snapshot import SNAPSHOT_BYTES
+from dvla.runtime.viewer_live import start_viewer
 from dvla.runtime.wire import StateSubscriber
 
 TURN_S = 0.05
@@ -106,6 +107,8 @@ class Run:
             started = not self._signals.received
             self._started_ns = monotonic_ns()  # what counts is the run, not its set-up
             self._record()
+            if self._config.viz:
+                start_viewer(self._folder)
             self._conduct()
         except DvlaError as error:
             failure = error

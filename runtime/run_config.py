@@ -53,6 +53,9 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     wrist=realsense:SERIAL,fit=crop-resize; once for each; the twin's otherwise."""
     camera_tolerance_ms: float = 25.0
     """How far a frame may be from the time that an observation wants it at [ms]."""
+    latency: Path | None = None
+    """Delays of this set-up, found by dvla-calibrate latency: setpoints are due earlier by the
+    arm's, and pictures are dated earlier by their camera's."""
     episode: str = ""
     """Recorded episode of --robot replay, DATASET[:N]: a LeRobot dataset, or a run folder."""
     bundle: Path | None = None
@@ -102,6 +105,13 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Limits of the arm to widen for a time: NAME=VALUE:SECONDS:REASON, recorded with the run."""
     out: Path = Path("runs")
     """Folder in which the run folder is made."""
+    mcap: bool = False
+    """Record the run as MCAP as well, every picture included, beside the run folder's own files."""
+    viz: bool = False
+    """Show the run in rerun while it goes on, from a process of its own; implies --mcap. Without a
+    display run.rrd is written into the run folder."""
+    mcap_mb: int = 256
+    """Size of each MCAP file [MiB]; the next one is begun when it is full."""
     plain: bool = False
     """Log lines instead of the live panel."""
     json: bool = False

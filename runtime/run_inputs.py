@@ -12,6 +12,7 @@ from dvla.engines.bundle import read_bundle
 from dvla.engines.errors import UsageError
 from dvla.runtime.cameras.spec import CameraSpec, parse_cameras, require_all
 from dvla.runtime.errors import ConfigError
+from dvla.runtime.latency_set_up import corrected, read_set_up
 from dvla.runtime.recordings.episode import RecordedEpisode, load_episode, parse_episode
 from dvla.runtime.recordings.recorded_rows import RECORDED_STEP
 from dvla.runtime.twin.scene import CAMERAS
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 REPLAY = "replay"
 AFTER_EPISODE_S = 0.5
+MAX_MCAP_MB = 65536
 TOLERANCE_BOUNDS_MS = (1.0, 100.0)
 
 
@@ -37,6 +39,10 @@ def check_inputs(config: RunConfig) -> None:
             "--camera-tolerance-ms is out of bounds",
             got=config.camera_tolerance_ms,
             expected=f"{low:g} to {high:g}",
+        )
+    if not 1 <= config.mcap_mb <= MAX_MCAP_MB:
+        raise ConfigError(
+            "--mcap-mb is out of bounds", got=config.mcap_mb, expected=f"1 to {MAX_MCAP_MB}"
         )
     if config.robot != REPLAY:
         if config.episode:
@@ -86,6 +92,15 @@ def of_episode(config: RunConfig, episode: RecordedEpisode) -> RunConfig:
     )
 
 
+def lead_s(config: RunConfig) -> float:
+    """Return how much earlier setpoints are due, so that the arm is there in time [s].
+
+    Raises:
+        ConfigError: the measured delays cannot be read.
+    """
+    return 0.0 if config.latency is None else read_set_up(config.latency).actuation.delay_s
+
+
 def input_settings(config: RunConfig, features: dict[str, Any]) -> dict[str, Any]:
     """Return what the processes are told of cameras and episode.
 
@@ -98,6 +113,8 @@ def input_settings(config: RunConfig, features: dict[str, Any]) -> dict[str, Any
         ConfigError: the twin has no such camera.
     """
     specs: dict[str, CameraSpec] = parse_cameras(config.camera, features)
+    if config.latency is not None:
+        specs = corrected(specs, read_set_up(config.latency))
     if config.sim:
         for feature in features:
             if feature not in specs and feature.rsplit(".", 1)[-1] not in CAMERAS:
@@ -110,6 +127,7 @@ def input_settings(config: RunConfig, features: dict[str, Any]) -> dict[str, Any
     return {
         "camera_specs": specs,
         "camera_tolerance_s": config.camera_tolerance_ms / 1e3,
+        "mcap_bytes": config.mcap_mb << 20 if config.mcap or config.viz else 0,
         "episode": f"{path.resolve()}:{number}" if config.episode else "",
     }
 

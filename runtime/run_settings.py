@@ -6,6 +6,8 @@ import os
 import secrets
 from typing import Any
 
+import msgspec
+
 from dvla.engines.bundle import read_bundle
 from dvla.runtime.cameras.frame_ring import FrameShape
 from dvla.runtime.overrides import parse_override
@@ -13,6 +15,7 @@ from dvla.runtime.processes.settings import Settings
 from dvla.runtime.robots import Robot
 from dvla.runtime.run_config import RunConfig
 from dvla.runtime.run_folder import RunFolder
+from dvla.runtime.run_inputs import lead_s
 from dvla.runtime.supervisor import SharedMemory
 
 ORACLE_CAMERAS = ("observation.images.opst_cam", "observation.images.wrist_cam")
@@ -54,7 +57,7 @@ def make_settings(
         arm_name=config.arm_name or robot.name,
         run_folder=str(folder.path.resolve()),
         policy=config.policy,
-        scheduler=config.scheduler(),
+        scheduler=msgspec.structs.replace(config.scheduler(), lead_s=lead_s(config)),
         servo=config.servo(),
         backend=config.backend,
         task=config.task,

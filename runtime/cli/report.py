@@ -11,6 +11,7 @@ import msgspec
 import tyro
 
 from dvla.engines.cli_errors import run_main
+from dvla.engines.errors import UsageError
 from dvla.runtime.panel import wants_plain
 from dvla.runtime.run_data import load_run
 from dvla.runtime.run_folder import write_atomically
@@ -23,14 +24,18 @@ LOGGER = logging.getLogger("dvla.report")
 def report(
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")],
     /,
+    out: Path = Path("comparison.html"),
     json: bool = False,
     plain: bool = False,
     debug: bool = False,
 ) -> None:
     """Rebuild summary.json and report.html of run folders and print their summaries.
 
+    Several runs are also compared side by side on one page.
+
     Args:
         runs: Run folders, such as runs/20260102T030405Z-franka-sim.
+        out: Page on which several runs are compared.
         json: Print the summaries as JSON, one per line.
         plain: No colours and no tables.
         debug: Show tracebacks.
@@ -41,6 +46,10 @@ def report(
         show_summary(summary, json=json, plain=plain)
         if not json:
             print(f"report: {run / 'report.html'}")
+    if len(runs) > 1:
+        write_comparison(runs, out)
+        if not json:
+            print(f"comparison: {out}")
 
 
 def write_report(run: Path, *, must_write: bool = False) -> RunSummary:
@@ -68,6 +77,24 @@ def write_report(run: Path, *, must_write: bool = False) -> RunSummary:
             raise
         LOGGER.warning("The report could not be written: %s", error.strerror)
     return summary
+
+
+def write_comparison(runs: tuple[Path, ...], out: Path) -> None:
+    """Write one page on several runs.
+
+    Raises:
+        UsageError: they are too many for one page.
+        OSError: the page cannot be written.
+    """
+    from dvla.runtime.report.compare import MAX_RUNS, compare_html
+
+    if len(runs) > MAX_RUNS:
+        raise UsageError(
+            "too many runs for one page", got=len(runs), expected=f"at most {MAX_RUNS}"
+        )
+    loaded = [load_run(run) for run in runs]
+    page = compare_html([(data, summarise_data(data)) for data in loaded])
+    write_atomically(out, page.encode())
 
 
 def show_summary(summary: RunSummary, *, json: bool = False, plain: bool = False) -> None:

@@ -25,6 +25,7 @@ from dvla.runtime.telemetry import SERVO_TICK
 from dvla.runtime.wire import EventPuller, StateStream
 from dvla.runtime.wire_news import NewsStream
 
+FRAMES_PER_TURN = 2
 STATUS_EVERY_NS = 200_000_000
 
 
@@ -59,24 +60,26 @@ class RowReader:
 
 
 class FrameReader:
-    """Gives the newest frame of every camera, once.
+    """Gives the frames of every camera, once.
 
     Args:
         frames: rings by feature name.
+        every: all frames that are still there; otherwise the newest, which is all a film needs.
     """
 
-    def __init__(self, frames: dict[str, FrameRing]) -> None:
-        self._frames = frames
+    def __init__(self, frames: dict[str, FrameRing], every: bool = False) -> None:
+        self._frames, self._every = frames, every
         self._seen = dict.fromkeys(frames, 0)
+        self.lost = 0
 
     def record(self, recorder: Recorder) -> None:
         """Hand new frames to the recorder."""
         for name, ring in self._frames.items():
-            times = ring.times()
-            if times and times[-1][0] > self._seen[name]:
-                sequence, t_ns = times[-1]
+            times = [row for row in ring.times() if row[0] > self._seen[name]]
+            for sequence, t_ns in times[:FRAMES_PER_TURN] if self._every else times[-1:]:
                 image_hwc = ring.read(sequence)
                 if image_hwc is not None:
+                    self.lost += sequence - self._seen[name] - 1 if self._every else 0
                     self._seen[name] = sequence
                     recorder.add_frame(name, t_ns, image_hwc)
 
@@ -116,14 +119,17 @@ def _turn(child: Child, events: EventPuller, states: StateStream, news: NewsStre
     }
     tracker = StatusTracker(settings.chunk_size)
     recorder = Recorder(
-        RunFolder(settings.run_folder), cameras=list(frames), sink=TrackerSink(tracker)
+        RunFolder(settings.run_folder),
+        cameras=list(frames),
+        sink=TrackerSink(tracker),
+        mcap_bytes=settings.mcap_bytes,
     )
     recorder.write_inputs(RunInputs.of(settings))
     ticks = RowReader(SharedRing.attach(settings.rings.servo_ticks), SERVO_TICK)
     calls = RowReader(SharedRing.attach(settings.rings.arm_calls), ARM_CALL)
     status = SharedRing.attach(settings.rings.status)
     clock_of_arm = ClockBoard(SharedRing.attach(settings.rings.clock))
-    pictures = FrameReader(frames)
+    pictures = FrameReader(frames, every=settings.mcap_bytes > 0)
     period_s = 1.0 / child.spec.rate_hz
     child.ready(child.enter_realtime().text)
     stopping, next_status_ns = False, 0
@@ -149,8 +155,11 @@ def _turn(child: Child, events: EventPuller, states: StateStream, news: NewsStre
             status.publish(payload.ljust(status.slot_bytes), now_ns)
         child.beat(now_ns)
         time.sleep(period_s)
-    if ticks.lost or calls.lost:
-        text = f"{ticks.lost} servo ticks and {calls.lost} arm calls were overtaken unrecorded"
+    if ticks.lost or calls.lost or pictures.lost:
+        text = (
+            f"{ticks.lost} servo ticks, {calls.lost} arm calls and {pictures.lost} pictures were "
+            "overtaken unrecorded"
+        )
         recorder.add_event(Note(t_ns=monotonic_ns(), source="recorder", text=text))
     recorder.close()
 

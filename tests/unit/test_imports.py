@@ -31,6 +31,8 @@ COMMANDS = (
     "dvla.runtime.cli.arm",
     "dvla.runtime.cli.report",
     "dvla.runtime.cli.replay",
+    "dvla.runtime.cli.calibrate",
+    "dvla.runtime.cli.view",
     "dvla.runtime.cli.keys",
     "dvla.runtime.cli.doctor",
     "dvla.benchmarks.cli",

@@ -1,0 +1,133 @@
+"""The measured delays of one set-up: found in a recorded run, kept in a file, used by the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from dvla.runtime.cameras.spec import CameraSpec
+from dvla.runtime.errors import ConfigError
+from dvla.runtime.latency import Delay, LatencyUnclear, find_delay, path_m, picture_change
+from dvla.runtime.recordings.mcap_read import cameras_of, pictures
+from dvla.runtime.run_data import load_run
+from dvla.runtime.run_folder import write_atomically
+
+SCHEMA = 1
+INTERVAL_S = 0.02
+
+
+class LatencySetUp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What ``dvla-calibrate latency`` found.
+
+    Attributes:
+        run: that it was found in; robot, started_utc: of that run.
+        actuation: command to measured motion.
+        cameras: measured motion to picture, by feature name: how much older than its time stamp
+            what a picture shows is.
+        refused: why a camera has none, by feature name.
+    """
+
+    run: str
+    robot: str
+    sim: bool
+    started_utc: str
+    actuation: Delay
+    cameras: dict[str, Delay]
+    refused: dict[str, str] = {}
+    schema: int = SCHEMA
+
+
+def measure(path: Path) -> LatencySetUp:
+    """Find the delays of the set-up that a run was recorded on.
+
+    Args:
+        path: of a run folder, recorded with ``--mcap``, in which the arm moved.
+
+    Raises:
+        LatencyUnclear: the run does not tell how late the arm is, or no camera's delay.
+        RunFolderError: it is no run folder.
+        UsageError: it kept no pictures.
+    """
+    data = load_run(path)
+    cameras = cameras_of(path)
+    arm = data.arm[np.isfinite(data.arm["measured"]).all(axis=1)]
+    if len(arm) < 2:
+        raise LatencyUnclear("the arm of this run reported nothing", got=f"{len(arm)} states")
+    origin_ns = int(arm["t_ns"][0])
+    t_s = np.asarray((arm["t_ns"] - origin_ns) * 1e-9, np.float64)
+    commanded, measured = path_m(arm["commanded"]), path_m(arm["measured"])
+    edges_s = np.asarray(np.arange(t_s[0], t_s[-1], INTERVAL_S), np.float64)
+    moved: NDArray[np.float64] = np.diff(np.interp(edges_s, t_s, measured))
+    actuation = find_delay("the arm's delay", t_s, commanded, edges_s, moved)
+    found: dict[str, Delay] = {}
+    refused: dict[str, str] = {}
+    for camera in cameras:
+        change, times_ns = _changes(path, camera)
+        shown_s = np.asarray((times_ns - origin_ns) * 1e-9, np.float64)
+        try:
+            found[camera] = find_delay(f"the delay of {camera}", t_s, measured, shown_s, change)
+        except LatencyUnclear as error:
+            refused[camera] = str(error)
+    if refused and not found:
+        raise LatencyUnclear(" ".join(refused.values()))
+    return LatencySetUp(
+        run=str(path),
+        robot=data.manifest.robot,
+        sim=data.manifest.sim,
+        started_utc=data.manifest.started_utc,
+        actuation=actuation,
+        cameras=found,
+        refused=refused,
+    )
+
+
+def _changes(path: Path, camera: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return what changes from picture to picture (n - 1,), and their times (n,) [ns]."""
+    times: list[int] = []
+
+    def seen() -> Iterator[NDArray[np.uint8]]:
+        for t_ns, image_hwc in pictures(path, camera):
+            times.append(t_ns)
+            yield image_hwc
+
+    change = picture_change(seen())
+    return change, np.array(times, np.int64)
+
+
+def write_set_up(path: Path, set_up: LatencySetUp) -> None:
+    """Keep a set-up's delays."""
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(set_up), indent=2) + b"\n")
+
+
+def read_set_up(path: Path) -> LatencySetUp:
+    """Return the delays of a set-up.
+
+    Raises:
+        ConfigError: there are none, or the file is damaged.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=LatencySetUp)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ConfigError(
+            f"the delays of this set-up cannot be read from {path}",
+            got=str(error),
+            expected="a file that dvla-calibrate wrote",
+            next_command="dvla-calibrate latency RUN --out FILE",
+        ) from error
+
+
+def corrected(specs: dict[str, CameraSpec], set_up: LatencySetUp) -> dict[str, CameraSpec]:
+    """Return cameras whose capture times are corrected by what was measured.
+
+    A latency that a ``--camera`` flag names itself stays; a picture is never dated later.
+    """
+    return {
+        feature: msgspec.structs.replace(spec, latency_s=max(0.0, delay.delay_s))
+        if (delay := set_up.cameras.get(feature)) is not None and not spec.latency_s
+        else spec
+        for feature, spec in specs.items()
+    }

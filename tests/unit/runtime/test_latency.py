@@ -1,0 +1,148 @@
+"""Delays by correlation: injected ones are recovered within the stated bound, poor ones refused."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from dvla.runtime.latency import (
+    LatencyUnclear,
+    find_delay,
+    path_m,
+    picture_change,
+)
+
+PERIOD_S = 0.004
+SECONDS = 10.0
+Recording = tuple[NDArray[np.float64], ...]
+
+
+def stop_and_go(seconds: float, seed: int = 3) -> NDArray[np.float64]:
+    """Return positions (n, 3) every 4 ms of a motion that starts and stops."""
+    random = np.random.default_rng(seed)
+    steps = round(seconds / PERIOD_S)
+    speed = np.repeat(random.uniform(0.0, 0.25, (steps // 100 + 1, 2)), 100, axis=0)[:steps]
+    smooth = np.stack([np.convolve(s, np.hanning(60) / 29.5, "same") for s in speed.T], axis=1)
+    way = np.cumsum(smooth * np.sign(np.sin(np.arange(steps) / 230))[:, None], axis=0) * PERIOD_S
+    return np.concatenate([way, np.zeros((steps, 1))], axis=1)
+
+
+def setpoints(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return setpoints (n, 8) of positions, turned nowhere."""
+    rows = np.zeros((len(positions), 8))
+    rows[:, :3], rows[:, 3] = positions, 1.0
+    return rows
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    delay_ms=st.integers(0, 200),
+    fps=st.sampled_from((25.0, 30.0)),
+    noise=st.floats(0.0, 0.2),
+    seed=st.integers(0, 1000),
+)
+def test_an_injected_delay_is_recovered_within_its_bound(
+    delay_ms: int, fps: float, noise: float, seed: int
+) -> None:
+    t_s = np.arange(0.0, SECONDS, PERIOD_S)
+    path = path_m(setpoints(stop_and_go(SECONDS)))
+    edges_s = np.arange(0.0, SECONDS, 1 / fps)
+    change = np.diff(np.interp(edges_s - delay_ms * 1e-3, t_s, path)) ** 0.7
+    random = np.random.default_rng(seed)
+    change = change + noise * change.std() * random.standard_normal(len(change))
+    found = find_delay("it", t_s, path, edges_s, change)
+    assert abs(found.delay_s - delay_ms * 1e-3) <= found.bound_s
+    assert found.correlation > 0.6
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda c: np.random.default_rng(0).random(len(c)), "too poor"),
+        (lambda c: c[:20], "too short"),
+        (lambda c: 0.0 * c, "too little moved"),
+    ],
+)
+def test_what_does_not_tell_is_refused(spoil: object, told: str) -> None:
+    t_s = np.arange(0.0, SECONDS, PERIOD_S)
+    path = path_m(setpoints(stop_and_go(SECONDS)))
+    edges_s = np.arange(0.0, SECONDS, 0.04)
+    change = spoil(np.diff(np.interp(edges_s - 0.05, t_s, path)))  # type: ignore[operator]
+    with pytest.raises(LatencyUnclear, match=told):
+        find_delay("it", t_s, path, edges_s[: len(change) + 1], change)
+
+
+def test_a_resting_arm_and_a_delay_beyond_the_search_are_refused() -> None:
+    t_s = np.arange(0.0, SECONDS, PERIOD_S)
+    edges_s = np.arange(0.0, SECONDS, 0.04)
+    with pytest.raises(LatencyUnclear, match="too little moved"):
+        find_delay("it", t_s, 0.0 * t_s, edges_s, np.random.default_rng(0).random(len(edges_s) - 1))
+    path = path_m(setpoints(stop_and_go(SECONDS)))
+    change = np.diff(np.interp(edges_s - 0.46, t_s, path))
+    with pytest.raises(LatencyUnclear):
+        find_delay("it", t_s, path, edges_s, change)
+
+
+def test_turning_counts_as_motion() -> None:
+    rows = setpoints(np.zeros((50, 3)))
+    angles = np.linspace(0.0, 1.0, 50)
+    rows[:, 3], rows[:, 6] = np.cos(angles / 2), np.sin(angles / 2)
+    assert abs(path_m(rows)[-1] - 0.2) < 1e-6
+
+
+@functools.cache
+def twin_recording() -> Recording:
+    """Play a stop-and-go motion on the twin; returns times, commanded, measured, pictures."""
+    pytest.importorskip("mujoco")
+    pytest.importorskip("mink")
+    from dvla.runtime.twin.driver import TwinDriver
+    from dvla.runtime.twin.ik import DifferentialIk
+    from dvla.runtime.twin.renderer import TwinRenderer
+    from dvla.runtime.twin.world import TwinWorld
+
+    world = TwinWorld()
+    driver = TwinDriver(world, DifferentialIk(PERIOD_S))
+    renderer = TwinRenderer(width=240, height=180)
+    start = world.measured()
+    way = stop_and_go(11.0)
+    out = np.empty((180, 240, 3), np.uint8)
+    times, commanded, measured, images = [], [], [], []
+    for step, moved in enumerate(way):
+        now_ns = round(step * PERIOD_S * 1e9)
+        measured.append(driver.read(now_ns).setpoint)
+        goal = start.copy()
+        goal[:3] += 0.6 * moved
+        driver.command(goal, now_ns)
+        times.append(now_ns * 1e-9)
+        commanded.append(goal)
+        if step % 10 == 0:
+            renderer.render(world.snapshot(), "opst_cam", out)
+            images.append(out.copy())
+    renderer.close()
+    return np.array(times), np.array(commanded), np.array(measured), np.array(images)
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.03, 0.08])
+def test_a_cameras_injected_delay_is_recovered_on_the_twin(delay_s: float) -> None:
+    t_s, _, measured, images = twin_recording()
+    shown_s = t_s[::10] + delay_s
+    change = picture_change(images)
+    found = find_delay("the camera's delay", t_s, path_m(measured), shown_s, change)
+    assert abs(found.delay_s - delay_s) <= found.bound_s
+
+
+@pytest.mark.parametrize("delay_s", [0.02, 0.06])
+def test_an_arms_injected_delay_is_recovered_on_the_twin(delay_s: float) -> None:
+    t_s, commanded, measured, _ = twin_recording()
+    edges_s = np.arange(0.0, t_s[-1], 0.02)
+    moved = np.diff(np.interp(edges_s, t_s, path_m(measured)))
+    own = find_delay("the arm's delay", t_s, path_m(commanded), edges_s, moved)
+    later = np.diff(np.interp(edges_s - delay_s, t_s, path_m(measured)))
+    found = find_delay("the arm's delay", t_s, path_m(commanded), edges_s, later)
+    assert 0.0 <= own.delay_s < 0.15
+    assert abs(found.delay_s - own.delay_s - delay_s) <= found.bound_s + own.bound_s

@@ -77,9 +77,7 @@ def open_recorded(
     key = spec.feature or name
     if key not in episode.films:
         raise CameraError(f"{path} has no film {key}", choices=sorted(episode.films))
-    return RecordedCamera(
-        name, episode.films[key], wanted, spec.fit, start_ns, float(episode.t_s[-1]) + 1e-3
-    )
+    return RecordedCamera(name, episode.films[key], wanted, spec.fit, start_ns, episode.length_s)
 
 
 def open_camera(

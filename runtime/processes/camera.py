@@ -81,7 +81,7 @@ class Eyes:
 
         for name, shape in settings.cameras.items():
             self.cameras[name] = RecordedCamera(
-                name, episode.films[name], shape, "exact", start_ns, episode.length_s + 1e-3
+                name, episode.films[name], shape, "exact", start_ns, episode.length_s
             )
 
     def _open_each(self, settings: Settings) -> None:

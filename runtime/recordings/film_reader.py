@@ -18,7 +18,7 @@ class FilmReader:
     Args:
         path: of the film.
         start_s: where to begin, from the film's start.
-        length_s: how much of it; all of the rest when None.
+        length_s: until when, the last picture included; all of the rest when None.
 
     Raises:
         UsageError: the film cannot be read.
@@ -48,7 +48,7 @@ class FilmReader:
         base = self._stream.time_base
         first_s = float((self._stream.start_time or 0) * base) + self._start_s
         half_s = 0.4 / self.fps if self.fps > 0 else 0.0
-        end_s = float("inf") if self._length_s is None else first_s + self._length_s - half_s
+        end_s = float("inf") if self._length_s is None else first_s + self._length_s + half_s
         try:
             self._container.seek(int(max(0.0, first_s - half_s) / base), stream=self._stream)
             for frame in self._container.decode(self._stream):

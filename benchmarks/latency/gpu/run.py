@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
@@ -121,20 +122,22 @@ def measured(job: Job, limit_s: float, child: Sequence[str] = CHILD) -> GpuSubje
 
 def run_limited(command: Sequence[str], limit_s: float) -> str:
     """Run a process group for at most so long; return what went wrong, or nothing."""
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
-    )
-    try:
-        _, said = process.communicate(timeout=max(limit_s, 0.1))
-    except subprocess.TimeoutExpired:
-        return f"ended after its time of {limit_s:.0f} s"
-    finally:
-        # Compilers and cold starts are the process's children: they end with it.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        if process.stderr is not None:
-            process.stderr.close()
+    # A file and no pipe: a child that outlives the process would hold a pipe open.
+    with tempfile.TemporaryFile() as stderr:
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
+        )
+        try:
+            process.wait(timeout=max(limit_s, 0.1))
+        except subprocess.TimeoutExpired:
+            return f"ended after its time of {limit_s:.0f} s"
+        finally:
+            # Compilers and cold starts are the process's children: they end with it.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        stderr.seek(0)
+        said = stderr.read()
     if process.returncode == 0:
         return ""
     lines = said.decode(errors="replace").strip().splitlines() or ["nothing was said"]

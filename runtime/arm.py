@@ -54,6 +54,7 @@ from dvla.runtime.safety import (
     check_start,
     check_values,
 )
+from dvla.runtime.stall import StallWatch
 from dvla.runtime.stopping import StopMotion
 
 REJECTION_EVENT_EVERY_NS = 500_000_000
@@ -125,6 +126,7 @@ class ArmController:
             JointGate(limits, self._commanded, self._reading.q) if limits.joints else None
         )
         self._stop: StopMotion | None = None
+        self._stall = StallWatch()
         self._mode: ArmMode = "idle"
         self._reason = "no commander"
         self._hold_reason = ""
@@ -314,6 +316,8 @@ class ArmController:
             reason = self._interlock(now_ns)
             if reason:
                 self._halt(reason, now_ns)
+        else:
+            self._stall.reset()
         if self._mode == "fault":
             return
         if self._clearance.settles(self._reading):
@@ -370,7 +374,7 @@ class ArmController:
         tracking_m, tracking_rad = self._tracking()
         if not (tracking_m <= bounds.tracking_m and tracking_rad <= bounds.tracking_rad):
             return f"the arm is {tracking_m:.3f} m, {tracking_rad:.2f} rad from its command"
-        return ""
+        return self._stall.look(now_ns, self._commanded, self._reading.setpoint)
 
     def _play(self, now_ns: int) -> None:
         if self._mode == "follow":

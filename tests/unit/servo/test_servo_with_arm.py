@@ -13,6 +13,7 @@ from servo_loop import ServoLoop, publish
 from dvla.bindings import ActionStream
 from dvla.runtime.config import ServoConfig
 from dvla.runtime.errors import ConfigError
+from dvla.runtime.events import ArmModeChanged
 from dvla.runtime.messages import Command, FollowRequest, HoldRequest
 from dvla.runtime.servo import ServoCore
 
@@ -196,6 +197,17 @@ def test_a_stop_whose_states_were_lost_voids_the_plan() -> None:
         assert np.array_equal(rows[0], stopped.commanded)
 
 
+def test_an_arm_that_does_not_move_is_stopped_and_named() -> None:
+    loop = started()
+    loop.driver.lag_s = 1e6
+    publish(loop.stream, line(HOME, (0.2, 0.0, 0.0), 40), loop.now_ns, t_obs_ns=loop.now_ns)
+    loop.run(0.7)
+    assert loop.arm.mode != "follow" or loop.arm.state(loop.now_ns).arm_epoch > 1
+    reasons = [e.reason for e in loop.events.events if isinstance(e, ArmModeChanged)]
+    assert any(reason.startswith("the arm stalls") for reason in reasons)
+    assert_inside(loop.driver)
+
+
 def test_stale_state_silences_the_servo() -> None:
     loop = started()
     state = loop.arm.state(loop.now_ns)
@@ -227,7 +239,7 @@ def test_a_horizon_that_does_not_fit_the_rate_is_refused(config: ServoConfig) ->
         ServoCore(ActionStream.create(), LIMITS, config, session=7)
 
 
-@pytest.mark.parametrize("rate_hz", [100, 125, 500])
+@pytest.mark.parametrize("rate_hz", [100, 125, 500, 1000])
 def test_other_rates_follow_and_stay_inside(rate_hz: int) -> None:
     loop = ServoLoop(rate_hz=rate_hz)
     loop.lease()

@@ -29,7 +29,7 @@ def extensions() -> list[Extension]:
         Extension(
             f"dvla.bindings.{source.stem}",
             [str(source)],
-            extra_compile_args=["-O2", "-std=c11"],
+            extra_compile_args=["-O1" if DEBUG else "-O2", "-std=c11"],
             libraries=["m"],
         )
         for source in sorted(Path("dvla", "bindings").glob("*.pyx"))

@@ -114,7 +114,7 @@ CASES: tuple[Case, ...] = (
     _camera("camera_future", "stamps a second ahead", "holds"),
     _chunk("nan_chunk", "NaN in an action", "holds"),
     _chunk("huge_chunk", "every action at 1000 m", "holds", quick=True),
-    _chunk("leaving_chunk", "every action 2 m to the side, out of the workspace", "any"),
+    _chunk("leaving_chunk", "every action 0.3 m under the table", "any"),
     _chunk("jumping_chunk", "seams of 56 mm", "goes_on"),
     _chunk("stale_chunk", "observations 5 s old", "holds"),
     _chunk("duplicated_chunk", "every chunk twice", "goes_on"),

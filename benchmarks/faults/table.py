@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dvla.benchmarks.faults.campaign import FaultReport
+from dvla.benchmarks.faults.cases import CASES
 from dvla.benchmarks.faults.measure import FaultResult
 
 
@@ -10,24 +11,28 @@ def markdown(report: FaultReport) -> str:
     """Return ``docs/faults.md``."""
     results = report.results
     machine = report.machine
+    light = "--light" in report.command
+    pictures = " Pictures were painted, not rendered; nobody looks at them." if light else ""
     lines = [
         "# Faults",
         "",
         f"Made by `{report.command}` on {machine.cpu}, {machine.cores} cores, load "
         f"{machine.load_1m:.1f}; every fault was done to a whole run on the Franka twin, from "
-        "outside, while the arm moved. *Held after* is the time from the fault until the arm was "
-        "commanded to rest; *travelled* is the commanded path until then (until the end of a "
-        "watch of four seconds where the run goes on, as it may). *Outside* counts setpoints that "
-        "reached the driver outside the envelope, judged by arithmetic of its own. The times are "
-        "this machine's under this load; the counts are the product's.",
+        f"outside, while the arm moved.{pictures}",
+        "",
+        "*Held after* is the time from the fault until the arm was commanded to rest; *travelled* "
+        "is the commanded path until then (until the end of a watch of four seconds where the run "
+        "goes on, as it may). *Outside* counts setpoints that reached the driver outside the "
+        "Cartesian envelope, judged by arithmetic of its own. The times are this machine's under "
+        "this load; the counts are the product's. Nothing here was done to a real arm.",
         "",
         f"{sum(not r.problems for r in results)} of {len(results)} passed; "
         f"{sum(r.outside for r in results)} of {sum(r.judged for r in results)} setpoints were "
         f"outside; {sum(bool(r.left_behind) for r in results)} left something behind.",
-        "",
-        "What is not noticed, and is no motion fault: pictures that are frozen, black or swapped "
-        "while their stamps go on. The oracle of this campaign looks at none; a network would.",
     ]
+    missing = [case.name for case in CASES if case.name not in {r.name for r in results}]
+    if missing:
+        lines += ["", f"Not in this report: {', '.join(missing)}."]
     for group in dict.fromkeys(result.group for result in results):
         lines += [
             "",

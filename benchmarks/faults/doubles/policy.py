@@ -47,7 +47,7 @@ def spoil(kind: str, chunk: Chunk, last: Chunk | None) -> Chunk:
         case "jumping_chunk":
             actions[:, 0] += 0.056 * (-1) ** chunk.sequence
         case "leaving_chunk":
-            actions[:, 1] = 2.0
+            actions[:, 2] = -0.3
         case "stale_chunk":
             return msgspec.structs.replace(chunk, t_obs_ns=chunk.t_obs_ns - 5 * S)
         case "future_chunk":

@@ -37,6 +37,7 @@ COMMANDS = (
     "dvla.runtime.cli.doctor",
     "dvla.benchmarks.cli",
     "dvla.training.cli_collect",
+    "dvla.training.cli_train",
 )
 
 BLOCK = f"""

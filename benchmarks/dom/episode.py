@@ -128,22 +128,35 @@ class ClosedLoop:
         self._motion = MotionMeter() if config.dimension else None
 
     def run(self, max_s: float = math.inf) -> EpisodeOutcome:
-        """Take the lease, wait until the arm follows, put the object there, and play it out.
+        """Begin the episode and play it out.
 
         Args:
             max_s: cut the episode off after this time, as a timeout [s].
+        """
+        self.begin()
+        while self.outcome is None:
+            if self.elapsed_s >= max_s:
+                return "timeout"
+            self.turn()
+        return self.outcome
+
+    def begin(self) -> None:
+        """Take the lease, wait until the arm follows, and put the object there.
+
+        Raises:
+            RobotFault: the arm does not follow.
         """
         now_ns = self.clock.now_ns()
         self.arm.handle(LeaseRequest(session=_SESSION, sequence=1, holder="benchmark"), now_ns)
         self.arm.handle(FollowRequest(session=_SESSION, sequence=2), now_ns)
         self._handshake()
         self._start()
-        while self.world.outcome is None:
-            if self.arm.mode == "fault":
-                return "fault"
-            if self.elapsed_s >= max_s:
-                return "timeout"
-            self._turn()
+
+    @property
+    def outcome(self) -> EpisodeOutcome | None:
+        """How the episode ended, or None while it goes on; a fault of the arm ends it too."""
+        if self.world.outcome is None and self.arm.mode == "fault":
+            return "fault"
         return self.world.outcome
 
     def _handshake(self) -> None:
@@ -155,7 +168,7 @@ class ClosedLoop:
                     got=f"mode {self.arm.mode}: {self.state.reason}, refused {self.state.rejected}",
                     expected=f"to follow within {_HANDSHAKE_S} s",
                 )
-            self._turn()
+            self.turn()
 
     def _start(self) -> None:
         """Put the object on the table, on the cameras' grid."""
@@ -167,8 +180,8 @@ class ClosedLoop:
         self._started = True
         self._expose()
 
-    def _turn(self) -> None:
-        """One servo period: cameras, policy, servo, gate, arm and physics."""
+    def turn(self) -> None:
+        """Take one servo period: cameras, policy, servo, gate, arm and physics."""
         now_ns = self.clock.now_ns()
         if self._started:
             self._runner.advance(now_ns)

@@ -49,7 +49,7 @@ from dvla.runtime.timeline import (
 TOO_SLOW_CHUNKS = 3
 """Wholly stale chunks in a row after which the policy is too slow for its chunks."""
 ACTION_WIDTH = 7
-MAX_ACTION_M = 5.0
+REACH_M = 5.0
 """No arm on a table reaches it: such a chunk is nonsense, and nothing of it is followed."""
 GRID_TOLERANCE_NS = 1_000
 """A chunk's period is a float of seconds; it may differ from ours by this much."""
@@ -66,6 +66,7 @@ class Scheduler:
         publish: called with every new timeline; ``publish_timeline`` writes it to a stream.
         max_observation_age_ns: the arm refuses older ones, so that a motion whose end would be
             older than that is not anchored; its chunk counts as the stale one that it is.
+        reach_m: a chunk with a position beyond it along any axis is nonsense [m].
 
     Raises:
         ConfigError: two chunks and the past knots do not fit into one slot of the stream.
@@ -80,6 +81,7 @@ class Scheduler:
         sink: EventSink,
         publish: Callable[[Timeline], object] | None = None,
         max_observation_age_ns: int | None = None,
+        reach_m: float = REACH_M,
     ) -> None:
         largest = (CAPACITY_KNOTS - PAST_KNOTS) // 2
         if not 1 <= chunk_size <= largest:
@@ -94,6 +96,7 @@ class Scheduler:
         self._sink = sink
         self._publish = publish
         self._max_age_ns = max_observation_age_ns
+        self._reach_m = reach_m
         self._lead_ns = round(config.lead_s * NS_PER_S)
         self._tally = Tally()
         self._now_ns = 0
@@ -240,7 +243,7 @@ class Scheduler:
         if (
             chunk.actions.shape != (self._chunk_size, ACTION_WIDTH)
             or not np.isfinite(chunk.actions).all()
-            or float(np.abs(chunk.actions[:, :3]).max()) > MAX_ACTION_M
+            or float(np.abs(chunk.actions[:, :3]).max()) > self._reach_m
             or chunk.t_obs_ns > now_ns
             or abs(chunk.control_period_s * NS_PER_S - self._period_ns) > GRID_TOLERANCE_NS
         ):

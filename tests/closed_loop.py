@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,7 @@ class ClosedLoop:
             chunk_size=chunk_size,
             control_period_ns=PERIOD_NS,
             sink=self.log,
+            reach_m=math.inf,  # positions tell which action it is
             max_observation_age_ns=None if max_age_ms is None else max_age_ms * MS,
         )
         self.now_ns = START_NS

@@ -6,6 +6,7 @@ often (an arrival at the very end of an action) and the grid's instants see ever
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import msgspec
@@ -119,6 +120,7 @@ def play(scenario: Scenario, module: Any = scheduler_module) -> Run:
         chunk_size=CHUNK_SIZE,
         control_period_ns=PERIOD_NS,
         sink=log,
+        reach_m=math.inf,  # positions tell which action it is
         publish=lambda timeline: published.append((now_ns, timeline)),
     )
     end_ns = max((step.t_ns for step in steps), default=0) + 4 * CHUNK_SIZE * PERIOD_NS

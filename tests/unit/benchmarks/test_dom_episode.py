@@ -102,7 +102,7 @@ def test_wrong_flags_are_one_paragraph():
     command = [sys.executable, "-m", "dvla.benchmarks.cli", "dom"]
     for flags, words in (
         (["--robot", "toaster"], ("toaster", "franka")),
-        (["--trials", "0"], ("--trials", "at least 1")),
+        (["--trials", "0"], ("--trials", "1 to")),
         (["--latency", "-1"], ("--latency", "10000 ms")),
         (["--policy", "no.bundle"], ("no.bundle", "expert, oracle")),
         (["--policy", "expert", "--latency", "90"], ("never late",)),

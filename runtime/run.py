@@ -106,7 +106,7 @@ class Run:
             self._supervisor.start(lambda: not self._signals.received)
             started = not self._signals.received
             self._started_ns = monotonic_ns()  # what counts is the run, not its set-up
-            self._record()
+            self._record_again()
             if self._config.viz:
                 start_viewer(self._folder)
             self._conduct()
@@ -134,8 +134,15 @@ class Run:
             return 128 + self._signals.received
         return 0 if cleared else EXIT_NOT_CLEARED
 
+    def _record_again(self) -> None:
+        """Write them once more, with the process ids; a disk that is full by now ends no run."""
+        try:
+            self._record()
+        except OSError as error:
+            say(f"the process ids could not be recorded and the run goes on: {error.strerror}")
+
     def _record(self) -> None:
-        """Write the configuration and the manifest; again once the process ids are known."""
+        """Write the configuration and the manifest."""
         settings = self._supervisor.settings
         self._folder.write_config(self._config)
         self._folder.write_manifest(

@@ -70,6 +70,7 @@ def make_settings(
         rings=shared.rings(),
         arm_link=config.arm_link(robot.name),
         arm_alone=bool(config.arm_address),
+        sim=config.sim,
         overrides=tuple(map(parse_override, config.override)),
         **facts,
     )

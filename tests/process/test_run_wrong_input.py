@@ -43,11 +43,11 @@ def test_a_wrong_input_gets_one_paragraph_and_its_exit_code(start: Start, case: 
 def test_a_full_disk_ends_the_recording_and_not_the_run(start: Start, tmp_path: Path) -> None:
     disk = tmp_path / "runs"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1000k", "tmpfs", str(disk)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a small disk is not permitted here")
     try:
-        run = start("--policy", "oracle", "--duration", "8")
+        run = start("--policy", "oracle", "--duration", "12")
         assert run.end() == 0, run.text
         run.until("recording ended here and the run goes on: No space left")
         assert run.left_behind() == []

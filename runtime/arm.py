@@ -88,6 +88,7 @@ class ArmController:
         session: of the controller's own messages.
         bounds: deadlines and interlocks.
         shadow: every commander begins in shadow, and asks for execution with ``ExecuteRequest``.
+        twin: the driver is that of a digital twin, which the states tell everybody.
         overrides: of limits; with the end of the first one they end, and the arm stops.
 
     Raises:
@@ -105,6 +106,7 @@ class ArmController:
         session: int,
         bounds: ArmBounds | None = None,
         shadow: bool = False,
+        twin: bool = False,
         overrides: tuple[SafetyOverride, ...] = (),
     ) -> None:
         self._shipped, limits = limits, overridden(limits, overrides)
@@ -116,7 +118,7 @@ class ArmController:
         for override in overrides:
             events.emit(Note(t_ns=now_ns, source="arm", text=f"override: {override.text}"))
         self._bounds = bounds or ArmBounds()
-        self._session = session
+        self._session, self._twin = session, twin
         self._clearance = Clearance(driver, shadow)
         self._lease = Lease(int(self._bounds.lease_silence_s * 1e9))
         self._reading = driver.read(now_ns)
@@ -451,6 +453,7 @@ class ArmController:
             rejected=dict(self._rejected),
             held=bool(self._hold_reason),
             shadow=self._clearance.shadow,
+            twin=self._twin,
         )
 
     def close(self) -> None:

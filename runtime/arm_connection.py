@@ -11,6 +11,7 @@ import contextlib
 
 import zmq
 
+from dvla.engines.errors import UsageError
 from dvla.runtime.arm_link import ArmLink
 from dvla.runtime.clock_board import ClockBoard
 from dvla.runtime.clock_offset import (
@@ -39,11 +40,12 @@ class ArmConnection:
         link: to the controller.
         session: of the run.
         board: where the offset of the controller's clock goes.
+        twin: whether the run is meant for a digital twin (``--sim``).
     """
 
-    def __init__(self, link: ArmLink, session: int, board: ClockBoard) -> None:
+    def __init__(self, link: ArmLink, session: int, board: ClockBoard, *, twin: bool) -> None:
         addresses = link.connecting()
-        self._link, self._session, self._board = link, session, board
+        self._link, self._session, self._board, self._twin = link, session, board, twin
         self._client = ControlClient(addresses)
         self._states = StateSubscriber(addresses)
         self._estimator = ClockEstimator()
@@ -58,6 +60,7 @@ class ArmConnection:
 
         Raises:
             WireError: the controller does not answer.
+            UsageError: it has a real arm where a twin was meant, or a twin where an arm was.
             LeaseError: another run commands the arm.
         """
         self._ask_clock(CONNECT_S)
@@ -65,6 +68,7 @@ class ArmConnection:
             self._ask_clock(CONNECT_S)
         self._asked_ns = self._heard_ns = now_ns
         state = self._await_state()
+        self._check_kind(state)
         request = LeaseRequest(session=self._session, sequence=self._next(), holder="dvla-run")
         reply = self._client.ask(request)
         if not reply.ok:
@@ -74,6 +78,17 @@ class ArmConnection:
         self._opened = True
         held = f"; it is held ({state.reason}) until dvla-arm resume" if state.held else ""
         return f"at {self._link.address}, {self.clock_words(now_ns)}{held}"
+
+    def _check_kind(self, state: ArmState) -> None:
+        """Raise unless the arm is of the kind that the run was cleared for."""
+        if state.twin != self._twin:
+            kinds = ("a real arm", "a digital twin")
+            raise UsageError(
+                f"the controller at {self._link.address} has another kind of arm than meant",
+                got=kinds[state.twin],
+                expected=kinds[self._twin],
+                next_command="with --sim only a controller that dvla-arm run --sim started",
+            )
 
     def _await_state(self) -> ArmState:
         """Return the first state that comes: states have a socket of their own, and may not."""

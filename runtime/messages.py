@@ -75,6 +75,7 @@ class ArmState(Message, frozen=True, tag="arm_state"):
         shadow: accepted commands are played to nobody; ``commanded`` is where they would lead.
         malformed: frames that were no message, counted.
         refused_peers: connections that were not let in, counted.
+        twin: the arm is a digital twin, and hurts nobody; whoever does not say so is real.
     """
 
     t_ns: int
@@ -95,6 +96,7 @@ class ArmState(Message, frozen=True, tag="arm_state"):
     shadow: bool = False
     malformed: int = 0
     refused_peers: int = 0
+    twin: bool = False
 
 
 class LeaseRequest(Message, frozen=True, tag="lease"):

@@ -78,7 +78,9 @@ class Run:
         self._arm: ArmConnection | None = None
         order: tuple[str, ...] = START_ORDER
         if config.arm_address:
-            self._arm = ArmConnection(settings.link, settings.session, self._shared.clock)
+            self._arm = ArmConnection(
+                settings.link, settings.session, self._shared.clock, twin=config.sim
+            )
             order = tuple(name for name in START_ORDER if name != "arm")
         self._supervisor = Supervisor(settings, self._shared, say, order, self._arm)
         self._supervisor.enter(Phase.WAIT)

@@ -106,7 +106,8 @@ def show(link: ArmLink, json: bool) -> None:
         return
     x, y, z = found.measured[:3]
     shadow = " (shadow: it does not move)" if found.shadow else ""
-    print(f"{link.name}: {found.mode}{', ' + found.reason if found.reason else ''}{shadow}")
+    kind = " (digital twin)" if found.twin else ""
+    print(f"{link.name}: {found.mode}{', ' + found.reason if found.reason else ''}{shadow}{kind}")
     print(
         f"  tool at {x:.3f}, {y:.3f}, {z:.3f} m, {1e3 * found.tracking_m:.1f} mm from its command"
     )

@@ -66,6 +66,7 @@ class TwinArm:
             session=settings.session,
             calls=calls,
             shadow=settings.shadow,
+            twin=True,
             overrides=settings.overrides,
         )
 

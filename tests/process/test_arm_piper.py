@@ -109,3 +109,24 @@ def test_a_piper_is_taken_over_moved_lost_taken_back_and_left_in_hold(bench: Ben
     assert all(report["enabled"]) and not report["fell"]  # type: ignore[call-overload]
     assert report["control"] == 1
     assert np.abs(np.subtract(report["q"], report["target"])).max() < 0.01  # type: ignore[call-overload]
+
+
+def test_a_run_meant_for_a_twin_never_moves_a_real_arm(bench: Bench, tmp_path: Path) -> None:
+    bench.run()
+    commander = ScriptedCommander(ArmLink(name="piper", address=bench.address), PIPER_LIMITS)
+    commander.until(lambda state: not state.twin)
+    commander.close()
+    flags = ["--robot", "franka", "--sim", "--policy", "oracle", "--arm-address", bench.address]
+    command = [
+        sys.executable,
+        "-m",
+        "dvla.runtime.cli.run",
+        *flags,
+        "--out",
+        str(tmp_path / "runs"),
+    ]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    words = "Got a real arm. Expected a digital twin."
+    assert words in " ".join(run.stderr.split()), run.stderr
+    assert bench.end_arm()["control"] == 0, "it was taken over"

@@ -237,7 +237,7 @@ def fails(law: Law, module: ModuleType, *, laas: bool) -> bool:
         return False
 
     search = settings(
-        max_examples=3000 * 2, deadline=None, database=None, derandomize=True, phases=[Phase.generate]
+        max_examples=6000, deadline=None, database=None, derandomize=True, phases=[Phase.generate]
     )
     try:
         find(scenarios(laas=laas), broken, settings=search)

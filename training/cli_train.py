@@ -25,6 +25,7 @@ def train_command(
     draws: int = 4,
     lr: float = 1e-3,
     ema: float = 0.998,
+    see_first: int = 0,
     freeze_backbone: bool = False,
     compile: bool = False,
     save_every: int = 500,
@@ -46,6 +47,8 @@ def train_command(
         draws: of noise and flow time per sample.
         lr: learning rate.
         ema: decay of the averaged weights that are written.
+        see_first: steps at the start that teach the encoder alone where the object is, which is
+            faster; for a policy from nothing.
         freeze_backbone: train the expert and the projections alone.
         compile: let torch compile the model: a minute at the start, a third faster after it.
         save_every: steps between saves.
@@ -70,6 +73,7 @@ def train_command(
         draws=draws,
         lr=lr,
         ema=ema,
+        see_first=see_first,
         freeze_backbone=freeze_backbone,
         compile=compile,
         save_every=save_every,

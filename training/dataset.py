@@ -175,9 +175,10 @@ class Sampler:
         longest = -(-max(int(mask.sum()) for _, mask in prompts) // 8) * 8
         frames = np.stack([before, now["images"]], axis=2)
         state, target = now["state"].copy(), now["object"].copy()
-        actions = now["actions"][:, :HORIZON].copy()
+        actions, spots = now["actions"][:, :HORIZON].copy(), now["spots"].copy()
         if self._augment:
-            mirror(np.flatnonzero(self.rng.random(size) < 0.5), frames, state, actions, target)
+            chosen = np.flatnonzero(self.rng.random(size) < 0.5)
+            mirror(chosen, frames, state, actions, target, spots)
         return Batch(
             images=self._images(frames),
             token_ids=torch.from_numpy(np.stack([ids for ids, _ in prompts])[:, :longest]),
@@ -185,6 +186,7 @@ class Sampler:
             state=torch.from_numpy(state),
             actions=torch.from_numpy(actions),
             object_state=torch.from_numpy(target),
+            spots=torch.from_numpy(spots),
         )
 
     @property
@@ -250,6 +252,7 @@ def mirror(
     state: NDArray[np.float32],
     actions: NDArray[np.float32],
     target: NDArray[np.float32],
+    spots: NDArray[np.float32],
 ) -> None:
     """Mirror some samples at the plane y = 0, in place.
 
@@ -262,6 +265,7 @@ def mirror(
         state: (B, 6) [m, rad], rx and rz in [0, 2 pi).
         actions: (B, H, 7) absolute [m, rad, -], angles near the state's.
         target: (B, 6) position and velocity of the object [m, m/s].
+        spots: (B, N, 2) its place in the pictures, from the left and the top in [0, 1].
     """
     frames[chosen] = frames[chosen][..., ::-1, :]
     relative = actions[chosen, :, :6] - state[chosen, None]
@@ -270,3 +274,4 @@ def mirror(
     state[chosen[:, None], _TURNS] %= 2.0 * np.pi
     actions[chosen, :, :6] = state[chosen, None] + relative
     target[chosen[:, None], [1, 4]] *= -1.0
+    spots[chosen, :, 0] = 1.0 - spots[chosen, :, 0]

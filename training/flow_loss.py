@@ -1,4 +1,4 @@
-"""The training objective: flow matching of normalised chunks, and helpers that never ship.
+"""The training objective: flow matching of normalised chunks.
 
 One pass of the vision encoder and the language model serves several draws of noise and flow time,
 because the expert is the cheap part of a small policy.
@@ -7,13 +7,11 @@ because the expert is the cheap part of a small policy.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import msgspec
 
 from dvla.export.model.policy import POSE_DIM, DynamicVla
-from dvla.export.torch_ import F, Tensor, nn, torch
-from dvla.training.dense_vision import embed_images
+from dvla.export.torch_ import F, Tensor, torch
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +23,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         state: (B, S) [m, rad].
         actions: (B, H, A) absolute [m, rad, -].
         object_state: (B, 6) true position and velocity [m, m/s]; for the helpers alone.
+        spots: (B, N, 2) where the object is in each picture, from the left and from the top as a
+            share of its sides; NaN where it is not in view. For the helpers alone.
     """
 
     images: Tensor
@@ -33,31 +33,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     state: Tensor
     actions: Tensor
     object_state: Tensor
-
-
-class ObjectHead(nn.Module):
-    """Reads position and velocity of the object off the image tokens, in training only.
-
-    Args:
-        width: of all image tokens together.
-        mean / std: (6,) of what it answers.
-    """
-
-    def __init__(self, width: int, mean: Tensor, std: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("mean", mean)
-        self.register_buffer("std", std)
-        self.hidden = nn.Linear(width, 256)
-        self.out = nn.Linear(256, 6)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Map image tokens (B, N, T, D) to (B, 6), normalised."""
-        answer: Tensor = self.out(F.gelu(self.hidden(tokens.flatten(1))))
-        return answer
-
-    def normalised(self, object_state: Tensor) -> Tensor:
-        """Normalise true states (B, 6)."""
-        return (object_state - self.get_buffer("mean")) / self.get_buffer("std")
+    spots: Tensor
 
 
 def draw_flow_times(count: int, generator: torch.Generator) -> Tensor:
@@ -84,23 +60,18 @@ def relative_actions(policy: DynamicVla, actions: Tensor, state: Tensor) -> Tens
     return F.pad(normalised, (0, policy.config.max_action_dim - normalised.shape[-1]))
 
 
-def losses(
-    policy: DynamicVla,
-    head: ObjectHead,
-    batch: Batch,
-    draws: int,
-    generator: torch.Generator,
-) -> Mapping[str, Tensor]:
-    """Return the flow-matching loss and the helper's, each a mean.
+def flow_loss(
+    policy: DynamicVla, tokens: Tensor, batch: Batch, draws: int, generator: torch.Generator
+) -> Tensor:
+    """Return the mean flow-matching loss.
 
     Args:
         policy: with gradients.
-        head: the helper.
+        tokens: of the batch's pictures, (B, N, T, hidden).
         batch: of B samples.
         draws: of noise and flow time per sample.
         generator: draws them.
     """
-    tokens = embed_images(policy, batch.images)
     embedded, mask = policy.embed_prefix(
         tokens, batch.token_ids, batch.token_mask, batch.state[:, None]
     )
@@ -115,12 +86,7 @@ def losses(
     x = t * noise + (1.0 - t) * target
     velocity = _velocity(policy, x, times, cache, mask.repeat_interleave(draws, dim=0))
     used = batch.actions.shape[-1]
-    flow = (velocity - (noise - target))[..., :used].square().mean()
-    answer = head(tokens)
-    truth = head.normalised(batch.object_state)
-    truth = torch.where(truth.isfinite(), truth, answer.detach())  # unknown: nothing to learn
-    helper = F.smooth_l1_loss(answer, truth, beta=0.1)
-    return {"flow": flow, "object": helper}
+    return (velocity - (noise - target))[..., :used].square().mean()
 
 
 def _velocity(

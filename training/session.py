@@ -22,7 +22,8 @@ from dvla.training.checkpoints import (
     write_statistics,
 )
 from dvla.training.dataset import Episodes, Sampler
-from dvla.training.flow_loss import ObjectHead
+from dvla.training.dense_vision import embed_images
+from dvla.training.helpers import Helpers
 from dvla.training.initialise import initialise
 from dvla.training.parallel import Group
 from dvla.training.presets import NANO_VOCAB, PRESETS, preset_config
@@ -88,11 +89,11 @@ def train(
     sampler = Sampler(episodes, encoder, options.seed + group.rank, augment=True)
     checks = Sampler(held_out, encoder, _HELD_OUT_SEED, augment=False)
     with torch.no_grad():
-        width = policy.eval().embed_images(checks.batch(1).images).numel()
-    head = ObjectHead(
-        width, torch.tensor(statistics.object_mean), torch.tensor(statistics.object_std)
+        seen = embed_images(policy.eval(), checks.batch(1).images)
+    helpers = Helpers(
+        seen, torch.tensor(statistics.object_mean), torch.tensor(statistics.object_std)
     )
-    trainer = Trainer(policy, head, raw, arch, options, out, group)
+    trainer = Trainer(policy, helpers, raw, arch, options, out, group)
     if resume:
         trainer.resume(sampler)
     trainer.run(sampler, checks, report)

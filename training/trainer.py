@@ -10,13 +10,16 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from dvla.export.arch import Arch
 from dvla.export.model.policy import DynamicVla
 from dvla.export.torch_ import Tensor, torch
 from dvla.training.checkpoints import load_state, save_state, write_checkpoint
 from dvla.training.dataset import Sampler
-from dvla.training.flow_loss import ObjectHead, losses
+from dvla.training.dense_vision import embed_images
+from dvla.training.flow_loss import flow_loss
+from dvla.training.helpers import Helpers
 from dvla.training.parallel import Group
 from dvla.training.validate import held_out_error
 
@@ -32,7 +35,9 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             ``decay`` of the steps.
         weight_decay: of all matrices.
         ema: decay of the average that is written out.
-        object_weight: of the helper's loss.
+        object_weight / spot_weight: of the helpers' losses.
+        see_first: steps at the start that train the encoder by the helpers alone, which is twice as
+            fast and lets the rest begin with an encoder that sees the object.
         freeze_backbone: train the expert and the projections alone.
         compile: let torch compile encoder, language model and expert.
         save_every: steps between saves, with the held-out error.
@@ -51,6 +56,8 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     weight_decay: float = 1e-4
     ema: float = 0.998
     object_weight: float = 1.0
+    spot_weight: float = 1.0
+    see_first: int = 0
     freeze_backbone: bool = False
     compile: bool = False
     save_every: int = 500
@@ -63,7 +70,7 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the training curve.
 
     Attributes:
-        flow / object: mean losses since the last line.
+        flow / object / spot: mean losses since the last line.
         error_m: held-out error of sampled positions, averaged over the chunk [m].
         first_error_m: the same over its first five actions [m].
         gripper_accuracy: share of held-out gripper decisions that are the expert's.
@@ -73,6 +80,7 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
     step: int
     flow: float
     object: float
+    spot: float
     object_error_m: float
     error_m: float
     first_error_m: float
@@ -87,7 +95,7 @@ class Trainer:
 
     Args:
         policy: with its normalisation set.
-        head: the helper.
+        helpers: of the encoder.
         config: plain data of ``config.json``, written out with every checkpoint.
         arch: dims of the policy.
         options: how.
@@ -98,7 +106,7 @@ class Trainer:
     def __init__(
         self,
         policy: DynamicVla,
-        head: ObjectHead,
+        helpers: Helpers,
         config: dict[str, Any],
         arch: Arch,
         options: TrainOptions,
@@ -106,16 +114,17 @@ class Trainer:
         group: Group,
     ) -> None:
         self._policy = policy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._head, self._config, self._arch = head, config, arch
+        self._helpers, self._config, self._arch = helpers, config, arch
         self._options, self._folder, self._group = options, folder, group
         if options.freeze_backbone:
             policy.model.vlm_with_expert.vlm.requires_grad_(False)
         if options.compile:
-            for part in (policy.vlm.vision_model, policy.vlm.text_model):
-                part.compile(dynamic=False)
+            vision = policy.vlm.vision_model
+            vision.stages = torch.compile(vision.stages, dynamic=False)  # type: ignore[method-assign]
+            policy.vlm.text_model.compile(dynamic=False)
             policy.model.vlm_with_expert.lm_expert.compile(dynamic=False)
         self._parameters = [
-            p for p in (*policy.parameters(), *head.parameters()) if p.requires_grad
+            p for p in (*policy.parameters(), *helpers.parameters()) if p.requires_grad
         ]
         matrices = [p for p in self._parameters if p.ndim > 1]
         rest = [p for p in self._parameters if p.ndim <= 1]
@@ -141,7 +150,7 @@ class Trainer:
             report: called with each line of the curve.
         """
         options = self._options
-        sums, since, started_s = np.zeros(2), 0, time.perf_counter()
+        sums, since, started_s = np.zeros(3), 0, time.perf_counter()
         while self.step < options.steps:
             if self.step % options.refresh_every == 0:
                 sampler.refresh()
@@ -153,22 +162,25 @@ class Trainer:
                 rate = since * options.batch * options.accumulate * self._group.size / elapsed_s
                 self.save(sampler)
                 report(self._curve(sums / since, sampler, held_out, rate))
-                sums, since, started_s = np.zeros(2), 0, time.perf_counter()
+                sums, since, started_s = np.zeros(3), 0, time.perf_counter()
         self._group.wait()
 
-    def _step(self, sampler: Sampler) -> tuple[float, float]:
-        """Take one optimiser step; return both losses."""
+    def _step(self, sampler: Sampler) -> NDArray[np.float64]:
+        """Take one optimiser step; return the losses of flow, state and spot."""
         options = self._options
         self._policy.train()
-        total = np.zeros(2)
+        total = np.zeros(3)
         for _ in range(options.accumulate):
-            parts = losses(
-                self._policy, self._head, sampler.batch(options.batch), options.draws,
-                self._generator,
-            )  # fmt: skip
-            loss = parts["flow"] + options.object_weight * parts["object"]
+            batch = sampler.batch(options.batch)
+            seen = embed_images(self._policy, batch.images)
+            state, spot = self._helpers.losses(seen, batch.object_state, batch.spots)
+            loss = options.object_weight * state + options.spot_weight * spot
+            if self.step >= options.see_first:
+                flow = flow_loss(self._policy, seen.tokens, batch, options.draws, self._generator)
+                total[0] += flow.item()
+                loss = loss + flow
+            total[1:] += state.item(), spot.item()
             (loss / options.accumulate).backward()  # type: ignore[no-untyped-call]
-            total += (parts["flow"].item(), parts["object"].item())
         self._group.average_gradients(self._parameters)
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         for group in self._optimiser.param_groups:
@@ -177,8 +189,7 @@ class Trainer:
         self._optimiser.zero_grad(set_to_none=True)
         self.step += 1
         self._update_average()
-        flow, helper = total / options.accumulate
-        return flow, helper
+        return total / options.accumulate
 
     def learning_rate(self) -> float:
         """Return the learning rate of the next step."""
@@ -211,7 +222,7 @@ class Trainer:
             "step": self.step,
             "policy": self._policy.state_dict(),
             "average": self._average,
-            "head": self._head.state_dict(),
+            "helpers": self._helpers.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "generator": self._generator.get_state(),
             "draws": sampler.state(),
@@ -223,7 +234,7 @@ class Trainer:
         state = load_state(self._folder)
         self.step = int(state["step"])
         self._policy.load_state_dict(state["policy"])
-        self._head.load_state_dict(state["head"])
+        self._helpers.load_state_dict(state["helpers"])
         self._optimiser.load_state_dict(state["optimiser"])
         if self._group.leads:
             self._generator.set_state(state["generator"])
@@ -235,11 +246,12 @@ class Trainer:
         self._average = average
 
     def _curve(self, mean: Any, sampler: Sampler, held_out: Sampler, rate: float) -> Curve:
-        error = held_out_error(self.averaged(), self._head, held_out, self._options.held_out)
+        error = held_out_error(self.averaged(), self._helpers, held_out, self._options.held_out)
         return Curve(
             step=self.step,
             flow=round(float(mean[0]), 5),
             object=round(float(mean[1]), 5),
+            spot=round(float(mean[2]), 5),
             object_error_m=round(error.object_m, 5),
             error_m=round(error.chunk_m, 5),
             first_error_m=round(error.first_m, 5),

@@ -7,7 +7,9 @@ import msgspec
 from dvla.export.model.policy import DynamicVla
 from dvla.export.torch_ import Tensor, torch
 from dvla.training.dataset import Sampler
-from dvla.training.flow_loss import Batch, ObjectHead
+from dvla.training.dense_vision import Seen, embed_images
+from dvla.training.flow_loss import Batch
+from dvla.training.helpers import Helpers
 
 FIRST = 5
 """Actions that a policy with little latency executes."""
@@ -28,16 +30,15 @@ class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
     object_m: float
 
 
-def held_out_error(policy: DynamicVla, head: ObjectHead, sampler: Sampler, samples: int) -> HeldOut:
+def held_out_error(policy: DynamicVla, helpers: Helpers, sampler: Sampler, samples: int) -> HeldOut:
     """Sample chunks for the same held-out observations every time and compare them."""
     sampler.rewind()
     batch = sampler.batch(samples)
     with torch.inference_mode():
-        actions, tokens = sample_chunks(policy, batch, seed=0)
+        actions, seen = sample_chunks(policy, batch, seed=0)
         apart = (actions[..., :3] - batch.actions[..., :3]).norm(dim=-1)
         agrees = (actions[..., 6] > 0) == (batch.actions[..., 6] > 0)
-        answer = head(tokens) * head.get_buffer("std") + head.get_buffer("mean")
-        object_m = (answer[:, :3] - batch.object_state[:, :3]).norm(dim=-1)
+        object_m = (helpers.positions(seen) - batch.object_state[:, :3]).norm(dim=-1)
     return HeldOut(
         chunk_m=float(apart.mean()),
         first_m=float(apart[:, :FIRST].mean()),
@@ -46,14 +47,14 @@ def held_out_error(policy: DynamicVla, head: ObjectHead, sampler: Sampler, sampl
     )
 
 
-def sample_chunks(policy: DynamicVla, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
-    """Return absolute actions (B, H, A) [m, rad, -] and the image tokens (B, N, T, D)."""
-    tokens = policy.embed_images(batch.images)
+def sample_chunks(policy: DynamicVla, batch: Batch, seed: int) -> tuple[Tensor, Seen]:
+    """Return absolute actions (B, H, A) [m, rad, -] and what the encoder made of the pictures."""
+    seen = embed_images(policy, batch.images)
     state = batch.state[:, None]
-    embedded, mask = policy.embed_prefix(tokens, batch.token_ids, batch.token_mask, state)
+    embedded, mask = policy.embed_prefix(seen.tokens, batch.token_ids, batch.token_mask, state)
     cfg = policy.config
     generator = torch.Generator().manual_seed(seed)
     shape = (len(batch.state), cfg.chunk_size, cfg.max_action_dim)
     noise = torch.randn(shape, generator=generator)
     padded = policy.sample_actions(policy.prefix_cache(embedded, mask), mask, noise)
-    return policy.absolute_actions(policy.unnormalize_actions(padded), state), tokens
+    return policy.absolute_actions(policy.unnormalize_actions(padded), state), seen

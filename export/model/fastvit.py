@@ -209,10 +209,16 @@ class FastVit(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map prepared images (N, 3 * n_obs, H, W) to features (N, D, H / 64, W / 64)."""
-        x = images
+        features: Tensor = self.conv_exp(self.stages(images)[-1])
+        return features
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """Return what the five stages make of prepared images, at 1/4 to 1/64 of their size."""
+        x, outputs = images, []
         for layer in self.patch_embedding:
             x = F.gelu(layer(x))
         for layer in self.layers:
             x = layer(x)
-        features: Tensor = self.conv_exp(x)
-        return features
+            if isinstance(layer, nn.Sequential):
+                outputs.append(x)
+        return outputs

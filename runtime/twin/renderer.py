@@ -102,6 +102,28 @@ class TwinRenderer:
         mujoco.mjr_readPixels(self._upside_down, None, self._viewport, self._context)
         out[:] = self._upside_down[::-1]
 
+    def spot(self, snapshot: TwinSnapshot, camera: str) -> NDArray[np.float64]:
+        """Return where the centre of the first object is in a camera's picture.
+
+        Args:
+            snapshot: what is shown.
+            camera: one of ``CAMERAS``.
+
+        Returns:
+            (2,) from the left and from the top, as a share of the picture's sides; NaN where the
+            centre is outside the picture. It may be hidden behind something.
+        """
+        self._pose(snapshot)
+        index, (width, height) = self._camera_ids[camera], self._size
+        axes = self._data.cam_xmat[index].reshape(3, 3)
+        right, up, back = (snapshot.object_position - self._data.cam_xpos[index]) @ axes
+        half = -back * np.tan(np.radians(self._model.cam_fovy[index]) / 2.0)
+        spot = np.array([right * height / width, -up])
+        if half <= 0.0 or (np.abs(spot) > half).any():
+            return np.full(2, np.nan)
+        share: NDArray[np.float64] = 0.5 + spot / (2.0 * half)
+        return share
+
     def _pose(self, snapshot: TwinSnapshot) -> None:
         """Put the model into the state of a snapshot, its object dressed for the episode."""
         dressed = (snapshot.seed, snapshot.kind, snapshot.colour, snapshot.scene)

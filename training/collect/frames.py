@@ -23,6 +23,7 @@ STEP = np.dtype(
         ("state", "<f4", (6,)),  # measured TCP [m, rad], rx and rz in [0, 2 pi)
         ("actions", "<f4", (HORIZON, 7)),  # the expert's, absolute [m, rad, -]
         ("object", "<f4", (6,)),  # true position and velocity [m, m/s]; never an input
+        ("spots", "<f4", (len(CAMERAS), 2)),  # its place in each picture, right and down in [0, 1]
     ]
 )
 

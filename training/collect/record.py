@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -75,6 +76,7 @@ class Recorder:
     Args:
         world: of the twin.
         render: makes the cameras' pictures.
+        spot: says where the object is in a camera's picture, (2,) in [0, 1].
         learner: the policy behind plans whose controller is not the expert.
         max_s: longer episodes are cut off [s].
     """
@@ -83,13 +85,14 @@ class Recorder:
         self,
         world: TwinWorld,
         render: Render,
+        spot: Callable[[TwinSnapshot, str], NDArray[np.float64]],
         learner: GuidedPolicy | None = None,
         *,
         max_s: float = 5.0,
     ) -> None:
         self._world = world
         self._render = keep_pictures(render)
-        self._learner = learner
+        self._spot, self._learner = spot, learner
         self._max_steps = round(max_s / PERIOD_S)
         self._expert = ExpertConfig()
 
@@ -139,6 +142,7 @@ class Recorder:
         row = np.zeros((), STEP)
         for index, camera in enumerate(CAMERAS):
             row["images"][index] = shrink(self._render(snapshot, camera), IMAGE_PX)
+            row["spots"][index] = self._spot(snapshot, camera)
         row["state"] = state_of(snapshot)
         row["actions"] = expert_actions(snapshot, self._expert, HORIZON, PERIOD_S)
         row["object"][:3] = snapshot.object_position

@@ -47,7 +47,7 @@ def open_recorder(controller: str, task: str = "") -> Recorder:
         return image_hwc
 
     world = TwinWorld(WorldConfig(task=parse_task(task) if task else Task()))
-    return Recorder(world, render, _learner(controller))
+    return Recorder(world, render, renderer.spot, _learner(controller))
 
 
 def _learner(controller: str) -> GuidedPolicy | None:

@@ -118,6 +118,7 @@ def _convert(
     turns = steps["actions"][..., 3:6] - state[:, None, 3:6]
     steps["actions"][..., 3:6] -= 2.0 * np.pi * np.round(turns / (2.0 * np.pi))
     steps["object"] = [row[OBJECT] for row in rows] if has_object else np.nan
+    steps["spots"] = np.nan
     for index, key in enumerate(CAMERA_KEYS):
         steps["images"][:, index] = _pictures(episode, key, rows)
     info = EpisodeInfo(

@@ -61,6 +61,17 @@ def test_the_object_is_seen_where_it_is(renderer, camera, kind):
     wanted = project(world, camera, position)
     assert pixels > 100
     assert (column, row) == pytest.approx(wanted, abs=8.0)
+    spot = renderer.spot(world.snapshot(), camera) * (IMAGE_WIDTH, IMAGE_HEIGHT)
+    assert spot == pytest.approx(wanted, abs=1e-6)
+
+
+def test_what_is_out_of_the_picture_has_no_spot(renderer):
+    world = TwinWorld()
+    world.reset(1, 0)
+    joint = world.model.joint("object")
+    for position in ((0.5, 3.0, 0.02), (5.0, 0.0, 0.02)):  # beside the view, behind the camera
+        world.data.qpos[joint.qposadr[0] : joint.qposadr[0] + 3] = position
+        assert np.isnan(renderer.spot(world.snapshot(), "opst_cam")).all()
 
 
 def test_pictures_of_one_state_are_the_same_and_of_another_are_not(renderer):

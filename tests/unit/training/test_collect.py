@@ -33,11 +33,16 @@ def plain(snapshot: TwinSnapshot, camera: str) -> np.ndarray:
     return np.full((36, 48, 3), value, np.uint8)
 
 
+def middle(snapshot: TwinSnapshot, camera: str) -> np.ndarray:
+    """Stand in for a renderer's ``spot``: in the middle of one camera, out of the other's view."""
+    return np.full(2, 0.5 if camera == CAMERAS[0] else np.nan)
+
+
 def record(seed: int = SEED, max_s: float = 0.6) -> tuple[EpisodeInfo, np.ndarray]:
     plan = Plan(
         seed=seed, controller="expert", latency_ms=40.0, ci=True, laas=True, take_over_s=None
     )
-    return Recorder(TwinWorld(), plain, max_s=max_s).record(plan)
+    return Recorder(TwinWorld(), plain, middle, max_s=max_s).record(plan)
 
 
 def test_a_seed_gives_the_same_recording() -> None:
@@ -68,6 +73,7 @@ def test_a_step_holds_state_pictures_and_the_oracles_chunk() -> None:
     info, steps = record()
     assert info.steps == len(steps) == 16
     assert [int(s["images"][1, 0, 0, 0]) - int(s["images"][0, 0, 0, 0]) for s in steps] == [10] * 16
+    assert (steps["spots"][:, 0] == 0.5).all() and np.isnan(steps["spots"][:, 1]).all()
     assert (np.diff(steps["actions"][:, :, :3], axis=1) ** 2).sum(-1).max() < (0.95 * 0.041) ** 2
     assert np.all((steps["state"][:, 3] >= 0) & (steps["state"][:, 3] < 2 * np.pi))
 

@@ -20,7 +20,8 @@ def test_it_is_the_encoder(training: bool) -> None:
     initialise(policy, 0)
     other = copy.deepcopy(policy)
     images = torch.rand(3, 2, 6, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    wanted, got = policy.embed_images(images), dense_vision.embed_images(other, images)
+    wanted, seen = policy.embed_images(images), dense_vision.embed_images(other, images)
+    got = seen.tokens
     assert torch.allclose(got, wanted, atol=1e-5) and got.shape == wanted.shape
     wanted.square().sum().backward()
     got.square().sum().backward()
@@ -32,8 +33,22 @@ def test_it_is_the_encoder(training: bool) -> None:
         assert torch.allclose(a.float(), b.float(), atol=1e-5), name
 
 
+def test_its_stages_are_the_encoders() -> None:
+    policy = DynamicVla(convert_config(preset_config("nano"), "nano"), NANO).eval()
+    initialise(policy, 0)
+    images = torch.rand(3, 2, 6, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.inference_mode():
+        wanted = policy.vlm.vision_model.stages(images.flatten(0, 1))
+        got = dense_vision.embed_images(policy, images).stages
+    for stage, other in zip(wanted, got, strict=True):
+        assert torch.allclose(other.transpose(0, 1), stage, atol=1e-4 * float(stage.abs().max()))
+
+
 def test_larger_pictures_take_the_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = DynamicVla(convert_config(preset_config("nano"), "nano"), NANO).eval()
-    monkeypatch.setattr(dense_vision, "dense_features", None)
+    monkeypatch.setattr(dense_vision, "_dense_features", None)
+    images = torch.rand(1, 2, 6, 128, 128)
     with torch.inference_mode():
-        assert dense_vision.embed_images(policy, torch.zeros(1, 2, 6, 128, 128)).shape[2] == 4
+        seen = dense_vision.embed_images(policy, images)
+        assert torch.equal(seen.tokens, policy.embed_images(images)) and seen.tokens.shape[2] == 4
+    assert [stage.shape[1:] for stage in seen.stages] == [(2, n, n) for n in (32, 16, 8, 4, 2)]

@@ -1,0 +1,78 @@
+"""The helpers: a spot becomes shares of cells, and what is unknown teaches nothing."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dvla.export.torch_ import nn, torch
+from dvla.training.dense_vision import Seen
+from dvla.training.helpers import Helpers, pointed_at
+
+B, N = 3, 2
+SIDES = (8, 4, 2, 1, 1)
+
+
+def seen() -> Seen:
+    generator = torch.Generator().manual_seed(0)
+    stages = tuple(torch.randn(4, B * N, side, side, generator=generator) for side in SIDES)
+    return Seen(torch.randn(B, N, 1, 5, generator=generator), stages)
+
+
+@given(x=st.floats(0, 1), y=st.floats(0, 1), rows=st.integers(1, 9), columns=st.integers(1, 9))
+def test_the_mean_cell_is_the_spot(x: float, y: float, rows: int, columns: int) -> None:
+    share = pointed_at(torch.tensor([[x, y]]), rows, columns).reshape(rows, columns)
+    assert float(share.sum()) == pytest.approx(1.0, abs=1e-5)
+    for along, at, cells in ((share.sum(0), x, columns), (share.sum(1), y, rows)):
+        mean = float(along @ (torch.arange(cells) + 0.5)) / cells
+        inside = min(max(at, 0.5 / cells), 1 - 0.5 / cells)
+        assert mean == pytest.approx(inside, abs=1e-5)
+        assert int((along > 0).sum()) <= 2
+
+
+def test_what_is_not_known_teaches_nothing() -> None:
+    helpers = Helpers(seen(), torch.zeros(6), torch.ones(6))
+    unknown = torch.full((B, 6), torch.nan), torch.full((B, N, 2), torch.nan)
+    state, spot = helpers.losses(seen(), *unknown)
+    (state + spot).backward()  # type: ignore[no-untyped-call]
+    assert state.item() == spot.item() == 0.0
+    assert all(p.grad is None or not p.grad.any() for p in helpers.parameters())
+
+
+def test_a_spot_out_of_view_counts_for_nothing() -> None:
+    helpers = Helpers(seen(), torch.zeros(6), torch.ones(6))
+    spots = torch.full((B, N, 2), 0.3)
+    alone = spots.clone()
+    alone[1:] = torch.nan
+    alone[0, 1] = 1.5
+    first = Seen(seen().tokens, tuple(stage[:, :1] for stage in seen().stages))
+    wanted = [
+        -(pointed_at(spots[0, :1], side, side) * chances).sum()
+        for side, head, stage in zip(SIDES, helpers.spots, first.stages, strict=False)
+        for chances in [head(stage.movedim(0, -1)).flatten(1).log_softmax(1)]
+    ]
+    _, spot = helpers.losses(seen(), torch.zeros(B, 6), alone)
+    assert float(spot) == pytest.approx(float(sum(wanted)) / 3, rel=1e-5)
+
+
+def test_they_learn_to_point() -> None:
+    """A bright cell is found, by its brightness, after some steps."""
+    torch.manual_seed(0)
+    cells = torch.randint(0, 64, (B * N,))
+    maps = torch.zeros(4, B * N, 64)
+    maps[1].scatter_(1, cells[:, None], 1.0)
+    stages = (maps.reshape(4, B * N, 8, 8), *seen().stages[1:])
+    look = Seen(seen().tokens, stages)
+    spots = (torch.stack([cells % 8, cells // 8], dim=1) + 0.5) / 8
+    helpers = Helpers(look, torch.zeros(6), torch.ones(6))
+    optimiser = torch.optim.Adam(helpers.parameters(), lr=0.3)
+    for _ in range(60):
+        loss = helpers.losses(look, torch.zeros(B, 6), spots.reshape(B, N, 2)).spot
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    head = helpers.spots[0]
+    assert isinstance(head, nn.Linear)
+    found = head(stages[0].movedim(0, -1)).flatten(1).argmax(dim=1)
+    assert torch.equal(found, cells)

@@ -1,0 +1,93 @@
+"""What helps the encoder to see, in training only: where is the object, and how does it move?
+
+A policy that is cloned from actions alone needs many more samples before it looks at a thing of a
+few pixels. None of this is an input of the policy, and none of it ships.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from dvla.export.torch_ import F, Tensor, nn, torch
+from dvla.training.dense_vision import Seen
+
+SPOT_STAGES = 3
+"""Stages that point at the object: 1/4, 1/8 and 1/16 of the picture."""
+
+
+class HelperLosses(NamedTuple):
+    """Mean losses: of the object's state, and of the place in the picture."""
+
+    state: Tensor
+    spot: Tensor
+
+
+class Helpers(nn.Module):
+    """Reads the object's position and velocity off tokens and features, and its place off maps.
+
+    Args:
+        seen: of any one observation, for the widths.
+        mean / std: (6,) of the object's state [m, m/s].
+    """
+
+    def __init__(self, seen: Seen, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        self.hidden = nn.Linear(seen.tokens[0].numel(), 256)
+        self.out = nn.Linear(256, 6)
+        pointing = seen.stages[:SPOT_STAGES]
+        self.spots = nn.ModuleList(nn.Linear(len(stage), 1) for stage in pointing)
+        self.early = nn.Linear(pointing[-1].numel() // len(seen.tokens), 6)
+
+    def forward(self, seen: Seen) -> Tensor:
+        """Return the object's state as the tokens tell it, (B, 6), normalised."""
+        answer: Tensor = self.out(F.gelu(self.hidden(seen.tokens.flatten(1))))
+        return answer
+
+    def positions(self, seen: Seen) -> Tensor:
+        """Return the object's positions (B, 3) [m] as the tokens tell them."""
+        state: Tensor = self(seen) * self.get_buffer("std") + self.get_buffer("mean")
+        return state[:, :3]
+
+    def losses(self, seen: Seen, object_state: Tensor, spots: Tensor) -> HelperLosses:
+        """Return the losses; what is not known, or not in view, teaches nothing.
+
+        Args:
+            seen: of B observations with N cameras.
+            object_state: (B, 6) [m, m/s].
+            spots: (B, N, 2) from the left and the top, in [0, 1] where in view.
+        """
+        truth = (object_state - self.get_buffer("mean")) / self.get_buffer("std")
+        features = seen.stages[SPOT_STAGES - 1].movedim(0, -1).reshape(len(truth), -1)
+        state = _known_l1(self(seen), truth) + _known_l1(self.early(features), truth)
+        flat = spots.flatten(0, 1)
+        shown = flat.isfinite().all(dim=1) & (flat >= 0).all(dim=1) & (flat <= 1).all(dim=1)
+        spot = state.new_zeros(())
+        if shown.any():
+            for head, stage in zip(self.spots, seen.stages, strict=False):
+                logits = head(stage.movedim(0, -1)).squeeze(-1)[shown]
+                share = pointed_at(flat[shown], *logits.shape[1:])
+                chances = logits.flatten(1).log_softmax(dim=1)
+                spot = spot - (share * chances).sum(dim=1).mean() / SPOT_STAGES
+        return HelperLosses(state, spot)
+
+
+def pointed_at(spots: Tensor, rows: int, columns: int) -> Tensor:
+    """Share each spot (n, 2) in [0, 1] among the four cells around it.
+
+    Returns:
+        (n, rows * columns), each row of sum 1.
+    """
+
+    def along(at: Tensor, cells: int) -> Tensor:
+        centre = (at * cells - 0.5).clamp(0, cells - 1)
+        return (1.0 - (centre[:, None] - torch.arange(cells)).abs()).clamp(min=0.0)
+
+    across, down = along(spots[:, 0], columns), along(spots[:, 1], rows)
+    return (down[:, :, None] * across[:, None]).flatten(1)
+
+
+def _known_l1(answer: Tensor, truth: Tensor) -> Tensor:
+    truth = torch.where(truth.isfinite(), truth, answer.detach())
+    return F.smooth_l1_loss(answer, truth, beta=0.1)

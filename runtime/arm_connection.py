@@ -22,7 +22,8 @@ from dvla.runtime.clock_offset import (
 )
 from dvla.runtime.errors import LeaseError, RobotFault, WireError
 from dvla.runtime.messages import ArmState, LeaseRelease, LeaseRequest
-from dvla.runtime.wire import ControlClient, StateSubscriber
+from dvla.runtime.wire import StateSubscriber
+from dvla.runtime.wire_control import ControlClient
 
 FIRST_QUESTIONS = 32
 ASK_EVERY_NS = 1_000_000_000

@@ -23,7 +23,7 @@ from dvla.runtime.processes.spawn import Launched, how
 from dvla.runtime.processes.table import PROCESSES
 from dvla.runtime.replay.journal import ARM_CALL, ARM_CALL_SLOTS
 from dvla.runtime.telemetry import SERVO_RING_SLOTS, SERVO_TICK
-from dvla.runtime.wire import ControlClient
+from dvla.runtime.wire_control import ControlClient
 
 START_ORDER = ("recorder", "arm", "camera", "policy", "servo")
 START_TIMEOUT_S = {"policy": 300.0}

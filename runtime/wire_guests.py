@@ -10,7 +10,7 @@ from typing import Any
 
 import zmq
 
-from dvla.runtime.wire import Link
+from dvla.runtime.wire_link import Link
 from dvla.runtime.zap import refused_by
 
 MAX_PER_LOOK = 64

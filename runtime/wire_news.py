@@ -18,7 +18,8 @@ from dvla.runtime.addresses import ArmAddresses
 from dvla.runtime.clock_offset import ClockOffset
 from dvla.runtime.events import AnyEvent, Event
 from dvla.runtime.twin.snapshot import SNAPSHOT_BYTES, TwinSnapshot, unpack_snapshot
-from dvla.runtime.wire import EVENT_QUEUE, MAX_EVENT_BYTES, STREAM_QUEUE, Link, Receiver, Sender
+from dvla.runtime.wire import EVENT_QUEUE, MAX_EVENT_BYTES, STREAM_QUEUE
+from dvla.runtime.wire_link import Link, Plug, Receiver, Sender
 
 KEPT_SNAPSHOTS = 256
 MAX_SNAPSHOT_BYTES = SNAPSHOT_BYTES + 256
@@ -29,16 +30,7 @@ MAX_SNAPSHOTS_PER_CALL = 64
 class NewsPublisher(Sender):
     """An ``EventSink`` for everybody who listens; never waits."""
 
-    def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
-        super().__init__(
-            zmq.PUB,
-            addresses.news,
-            MAX_EVENT_BYTES,
-            bind=True,
-            context=context,
-            curve=addresses.curve,
-            options={zmq.SNDHWM: EVENT_QUEUE},
-        )
+    plug = Plug(zmq.PUB, "news", True, MAX_EVENT_BYTES, {zmq.SNDHWM: EVENT_QUEUE})
 
     def emit(self, event: Event) -> None:
         """Take an event; never block and never raise."""
@@ -48,32 +40,16 @@ class NewsPublisher(Sender):
 class NewsStream(Receiver[AnyEvent]):
     """Gives the events of a controller."""
 
-    def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
-        super().__init__(
-            zmq.SUB,
-            addresses.news,
-            AnyEvent,
-            MAX_EVENT_BYTES,
-            bind=False,
-            context=context,
-            curve=addresses.curve,
-            options={zmq.RCVHWM: EVENT_QUEUE, zmq.SUBSCRIBE: b""},
-        )
+    message = AnyEvent
+    plug = Plug(
+        zmq.SUB, "news", False, MAX_EVENT_BYTES, {zmq.RCVHWM: EVENT_QUEUE, zmq.SUBSCRIBE: b""}
+    )
 
 
 class SnapshotPublisher(Link):
     """Sends a twin's world to cameras and oracles elsewhere."""
 
-    def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
-        super().__init__(
-            zmq.PUB,
-            addresses.snapshots,
-            MAX_SNAPSHOT_BYTES,
-            bind=True,
-            context=context,
-            curve=addresses.curve,
-            options={zmq.SNDHWM: STREAM_QUEUE},
-        )
+    plug = Plug(zmq.PUB, "snapshots", True, MAX_SNAPSHOT_BYTES, {zmq.SNDHWM: STREAM_QUEUE})
 
     def send(self, snapshot: bytes) -> None:
         """Send a snapshot to everybody who listens; never wait."""
@@ -92,6 +68,14 @@ class SnapshotStream(Link):
         malformed: frames that were no snapshot.
     """
 
+    plug = Plug(
+        zmq.SUB,
+        "snapshots",
+        False,
+        MAX_SNAPSHOT_BYTES,
+        {zmq.RCVHWM: STREAM_QUEUE, zmq.SUBSCRIBE: b""},
+    )
+
     def __init__(
         self,
         addresses: ArmAddresses,
@@ -99,15 +83,7 @@ class SnapshotStream(Link):
         *,
         context: zmq.Context[Any] | None = None,
     ) -> None:
-        super().__init__(
-            zmq.SUB,
-            addresses.snapshots,
-            MAX_SNAPSHOT_BYTES,
-            bind=False,
-            context=context,
-            curve=addresses.curve,
-            options={zmq.RCVHWM: STREAM_QUEUE, zmq.SUBSCRIBE: b""},
-        )
+        super().__init__(addresses, context=context)
         self._offset = offset
         self._kept: deque[TwinSnapshot] = deque(maxlen=KEPT_SNAPSHOTS)
         self.malformed = 0

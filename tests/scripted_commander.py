@@ -24,7 +24,8 @@ from dvla.runtime.messages import (
     ResumeRequest,
 )
 from dvla.runtime.servo import ServoCore
-from dvla.runtime.wire import CommandPublisher, ControlClient, StateSubscriber
+from dvla.runtime.wire import CommandPublisher, StateSubscriber
+from dvla.runtime.wire_control import ControlClient
 
 PATIENCE_S = 60.0
 

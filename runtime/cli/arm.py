@@ -125,7 +125,7 @@ def clock_words(link: ArmLink) -> str:
         WireError: it does not answer.
     """
     from dvla.runtime.clock_offset import MAX_EXECUTE_BOUND_NS, SAME_CLOCK
-    from dvla.runtime.wire import ControlClient
+    from dvla.runtime.wire_control import ControlClient
 
     with closing(ControlClient(link.connecting())) as client:
         offset = client.measure_clock(_stranger())
@@ -177,7 +177,7 @@ def _stranger() -> int:
 
 
 def _ask(link: ArmLink, request: Request) -> Reply:
-    from dvla.runtime.wire import ControlClient
+    from dvla.runtime.wire_control import ControlClient
 
     with closing(ControlClient(link.connecting())) as client:
         return client.ask(request)

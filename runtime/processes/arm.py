@@ -20,14 +20,10 @@ from dvla.runtime.messages import ArmState, ShutdownRequest
 from dvla.runtime.phase import Phase
 from dvla.runtime.processes.child import Child, run_child
 from dvla.runtime.processes.settings import Settings
-from dvla.runtime.wire import (
-    CommandSubscriber,
-    ControlServer,
-    EventPusher,
-    Link,
-    StatePublisher,
-)
+from dvla.runtime.wire import CommandSubscriber, EventPusher, StatePublisher
+from dvla.runtime.wire_control import ControlServer
 from dvla.runtime.wire_guests import Guests
+from dvla.runtime.wire_link import Link
 from dvla.runtime.wire_news import NewsPublisher, SnapshotPublisher
 
 PERIOD_NS = 4_000_000

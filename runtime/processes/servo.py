@@ -16,7 +16,8 @@ from dvla.runtime.processes.child import Child, run_child
 from dvla.runtime.servo import ServoCore
 from dvla.runtime.start_move import PhasedPlanner, make_planner
 from dvla.runtime.telemetry import SERVO_TICK
-from dvla.runtime.wire import CommandPublisher, ControlClient, StateSubscriber
+from dvla.runtime.wire import CommandPublisher, StateSubscriber
+from dvla.runtime.wire_control import ControlClient
 
 CONNECT_S = 5.0
 

@@ -21,7 +21,8 @@ ADDRESS = f"tcp://{ARM_IP}:5600"
 GARBAGE = """
 import sys, time
 from dvla.runtime.arm_link import ArmLink
-from dvla.runtime.wire import MAX_COMMAND_BYTES, CommandPublisher, ControlClient
+from dvla.runtime.wire import (MAX_COMMAND_BYTES, CommandPublisher)
+from dvla.runtime.wire_control import (ControlClient)
 at = ArmLink(name="franka", address=sys.argv[1], keys="jetson").connecting()
 commands, control = CommandPublisher(at), ControlClient(at)
 commands.await_peer(10.0)

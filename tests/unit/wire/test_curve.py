@@ -24,7 +24,7 @@ from dvla.runtime.curve import (
 )
 from dvla.runtime.errors import WireError
 from dvla.runtime.messages import HoldRequest, Reply, Request
-from dvla.runtime.wire import ControlClient, ControlServer
+from dvla.runtime.wire_control import ControlClient, ControlServer
 from dvla.runtime.zap import AllowList
 
 

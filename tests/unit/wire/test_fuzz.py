@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dvla.runtime.arm import ArmController
 from dvla.runtime.messages import ArmState, Command, LeaseRequest, Reply, Request
-from dvla.runtime.wire import Receiver
+from dvla.runtime.wire_link import Plug, Receiver
 
 NOW = 3_000_000 * MS
 EDITS = st.lists(
@@ -28,9 +28,11 @@ EDITS = st.lists(
 class Decoder(Receiver[object]):
     """A receiver without a socket."""
 
+    plug = Plug(0, "", bind=False, max_bytes=65536, options={})
+
     def __init__(self, kind: object) -> None:
         self._decoder = msgspec.msgpack.Decoder(kind)
-        self.malformed, self._max_bytes = 0, 65536
+        self.malformed = 0
 
     def decode(self, frame: bytes) -> object | None:
         return self._decode(frame)

@@ -23,17 +23,15 @@ from dvla.runtime.lock import InstanceLock, lock_arm, lock_events
 from dvla.runtime.messages import ArmState, Command, HoldRequest, LeaseRequest, Reply, Request
 from dvla.runtime.wire import (
     MAX_COMMAND_BYTES,
-    MAX_CONTROL_BYTES,
     CommandPublisher,
     CommandSubscriber,
-    ControlClient,
-    ControlServer,
     EventPuller,
     EventPusher,
     StatePublisher,
     StateStream,
     StateSubscriber,
 )
+from dvla.runtime.wire_control import MAX_CONTROL_BYTES, ControlClient, ControlServer
 
 ROOT = Path(__file__).resolve().parents[3]
 

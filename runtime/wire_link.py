@@ -1,0 +1,219 @@
+"""ZeroMQ sockets opened safely, and messages through them that are never trusted."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+import msgspec
+import zmq
+
+from dvla.runtime.addresses import ArmAddresses, check_endpoint
+from dvla.runtime.curve import Curve
+from dvla.runtime.errors import WireError
+from dvla.runtime.messages import SCHEMA
+from dvla.runtime.zap import guard
+
+MAX_PER_CALL = 64
+"""Messages taken in one call: a flood must not hold a loop."""
+TCP_GIVE_UP_MS = 2000
+"""A TCP connection whose other end is gone is given up; only then can a new one be made. It is the
+kernel that notices: ZeroMQ's own heartbeats abort the process when a reader is slow (its issue
+3937)."""
+_KEEPALIVE: dict[int, int | bytes] = {
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: 1,
+    zmq.TCP_KEEPALIVE_INTVL: 1,
+    zmq.TCP_KEEPALIVE_CNT: 2,
+}
+TCP_SEND_BYTES = 64 * 1024
+"""What the kernel may hold back: the old commands that a network which heals delivers first."""
+
+
+T = TypeVar("T")
+Frames = list[bytes]
+
+
+class Plug(NamedTuple):
+    """How the socket of a class is opened.
+
+    Attributes:
+        kind: of socket.
+        endpoint: its name among ``ArmAddresses``.
+        bind: whether it binds there or connects.
+        max_bytes: of a message; a longer one closes the connection.
+        options: that ZeroMQ takes before the socket is opened.
+        watched: whether ``await_peer`` may be called.
+    """
+
+    kind: int
+    endpoint: str
+    bind: bool
+    max_bytes: int
+    options: dict[int, int | bytes]
+    watched: bool = False
+
+
+class Link:
+    """One socket, opened safely: private endpoint, no lingering, size cap, options first.
+
+    Args:
+        addresses: of the arm.
+        context: of the socket; the process's own when None.
+
+    Attributes:
+        guarded: only clients on the allow-list come in.
+
+    Raises:
+        WireError: the endpoint is not one that may be opened.
+    """
+
+    plug: ClassVar[Plug]
+
+    def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
+        plug, curve = self.plug, addresses.curve
+        endpoint: str = getattr(addresses, plug.endpoint)
+        check_endpoint(endpoint, curve)
+        if endpoint.startswith("ipc://"):
+            curve = None  # its folder is private to this user: nobody else gets there
+        self.guarded = curve is not None and plug.bind
+        context = context or zmq.Context.instance()
+        if self.guarded:
+            assert curve is not None
+            guard(context, curve.allowed)  # before the bind: without a list everybody comes in
+        self.socket = context.socket(plug.kind)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.MAXMSGSIZE, plug.max_bytes)
+        if endpoint.startswith("tcp://"):
+            _keep_alive(self.socket, endpoint)
+        for option, value in plug.options.items():
+            self.socket.setsockopt(option, value)
+        if curve is not None:
+            _set_keys(self.socket, curve, server=plug.bind)
+        self._endpoint = endpoint
+        self._monitor: zmq.Socket[Any] | None = None
+        if plug.watched:
+            self._monitor = self.socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        try:
+            if plug.bind:
+                self.socket.bind(endpoint)
+            else:
+                self.socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            self.socket.close()
+            raise WireError(f"{endpoint} cannot be opened: {error}") from error
+
+    def await_peer(self, timeout_s: float) -> None:
+        """Wait once until the other end is there; for sockets that are ``watched``.
+
+        Raises:
+            WireError: it is not.
+        """
+        assert self._monitor is not None
+        there = self._monitor.poll(int(timeout_s * 1e3), zmq.POLLIN)
+        self.socket.disable_monitor()
+        if not there:
+            raise WireError(
+                f"nobody is connected at {self._endpoint}",
+                expected=f"an answer within {timeout_s:g} s",
+                next_command="look at the controller: dvla-arm state",
+            )
+
+    def close(self) -> None:
+        """Close the socket; what was not sent is dropped."""
+        if self._monitor is not None:
+            self.socket.disable_monitor()
+        self.socket.close()
+
+
+def _keep_alive(socket: zmq.Socket[Any], endpoint: str) -> None:
+    """Let a TCP socket notice a dead peer, and hold little back for a slow one."""
+    socket.setsockopt(zmq.TCP_MAXRT, TCP_GIVE_UP_MS)
+    socket.setsockopt(zmq.SNDBUF, TCP_SEND_BYTES)
+    socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+    for option, value in _KEEPALIVE.items():
+        socket.setsockopt(option, value)
+
+
+def _set_keys(socket: zmq.Socket[Any], curve: Curve, *, server: bool) -> None:
+    """Make a socket a CURVE server or client."""
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, curve.public.encode())
+    socket.setsockopt(zmq.CURVE_SECRETKEY, curve.secret.encode())
+    if server:
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+        socket.setsockopt(zmq.ZAP_DOMAIN, b"dvla")
+    else:
+        socket.setsockopt(zmq.CURVE_SERVERKEY, curve.server.encode())
+
+
+class Sender(Link):
+    """Encodes into one buffer of its own and never waits.
+
+    Attributes:
+        dropped: messages that no queue took.
+    """
+
+    def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
+        super().__init__(addresses, context=context)
+        self.dropped = 0
+        self._encoder = msgspec.msgpack.Encoder()
+        self._buffer = bytearray()
+
+    def _send(self, message: object) -> bool:
+        self._encoder.encode_into(message, self._buffer)
+        try:
+            self.socket.send(self._buffer, zmq.NOBLOCK)
+        except zmq.Again:
+            self.dropped += 1
+            return False
+        return True
+
+
+class Receiver(Link, Generic[T]):
+    """Decodes what arrives; counts and drops what is not a message of this schema.
+
+    Attributes:
+        message: its type, or a union of types.
+        malformed: frames that were not a message.
+    """
+
+    message: ClassVar[Any]
+
+    def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
+        super().__init__(addresses, context=context)
+        self.malformed = 0
+        self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(self.message)
+
+    def _frames(self) -> Frames | None:
+        """Return the frames of the next message, or None when nothing waits."""
+        try:
+            frames: Frames = self.socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+        return frames
+
+    def _decode(self, frame: bytes) -> T | None:
+        if len(frame) <= self.plug.max_bytes:
+            try:
+                message = self._decoder.decode(frame)
+            except (msgspec.MsgspecError, ValueError, RecursionError):
+                pass
+            else:
+                if getattr(message, "schema", SCHEMA) == SCHEMA:
+                    return message
+        self.malformed += 1
+        return None
+
+    def drain(self) -> list[T]:
+        """Return what has arrived, oldest first; at most ``MAX_PER_CALL`` messages."""
+        messages = []
+        for _ in range(MAX_PER_CALL):
+            frames = self._frames()
+            if frames is None:
+                break
+            if len(frames) != 1:
+                self.malformed += 1
+                continue
+            message = self._decode(frames[0])
+            if message is not None:
+                messages.append(message)
+        return messages

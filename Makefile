@@ -48,9 +48,9 @@ $(STAMPS)/torch: $(STAMPS)/venv
 	@touch $@
 
 $(STAMPS)/packages: $(STAMPS)/torch pyproject.toml setup.py
-	@echo "setup: installing dvla[export,openvino,sim,train,dev] into $(VENV)"
+	@echo "setup: installing dvla[export,openvino,sim,gym,train,dev] into $(VENV)"
 	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --no-build-isolation \
-		--editable ".[export,openvino,sim,train,dev]"
+		--editable ".[export,openvino,sim,gym,train,dev]"
 	@touch $@
 
 $(STAMPS)/built: $(STAMPS)/packages $(SOURCES)

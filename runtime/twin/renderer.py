@@ -87,6 +87,7 @@ class TwinRenderer:
             out: (height, width, 3) uint8, RGB, first row at the top.
         """
         mujoco = self._mujoco
+        self._gl.make_current()  # another renderer of this thread may have been, or have ended
         self._pose(snapshot)
         self._camera.fixedcamid = self._camera_ids[camera]
         mujoco.mjv_updateScene(
@@ -149,5 +150,6 @@ class TwinRenderer:
 
     def close(self) -> None:
         """Let go of the OpenGL context."""
+        self._gl.make_current()
         self._context.free()
         self._gl.free()

@@ -89,6 +89,20 @@ def test_pictures_of_one_state_are_the_same_and_of_another_are_not(renderer):
     assert len(np.unique(first.reshape(-1, 3), axis=0)) > 50
 
 
+def test_renderers_of_one_thread_do_not_disturb_each_other(renderer):
+    world = TwinWorld()
+    world.reset(1, 0)
+    alone, beside, after = (np.zeros((IMAGE_HEIGHT, IMAGE_WIDTH, 3), np.uint8) for _ in range(3))
+    renderer.render(world.snapshot(), "opst_cam", alone)
+    other = TwinRenderer(width=64, height=48)
+    other.render(world.snapshot(), "wrist_cam", np.zeros((48, 64, 3), np.uint8))
+    renderer.render(world.snapshot(), "opst_cam", beside)
+    other.close()
+    renderer.render(world.snapshot(), "opst_cam", after)
+    np.testing.assert_array_equal(alone, beside)
+    np.testing.assert_array_equal(alone, after)
+
+
 @pytest.mark.parametrize("platform", ["egl", "glfw"])
 def test_without_a_renderer_the_error_names_the_packages(platform):
     code = (

@@ -82,6 +82,11 @@ class Engine(ABC):
         """Return what engines of this backend run on, on this machine."""
 
     @classmethod
+    def compiled_identity(cls) -> BackendIdentity:
+        """Return what its compiled graphs run on, which may be less than its engines run on."""
+        return cls.identity()
+
+    @classmethod
     def precisions(cls) -> tuple[str, ...]:
         """Return the precisions that this backend has on this machine, float32 first."""
         return (FP32,)

@@ -2,7 +2,8 @@
 
 A compiled graph is believed only with its record beside it, which is written last and names the
 whole key, the size and the hash. A half-written file, a file of another key and a damaged one are
-never loaded: the engine compiles the ONNX again, as if they were not there.
+never loaded: the engine compiles the ONNX again, as if they were not there. A backend that maps its
+weights from a file of their own has two files, which are believed together or not at all.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -22,13 +24,28 @@ ENGINES_FOLDER = "engines"
 _log = logging.getLogger(__name__)
 
 
+class StoredFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Size and sha256 of a file as it was written."""
+
+    size_bytes: int
+    sha256: str
+
+
 class CompiledRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a compiled file is: the engine's key and graph, and the file's size and sha256."""
+    """What a compiled graph is.
+
+    Attributes:
+        key: of the engine.
+        graph: which of its graphs.
+        size_bytes, sha256: of the compiled file.
+        weights: of the file of its weights, where the backend keeps them apart.
+    """
 
     key: EngineKey
     graph: str
     size_bytes: int
     sha256: str
+    weights: StoredFile | None = None
 
 
 class CompiledStore:
@@ -47,6 +64,10 @@ class CompiledStore:
         """Return where the compiled form of a graph lies."""
         return self.folder / f"{graph}.compiled"
 
+    def weights_path(self, graph: str) -> Path:
+        """Return where the weights of a compiled graph lie, if they lie apart."""
+        return self.folder / weights_name(graph)
+
     def find(self, graph: str) -> Path | None:
         """Return the compiled file of a graph if it is whole and of just this key."""
         path = self.path(graph)
@@ -54,11 +75,11 @@ class CompiledStore:
             record = msgspec.json.decode(self._record_path(graph).read_bytes(), type=CompiledRecord)
             if record.key != self.key or record.graph != graph:
                 raise ValueError("it is of another engine")
-            if path.stat().st_size != record.size_bytes:
-                raise ValueError(f"it should have {record.size_bytes} bytes")
             checker = IntegrityChecker(self.folder)
-            if checker.sha256(path.name) != record.sha256:
-                raise ValueError("its content changed")
+            _check(checker, path, record.size_bytes, record.sha256)
+            if record.weights is not None:
+                weights = record.weights
+                _check(checker, self.weights_path(graph), weights.size_bytes, weights.sha256)
             checker.remember()
         except FileNotFoundError:
             return None
@@ -81,22 +102,44 @@ class CompiledStore:
 
     def save(self, graph: str, compiled: bytes | memoryview) -> None:
         """Keep a compiled graph; it is found from the moment it is complete, not before."""
+        self.save_written(graph, lambda folder: _write(folder / self.path(graph).name, compiled))
+
+    def save_written(self, graph: str, write: Callable[[Path], None]) -> None:
+        """Keep what ``write`` writes into the folder that it is given: ``<graph>.compiled``, and
+        where the backend keeps its weights apart ``weights_name(graph)``.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._remove_abandoned()
-        path, record_path = self.path(graph), self._record_path(graph)
-        record_path.unlink(missing_ok=True)
-        _write_whole(path, compiled)
+        self._record_path(graph).unlink(missing_ok=True)
+        building = self.folder / f".{graph}.partial-{os.getpid()}"
+        building.mkdir()
+        try:
+            write(building)
+            found = [_installed(building / path.name, path) for path in self._files(graph)]
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+        compiled, weights = found
+        if compiled is None:
+            raise FileNotFoundError(f"Nothing was written for {self.path(graph)}")
         record = CompiledRecord(
-            key=self.key, graph=graph, size_bytes=path.stat().st_size, sha256=sha256_file(path)
+            key=self.key,
+            graph=graph,
+            size_bytes=compiled.size_bytes,
+            sha256=compiled.sha256,
+            weights=weights,
         )
-        _write_whole(record_path, msgspec.json.encode(record))
+        _write_whole(self._record_path(graph), msgspec.json.encode(record))
 
     def remove(self, graph: str) -> None:
         """Forget a compiled graph."""
         self._record_path(graph).unlink(missing_ok=True)
-        self.path(graph).unlink(missing_ok=True)
+        for file in self._files(graph):
+            file.unlink(missing_ok=True)
         if self.folder.is_dir() and not any(self.folder.glob("*.json")):
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _files(self, graph: str) -> tuple[Path, Path]:
+        return self.path(graph), self.weights_path(graph)
 
     def _record_path(self, graph: str) -> Path:
         return self.folder / f"{graph}.json"
@@ -106,10 +149,49 @@ class CompiledStore:
         for file in self.folder.glob(".*.partial-*"):
             pid = file.name.rsplit("-", 1)[-1]
             if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-                file.unlink(missing_ok=True)
+                _remove(file)
 
 
-def _write_whole(path: Path, content: bytes | memoryview) -> None:
+def weights_name(graph: str) -> str:
+    """Return the name of the file with a compiled graph's weights."""
+    return f"{graph}.weights"
+
+
+def _check(checker: IntegrityChecker, path: Path, size_bytes: int, sha256: str) -> None:
+    """Raise a ValueError unless a file is the one that was written."""
+    if path.stat().st_size != size_bytes:
+        raise ValueError(f"{path.name} should have {size_bytes} bytes")
+    if checker.sha256(path.name) != sha256:
+        raise ValueError(f"the content of {path.name} changed")
+
+
+def _installed(written: Path, path: Path) -> StoredFile | None:
+    """Bring a written file to the disk, give it its name and hash it; a missing one is removed."""
+    if not written.exists():
+        path.unlink(missing_ok=True)
+        return None
+    handle = os.open(written, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    os.replace(written, path)
+    return StoredFile(size_bytes=path.stat().st_size, sha256=sha256_file(path))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes | memoryview) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
     """Write a file under another name, bring it to the disk, and give it its name."""
     temporary = path.parent / f".{path.name}.partial-{os.getpid()}"
     try:

@@ -6,7 +6,9 @@ import platform
 from pathlib import Path
 
 # Other flags do not matter.
-_ISA_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
+_ISA_FLAGS = (
+    "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve", "sme", "bf16",
+)  # fmt: skip
 
 
 def cpu_capability() -> str:

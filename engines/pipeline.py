@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from dvla.engines.base import Engine, EngineOptions
 from dvla.engines.bundle import Bundle
 from dvla.engines.chain import Chain
-from dvla.engines.compiled import CompiledStore
-from dvla.engines.selection import key_here
+from dvla.engines.selection import compiled_store
 
 PREFIX = "prefix"
 DENOISE = "denoise"
@@ -56,14 +55,13 @@ class ActionPipeline:
             options: threads and spinning.
             precision: by graph; float32 where it says nothing.
         """
-        key = key_here(bundle, engine, precision)
-        store = CompiledStore(bundle.path, key)
+        store = compiled_store(bundle, engine, precision)
         prefix, denoise = (
             engine(
                 bundle.graph(name),
                 bundle.onnx_path(name),
                 options,
-                precision=key.precision[name],
+                precision=store.key.precision[name],
                 compiled=store,
             )
             for name in (PREFIX, DENOISE)

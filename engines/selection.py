@@ -9,6 +9,7 @@ import msgspec
 from dvla.engines.base import Engine
 from dvla.engines.bundle import Bundle
 from dvla.engines.cache import EngineKey, complete_precision, engine_key, refuse_foreign
+from dvla.engines.compiled import CompiledStore
 from dvla.engines.errors import EngineMismatch
 from dvla.engines.manifest import EngineRecord
 from dvla.engines.registry import engine_class
@@ -31,6 +32,19 @@ def key_here(
         engine.identity(),
         complete_precision(precision),
     )
+
+
+def compiled_store(
+    bundle: Bundle, engine: type[Engine], precision: Mapping[str, str] | None = None
+) -> CompiledStore:
+    """Return where an engine's compiled graphs lie in a bundle, if they were compiled for here."""
+    key = engine_key(
+        bundle.manifest.graphs,
+        bundle.onnx_hashes(),
+        engine.compiled_identity(),
+        complete_precision(precision),
+    )
+    return CompiledStore(bundle.path, key)
 
 
 def verify_command(bundle: Bundle, backend: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,10 @@ from dvla.export.reference import load_reference
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
-    return read_bundle(copy_of_tiny_bundle(tmp_path))
+    """Return a bundle that keeps nothing compiled for another backend."""
+    copy = copy_of_tiny_bundle(tmp_path)
+    shutil.rmtree(copy / ENGINES_FOLDER)
+    return read_bundle(copy)
 
 
 @pytest.fixture

@@ -89,6 +89,7 @@ class ArmController:
         bounds: deadlines and interlocks.
         shadow: every commander begins in shadow, and asks for execution with ``ExecuteRequest``.
         twin: the driver is that of a digital twin, which the states tell everybody.
+        robot: that it drives, by name, which they tell as well.
         overrides: of limits; with the end of the first one they end, and the arm stops.
 
     Raises:
@@ -107,6 +108,7 @@ class ArmController:
         bounds: ArmBounds | None = None,
         shadow: bool = False,
         twin: bool = False,
+        robot: str = "",
         overrides: tuple[SafetyOverride, ...] = (),
     ) -> None:
         self._shipped, limits = limits, overridden(limits, overrides)
@@ -118,7 +120,7 @@ class ArmController:
         for override in overrides:
             events.emit(Note(t_ns=now_ns, source="arm", text=f"override: {override.text}"))
         self._bounds = bounds or ArmBounds()
-        self._session, self._twin = session, twin
+        self._session, self._twin, self._robot = session, twin, robot
         self._clearance = Clearance(driver, shadow)
         self._lease = Lease(int(self._bounds.lease_silence_s * 1e9))
         self._reading = driver.read(now_ns)
@@ -454,6 +456,7 @@ class ArmController:
             held=bool(self._hold_reason),
             shadow=self._clearance.shadow,
             twin=self._twin,
+            robot=self._robot,
         )
 
     def close(self) -> None:

@@ -41,12 +41,16 @@ class ArmConnection:
         link: to the controller.
         session: of the run.
         board: where the offset of the controller's clock goes.
-        twin: whether the run is meant for a digital twin (``--sim``).
+        robot: that the run is meant for.
+        twin: whether it is meant for a digital twin (``--sim``).
     """
 
-    def __init__(self, link: ArmLink, session: int, board: ClockBoard, *, twin: bool) -> None:
+    def __init__(
+        self, link: ArmLink, session: int, board: ClockBoard, *, robot: str, twin: bool
+    ) -> None:
         addresses = link.connecting()
-        self._link, self._session, self._board, self._twin = link, session, board, twin
+        self._link, self._session, self._board = link, session, board
+        self._robot, self._twin = robot, twin
         self._client = ControlClient(addresses)
         self._states = StateSubscriber(addresses)
         self._estimator = ClockEstimator()
@@ -61,7 +65,8 @@ class ArmConnection:
 
         Raises:
             WireError: the controller does not answer.
-            UsageError: it has a real arm where a twin was meant, or a twin where an arm was.
+            UsageError: it has a real arm where a twin was meant, a twin where an arm was, or
+                another robot.
             LeaseError: another run commands the arm.
         """
         self._ask_clock(CONNECT_S)
@@ -82,14 +87,17 @@ class ArmConnection:
 
     def _check_kind(self, state: ArmState) -> None:
         """Raise unless the arm is of the kind that the run was cleared for."""
-        if state.twin != self._twin:
-            kinds = ("a real arm", "a digital twin")
-            raise UsageError(
-                f"the controller at {self._link.address} has another kind of arm than meant",
-                got=kinds[state.twin],
-                expected=kinds[self._twin],
-                next_command="with --sim only a controller that dvla-arm run --sim started",
-            )
+        if (state.twin, state.robot) == (self._twin, self._robot):
+            return
+        kinds = ("a real {}", "the digital twin of a {}")
+        name = state.robot or "robot that it does not name"
+        flags = f"--robot {name}{' --sim' if state.twin else ''}"
+        raise UsageError(
+            f"the controller at {self._link.address} has another arm than meant",
+            got=kinds[state.twin].format(name),
+            expected=kinds[self._twin].format(self._robot),
+            next_command=f"dvla-run {flags} --arm-address {self._link.address}, or another address",
+        )
 
     def _await_state(self) -> ArmState:
         """Return the first state that comes: states have a socket of their own, and may not."""

@@ -96,7 +96,8 @@ class CommandRejected(Event, frozen=True, tag="command_rejected"):
 
 
 class EpisodeStarted(Event, frozen=True, tag="episode_started"):
-    """The twin put a new object on the table; ``seed`` makes it again."""
+    """The twin put a new object on the table, which ``seed`` makes again; or a real arm, which has
+    one episode, first followed the policy: then ``text`` is its instruction."""
 
     episode: int
     seed: int

@@ -76,6 +76,7 @@ class ArmState(Message, frozen=True, tag="arm_state"):
         malformed: frames that were no message, counted.
         refused_peers: connections that were not let in, counted.
         twin: the arm is a digital twin, and hurts nobody; whoever does not say so is real.
+        robot: that the controller has, by its name in the registry.
     """
 
     t_ns: int
@@ -97,6 +98,7 @@ class ArmState(Message, frozen=True, tag="arm_state"):
     malformed: int = 0
     refused_peers: int = 0
     twin: bool = False
+    robot: str = ""
 
 
 class LeaseRequest(Message, frozen=True, tag="lease"):

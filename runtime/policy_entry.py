@@ -11,6 +11,7 @@ behind a colon, as in ``--policy my-policy:/path/to/weights``, and empty without
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -35,8 +36,12 @@ def installed_policies() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
-def find_policy(name: str) -> EntryPoint:
+def find_policy(name: str, others: tuple[str, ...] = ("expert", "oracle")) -> EntryPoint:
     """Return an installed policy's entry point; a ``:argument`` behind the name is left out.
+
+    Args:
+        name: of the entry point.
+        others: what may be named instead, for the message.
 
     Raises:
         UsageError: no installed package offers it.
@@ -47,10 +52,16 @@ def find_policy(name: str) -> EntryPoint:
         raise UsageError(
             "--policy is neither a bundle's folder nor a policy that is installed",
             got=repr(name),
-            choices=("expert", "oracle", *sorted(found)),
+            choices=(*others, *sorted(found)),
             next_command="dvla-export MODEL -o BUNDLE, or install the package that offers it",
         )
     return found[wanted]
+
+
+def versioned(name: str) -> str:
+    """Return the name of a policy with the version of the package that offers it, if one does."""
+    point = installed_policies().get(name.partition(":")[0])
+    return name if point is None or point.dist is None else f"{name} ({point.dist.version})"
 
 
 def open_installed(name: str) -> ChunkPolicy:
@@ -77,6 +88,37 @@ def open_installed(name: str) -> ChunkPolicy:
             next_command=f"python -c 'import {point.module}'",
         ) from error
     return CheckedPolicy(point.name, policy)
+
+
+def open_warmed_up(name: str, cameras: Mapping[str, tuple[int, int]], frames: int) -> ChunkPolicy:
+    """Open an installed policy and let it infer once, before an arm waits for it.
+
+    Args:
+        name: see ``open_installed``.
+        cameras: (height, width) by image feature.
+        frames: of each camera in an observation.
+
+    Raises:
+        PolicyError: it cannot be opened, or fails at an observation with black pictures.
+    """
+    policy = open_installed(name)
+    black = Observation(
+        images={key: np.zeros((frames, *size, 3), np.uint8) for key, size in cameras.items()},
+        state=np.zeros((frames, 6), np.float32),
+        instruction="",
+    )
+    try:
+        policy.predict(black)
+    except DvlaError:
+        raise
+    except Exception as error:
+        raise PolicyError(
+            f"The installed policy {name!r} fails at its first observation",
+            got=f"{type(error).__name__}: {error}",
+            expected="a chunk; the observation has black pictures and nothing privileged",
+        ) from error
+    policy.reset()
+    return policy
 
 
 class CheckedPolicy:

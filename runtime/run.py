@@ -79,7 +79,11 @@ class Run:
         order: tuple[str, ...] = START_ORDER
         if config.arm_address:
             self._arm = ArmConnection(
-                settings.link, settings.session, self._shared.clock, twin=config.sim
+                settings.link,
+                settings.session,
+                self._shared.clock,
+                robot=robot.name,
+                twin=config.sim,
             )
             order = tuple(name for name in START_ORDER if name != "arm")
         self._supervisor = Supervisor(settings, self._shared, say, order, self._arm)

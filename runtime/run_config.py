@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
 import tyro
 
-from dvla.engines.errors import UsageError
 from dvla.runtime.arm_link import LOCAL, ArmLink
 from dvla.runtime.config import Bootstrap, Resume, SchedulerConfig, SeamMode, ServoConfig
 from dvla.runtime.errors import ConfigError
-from dvla.runtime.overrides import parse_override
 from dvla.runtime.pose import setpoints_from_actions
-from dvla.runtime.robots import Robot, robot_by_name, robot_with_twin
-from dvla.runtime.run_inputs import REPLAY, check_inputs
-from dvla.runtime.twin.objects import parse_task
+from dvla.runtime.robots import Robot
+from dvla.runtime.robots.hardware import FULL_SPEED_PERCENT
 
-MAX_DURATION_S = 24 * 3600.0
-MAX_INJECTED_MS = 10_000.0
+BUNDLE, ORACLE = "bundle", "oracle"
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Close the loop: cameras, policy, stream, servo, arm controller, arm.
 
-    Without --sim the real arm is meant; this version drives digital twins only.
+    Without --sim the real arm is meant, in shadow unless --execute is given: over its own
+    connection (--can, --host), or by a controller that runs elsewhere (--arm-address).
     """
 
     robot: str = "franka"
@@ -60,12 +57,13 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Recorded episode of --robot replay, DATASET[:N]: a LeRobot dataset, or a run folder."""
     bundle: Path | None = None
     """Bundle written by dvla-export."""
-    policy: Literal["bundle", "oracle"] = "bundle"
-    """The bundle's network, or the oracle: an expert that sees the twin's true state."""
+    policy: str = BUNDLE
+    """The bundle's network; oracle: an expert that sees the twin's true state; or NAME[:ARGUMENT]
+    of a policy that an installed package offers."""
     backend: str = "onnxruntime"
     """Engine backend of the bundle."""
     task: str = ""
-    """Instruction; the twin makes its own when empty."""
+    """Instruction; the twin makes its own when empty, a real arm needs one."""
     duration: float = 20.0
     """How long to run [s]; 0 runs until Ctrl-C."""
     ci: bool = True
@@ -97,6 +95,16 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     arm_address: str = ""
     """Arm controller to connect to instead of starting one: tcp://HOST:PORT, or local (by
     --arm-name on this host); dvla-arm run starts it."""
+    can: str = ""
+    """CAN bus of a real PiPER, can0 or slcan:/dev/ttyACM0: the run starts its controller."""
+    speed_percent: int = FULL_SPEED_PERCENT
+    """Share of full joint speed with which a real PiPER follows (--can) [%]."""
+    host: str = ""
+    """Address of a real Franka's control box: the run starts its controller."""
+    load_kg: float = 0.0
+    """What a real Franka carries besides its hand (--host), as set in its Desk [kg]."""
+    realtime: bool = True
+    """Insist on a real-time kernel for a real Franka (--host)."""
     keys: str = ""
     """Name of this host's key (dvla-keys make); beyond the loopback TCP needs keys."""
     arm_key: str = "arm"
@@ -155,85 +163,6 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def servo(self) -> ServoConfig:
         """Return the servo's settings."""
         return ServoConfig(rate_hz=self.servo_hz)
-
-
-def check(config: RunConfig) -> Robot:
-    """Return the robot, or say what is wrong with the configuration.
-
-    Raises:
-        ConfigError: a value is out of its bounds, or the robot is unknown.
-        UsageError: its parts do not go together.
-    """
-    check_inputs(config)
-    replays = config.robot == REPLAY
-    robot = robot_by_name(config.robot) if replays else robot_with_twin(config.robot)
-    if not config.sim and not replays:
-        raise UsageError(
-            f"this version of dvla-run drives digital twins only, not a real {robot.name}",
-            expected="--sim",
-            next_command=f"dvla-run --robot {robot.name} --sim --policy oracle",
-        )
-    if config.policy == "oracle" and config.bundle is not None:
-        raise UsageError(
-            "--policy oracle runs no network, so --bundle has no meaning with it",
-            next_command="leave one of the two out",
-        )
-    if config.policy == "oracle" and config.seam == "rtc":
-        raise UsageError(
-            "--seam rtc guides the sampling of a network; the oracle samples nothing",
-            expected="--seam switch, blend or ensemble with --policy oracle",
-        )
-    if config.policy == "bundle" and config.bundle is None:
-        raise UsageError(
-            "nothing to run: --bundle is missing",
-            expected="--bundle BUNDLE, made by dvla-export, or --policy oracle",
-            next_command="dvla-export MODEL -o BUNDLE",
-        )
-    for name, value, high in (
-        ("--duration", config.duration, MAX_DURATION_S),
-        ("--inject-latency-ms", config.inject_latency_ms, MAX_INJECTED_MS),
-    ):
-        if not 0.0 <= value <= high:
-            raise ConfigError(f"{name} is out of bounds", got=value, expected=f"0 to {high:g}")
-    if config.keys and not config.arm_address:
-        raise UsageError(
-            "--keys has a meaning only with --arm-address",
-            expected="--arm-address tcp://HOST:PORT, where dvla-arm run listens",
-        )
-    config.arm_link(robot.name).check()
-    _check_modes(config)
-    if config.task and config.policy == "oracle":
-        parse_task(config.task)
-    config.scheduler()
-    config.servo()
-    for text in config.override:
-        parse_override(text)
-    return robot
-
-
-def _check_modes(config: RunConfig) -> None:
-    if config.shadow and config.execute:
-        raise UsageError("--shadow and --execute exclude each other", next_command="leave one out")
-    for flag, given in (("--yes", config.yes), ("--return-to-start", config.return_to_start)):
-        if given and not config.execute:
-            raise UsageError(
-                f"{flag} has no meaning without --execute", next_command="leave it out"
-            )
-    if config.execute and not config.may_execute:
-        raise UsageError(
-            "--execute needs a set-up that may move its arm",
-            got="no --config file that says so",
-            expected="--config FILE with may_execute: true in it",
-        )
-    if config.start_pose is not None:
-        x, y, z, *angles = config.start_pose
-        bounds = ((x, 2.0), (y, 2.0), (z, 2.0), *((angle, 2.0 * np.pi) for angle in angles))
-        if not all(abs(value) <= bound for value, bound in bounds):
-            raise ConfigError(
-                "--start-pose is out of bounds",
-                got=config.start_pose,
-                expected="x y z within 2 m, angles within 2 pi rad",
-            )
 
 
 def load_run_config(path: Path) -> RunConfig:

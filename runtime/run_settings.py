@@ -11,15 +11,17 @@ import msgspec
 from dvla.engines.bundle import read_bundle
 from dvla.runtime.cameras.frame_ring import FrameShape
 from dvla.runtime.overrides import parse_override
+from dvla.runtime.processes.policy_shape import ask_shape
 from dvla.runtime.processes.settings import Settings
 from dvla.runtime.robots import Robot
-from dvla.runtime.run_config import RunConfig
+from dvla.runtime.run_arm import hardware_of_run
+from dvla.runtime.run_config import ORACLE, RunConfig
 from dvla.runtime.run_folder import RunFolder
 from dvla.runtime.run_inputs import lead_s
 from dvla.runtime.supervisor import SharedMemory
 
-ORACLE_CAMERAS = ("observation.images.opst_cam", "observation.images.wrist_cam")
-ORACLE_FRAME = FrameShape(height=360, width=480)
+TWIN_CAMERAS = ("observation.images.opst_cam", "observation.images.wrist_cam")
+TWIN_FRAME = FrameShape(height=360, width=480)
 
 
 def policy_facts(config: RunConfig) -> dict[str, Any]:
@@ -27,9 +29,18 @@ def policy_facts(config: RunConfig) -> dict[str, Any]:
 
     Raises:
         BundleError: the bundle cannot be used.
+        StartFailed: the installed policy cannot be opened.
     """
     if config.bundle is None:
-        return {"cameras": dict.fromkeys(ORACLE_CAMERAS, ORACLE_FRAME)}
+        cameras = {"cameras": dict.fromkeys(TWIN_CAMERAS, TWIN_FRAME)}
+        if config.policy == ORACLE:
+            return cameras
+        shape = ask_shape(config.policy)
+        return {
+            **cameras,
+            "chunk_size": shape.chunk_size,
+            "control_period_s": shape.control_period_s,
+        }
     facts = read_bundle(config.bundle).manifest.policy
     frame = FrameShape(height=facts.camera_height, width=facts.camera_width)
     return {
@@ -70,6 +81,7 @@ def make_settings(
         rings=shared.rings(),
         arm_link=config.arm_link(robot.name),
         arm_alone=bool(config.arm_address),
+        hardware=hardware_of_run(config, robot),
         sim=config.sim,
         overrides=tuple(map(parse_override, config.override)),
         **facts,

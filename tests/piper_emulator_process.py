@@ -2,6 +2,7 @@
 
 It prints the path of its port and then answers as an slcan adapter does. SIGUSR1: a person takes
 the arm into standby and moves it. SIGTERM: it prints what became of the arm, as JSON, and ends.
+Arguments are what is wrong with it: ``unpowered``, ``deaf-motors``, ``motor-error``, ``mute``.
 """
 
 from __future__ import annotations
@@ -67,7 +68,11 @@ def main() -> None:
     os.set_blocking(master, False)
     adapter = SerialAdapter(master)
     # python-can reads a serial port byte by byte: at the arm's own 200 Hz it needs most of a core.
-    arm = PiperEmulator(adapter, feedback_ms=20)
+    wrong = sys.argv[1:]
+    arm = PiperEmulator(adapter, feedback_ms=20, powered="unpowered" not in wrong)
+    arm.wrong.deaf_motors = {2} if "deaf-motors" in wrong else set()
+    arm.wrong.mute = "mute" in wrong
+    arm.motor_errors[1] = 0x08 if "motor-error" in wrong else 0
     running = True
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from dvla.engines.errors import UsageError
 from dvla.runtime.arm_link import LOCAL, ArmLink
 from dvla.runtime.robots import robot_by_name, robot_with_twin
-from dvla.runtime.robots.hardware import Hardware
+from dvla.runtime.robots.hardware import Hardware, hardware_of
 
 
 def run(
@@ -80,23 +80,3 @@ def run(
         sim=sim,
     )
     return ArmHost(link, settings, lambda line: print(line, file=sys.stderr, flush=True)).main()
-
-
-def hardware_of(robot: str, hardware: Hardware) -> Hardware:
-    """Return where a real arm is, once it is described.
-
-    Raises:
-        UsageError: the flag that its robot needs is missing.
-    """
-    if robot == "piper" and not hardware.can:
-        raise UsageError(
-            "the bus of the PiPER is missing",
-            expected="--can can0, or --can slcan:/dev/ttyACM0",
-            next_command="ip link set can0 up type can bitrate 1000000",
-        )
-    if robot == "franka" and not hardware.host:
-        raise UsageError(
-            "the address of the Franka's control box is missing",
-            expected="--host 172.16.0.2, or --sim for its digital twin",
-        )
-    return hardware

@@ -9,7 +9,8 @@ import tyro
 
 from dvla.engines.cli_errors import run_main
 from dvla.engines.errors import UsageError
-from dvla.runtime.run_config import RunConfig, check, load_run_config
+from dvla.runtime.run_check import check
+from dvla.runtime.run_config import RunConfig, load_run_config
 
 
 def parse(argv: list[str]) -> RunConfig:

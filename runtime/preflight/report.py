@@ -24,7 +24,9 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What a set-up is; evidence about another one counts for nothing.
 
     Attributes:
-        policy: digest of the bundle, or ``oracle``; backend: that runs it.
+        hardware: where a real arm is, and what was said of it; empty for others.
+        policy: digest of the bundle, ``oracle``, or an installed policy and its version;
+            backend: that runs it.
         cameras: image feature -> size; sources: where their pictures come from, as given.
         limits: digest of the arm's limits.
         streaming: the switches of scheduler and servo.
@@ -42,6 +44,7 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     streaming: str
     start_pose: tuple[float, ...]
     sources: tuple[str, ...] = ()
+    hardware: str = ""
     version: str = dvla.__version__
 
     def differences(self, other: Fingerprint) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from dvla.engines.bundle import read_bundle
 from dvla.runtime.cameras.frame_ring import FrameRing, FrameShape
 from dvla.runtime.overrides import parse_override
+from dvla.runtime.policy_entry import versioned
 from dvla.runtime.preflight.camera_checks import check_cameras
 from dvla.runtime.preflight.camera_watch import CameraWatch, read_references
 from dvla.runtime.preflight.checks import check_all
@@ -25,6 +26,7 @@ from dvla.runtime.preflight.report import (
     save,
 )
 from dvla.runtime.robots import Robot
+from dvla.runtime.run_arm import hardware_of_run
 from dvla.runtime.run_config import RunConfig
 from dvla.runtime.run_data import RunData
 from dvla.runtime.summary import RunSummary
@@ -38,7 +40,7 @@ def fingerprint_of(config: RunConfig, robot: Robot, cameras: dict[str, FrameShap
     Raises:
         BundleError: its bundle is none.
     """
-    bundle = config.bundle
+    bundle, hardware = config.bundle, hardware_of_run(config, robot)
     scheduler = config.scheduler()
     words = [
         f"ci {scheduler.ci}",
@@ -54,7 +56,8 @@ def fingerprint_of(config: RunConfig, robot: Robot, cameras: dict[str, FrameShap
         arm_name=config.arm_name or robot.name,
         arm_address=config.arm_address,
         sim=config.sim,
-        policy=bundle_digest(read_bundle(bundle)) if bundle else config.policy,
+        hardware=hardware.words if hardware else "",
+        policy=bundle_digest(read_bundle(bundle)) if bundle else versioned(config.policy),
         backend=config.backend if bundle else "",
         cameras={name: f"{shape.width}x{shape.height}" for name, shape in cameras.items()},
         limits=limits_digest(robot.limits_for(sim=config.sim), config.override),

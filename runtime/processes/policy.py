@@ -14,7 +14,7 @@ from dvla.runtime.cameras.watch import FrameWatch
 from dvla.runtime.clock import monotonic_ns
 from dvla.runtime.clock_board import ClockBoard
 from dvla.runtime.clock_offset import state_from
-from dvla.runtime.events import Note
+from dvla.runtime.events import EpisodeStarted, Note
 from dvla.runtime.messages import ArmState
 from dvla.runtime.phase import Phase
 from dvla.runtime.policy import Policy
@@ -40,9 +40,14 @@ def make_policy(settings: Settings) -> ChunkPolicy:
         from dvla.runtime.oracle.policy import OraclePolicy
 
         return OraclePolicy()
-    return Policy.load(
-        settings.bundle, backend=settings.backend, threads=settings.engine_threads or None
-    )
+    if settings.bundle:
+        return Policy.load(
+            settings.bundle, backend=settings.backend, threads=settings.engine_threads or None
+        )
+    from dvla.runtime.policy_entry import open_warmed_up
+
+    shapes = {name: (shape.height, shape.width) for name, shape in settings.cameras.items()}
+    return open_warmed_up(settings.policy, shapes, len(settings.history_steps))
 
 
 class ArmWatch:
@@ -131,7 +136,8 @@ def _turn(
     clock_of_arm: ClockBoard,
 ) -> None:
     """Turn the loop until told to stop."""
-    oracle = child.settings.policy == "oracle"
+    settings = child.settings
+    oracle = settings.policy == "oracle"
     privileged: Callable[[int], object] | None = snapshots.at if oracle else None
     episode, noted_ns, begun = -1, 0, False
     while not child.stopping:
@@ -141,11 +147,16 @@ def _turn(
         # Episodes count from the moment at which the arm first follows; later stops end none.
         acting = child.phase is Phase.POLICY
         begun = begun or (acting and watch.following)
-        newest = snapshots.newest() if begun else None
+        newest = snapshots.newest() if begun and settings.has_world else None
         if newest is not None and newest.episode != episode:
             episode = newest.episode
             drawn = spec_of(newest)
-            loop.new_episode(now_ns, newest.t_ns, child.settings.task or drawn.instruction)
+            loop.new_episode(now_ns, newest.t_ns, settings.task or drawn.instruction)
+        elif begun and episode < 0 and not settings.has_world:
+            # No world starts over around a real arm: its one episode begins with its motion.
+            episode = 0
+            loop.new_episode(now_ns, now_ns, settings.task)
+            events.emit(EpisodeStarted(t_ns=now_ns, episode=0, seed=0, text=settings.task))
         if begun and acting:
             loop.tick(now_ns, privileged)
         if loop.unready and now_ns - noted_ns > UNREADY_NOTE_NS:

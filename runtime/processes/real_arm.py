@@ -43,6 +43,7 @@ class RealArm:
                 session=settings.session,
                 calls=calls,
                 shadow=True,
+                robot=settings.robot,
                 overrides=settings.overrides,
             )
         except BaseException:

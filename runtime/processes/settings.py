@@ -62,7 +62,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         robot: name in the registry of robots.
         arm_name: the arm's own name: one lock and one set of sockets each.
         run_folder: where the recorder writes.
-        policy: "bundle" or "oracle".
+        policy: "bundle", "oracle", or the name of an installed policy.
         bundle: path of the bundle, with ``backend`` to run it on.
         task: instruction; empty takes the twin's own.
         inject_latency_s: added to the policy's own latency.
@@ -123,6 +123,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def limits(self) -> ArmLimits:
         """What the gate of this arm enforces."""
         return robot_by_name(self.robot).limits_for(sim=self.sim)
+
+    @property
+    def has_world(self) -> bool:
+        """Whether there is a world whose snapshots begin the episodes: of a twin, or a replay."""
+        return self.sim or bool(self.episode)
 
     @property
     def link(self) -> ArmLink:

@@ -67,6 +67,7 @@ class TwinArm:
             calls=calls,
             shadow=settings.shadow,
             twin=True,
+            robot=settings.robot,
             overrides=settings.overrides,
         )
 

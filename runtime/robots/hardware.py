@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dvla.engines.errors import UsageError
 from dvla.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from dvla.runtime.robots.base import ArmDriver
+
+
+FULL_SPEED_PERCENT = 100
 
 
 class Hardware(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,7 +29,7 @@ class Hardware(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """
 
     can: str = "can0"
-    speed_percent: int = 100
+    speed_percent: int = FULL_SPEED_PERCENT
     host: str = ""
     load_kg: float = 0.0
     realtime: bool = True
@@ -40,6 +44,34 @@ class Hardware(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 raise ConfigError(
                     f"{name} is out of bounds", got=value, expected=f"{low} to {high} {unit}"
                 )
+
+    @property
+    def words(self) -> str:
+        """Where the arm is, and what was said of it."""
+        if self.host:
+            kernel = "" if self.realtime else ", any kernel"
+            return f"control box {self.host}, load {self.load_kg:g} kg{kernel}"
+        return f"bus {self.can}, {self.speed_percent} % speed"
+
+
+def hardware_of(robot: str, hardware: Hardware) -> Hardware:
+    """Return where a real arm is, once it is described.
+
+    Raises:
+        UsageError: the flag that its robot needs is missing.
+    """
+    if robot == "piper" and not hardware.can:
+        raise UsageError(
+            "the bus of the PiPER is missing",
+            expected="--can can0, or --can slcan:/dev/ttyACM0",
+            next_command="ip link set can0 up type can bitrate 1000000",
+        )
+    if robot == "franka" and not hardware.host:
+        raise UsageError(
+            "the address of the Franka's control box is missing",
+            expected="--host 172.16.0.2, or --sim for its digital twin",
+        )
+    return hardware
 
 
 def open_arm(robot: str, hardware: Hardware, wait: Callable[[], int], period_s: float) -> ArmDriver:

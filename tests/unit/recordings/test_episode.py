@@ -21,7 +21,8 @@ from dvla.runtime.prediction import prediction_errors
 from dvla.runtime.recordings.episode import load_episode, parse_episode
 from dvla.runtime.report import report_html
 from dvla.runtime.robots.replaying import ReplayingDriver
-from dvla.runtime.run_config import RunConfig, check
+from dvla.runtime.run_check import check
+from dvla.runtime.run_config import RunConfig
 from dvla.runtime.run_data import load_run
 from dvla.runtime.run_inputs import of_episode, write_recorded
 from dvla.runtime.summary import summarise_data

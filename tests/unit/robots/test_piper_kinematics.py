@@ -20,7 +20,8 @@ from dvla.runtime.robots.piper import kinematics
 from dvla.runtime.robots.piper.kinematics import DQ_LIMIT, Q_LOWER, Q_UPPER
 from dvla.runtime.robots.piper.limits import PIPER_LIMITS
 from dvla.runtime.rotation import rotation_between
-from dvla.runtime.run_config import RunConfig, check
+from dvla.runtime.run_check import check
+from dvla.runtime.run_config import RunConfig
 
 JOINTS = st.tuples(*[st.floats(low, high) for low, high in zip(Q_LOWER, Q_UPPER, strict=True)])
 

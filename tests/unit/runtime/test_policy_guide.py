@@ -21,7 +21,8 @@ from dvla.runtime.observation import Observation
 from dvla.runtime.policy import Policy, absolute_actions, relative_actions
 from dvla.runtime.policy_api import takes_guide
 from dvla.runtime.policy_loop import PolicyLoop
-from dvla.runtime.run_config import RunConfig, check
+from dvla.runtime.run_check import check
+from dvla.runtime.run_config import RunConfig
 from dvla.runtime.scheduler import Scheduler
 
 CAMERAS = ("observation.images.opst_cam", "observation.images.wrist_cam")

@@ -91,12 +91,12 @@ class ArmConnection:
             return
         kinds = ("a real {}", "the digital twin of a {}")
         name = state.robot or "robot that it does not name"
-        flags = f"--robot {name}{' --sim' if state.twin else ''}"
+        meant = "with --sim" if state.twin else "without --sim"
         raise UsageError(
             f"the controller at {self._link.address} has another arm than meant",
             got=kinds[state.twin].format(name),
             expected=kinds[self._twin].format(self._robot),
-            next_command=f"dvla-run {flags} --arm-address {self._link.address}, or another address",
+            next_command=f"another --arm-address; or, if that arm is meant, --robot {name} {meant}",
         )
 
     def _await_state(self) -> ArmState:

@@ -67,7 +67,7 @@ def main() -> None:
     tty.setraw(slave)
     os.set_blocking(master, False)
     adapter = SerialAdapter(master)
-    # python-can reads a serial port byte by byte: at the arm's own 200 Hz it needs most of a core.
+    # At the arm's own 200 Hz either end of a serial line costs a good part of a busy core.
     wrong = sys.argv[1:]
     arm = PiperEmulator(adapter, feedback_ms=20, powered="unpowered" not in wrong)
     arm.wrong.deaf_motors = {2} if "deaf-motors" in wrong else set()

@@ -23,16 +23,23 @@ class LiveRun:
         tmp_path: where its run folder and its arm's private folder go.
         flags: of dvla-run, besides the ones that every test needs.
         env: environment variables to add.
+        robot: flags of the robot; the Franka's twin unless another is meant.
     """
 
-    def __init__(self, tmp_path: Path, *flags: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        tmp_path: Path,
+        *flags: str,
+        env: dict[str, str] | None = None,
+        robot: tuple[str, ...] = ("--robot", "franka", "--sim"),
+    ) -> None:
         self.runs = tmp_path / "runs"
         self.private = tmp_path / "private"
         self.private.mkdir(mode=0o700, exist_ok=True)
         self.log = tmp_path / f"log-{time.monotonic_ns()}.txt"
         command = [
             sys.executable, "-m", "dvla.runtime.cli.run",
-            "--robot", "franka", "--sim", "--plain", "--out", str(self.runs), *flags,
+            *robot, "--plain", "--out", str(self.runs), *flags,
         ]  # fmt: skip
         self.state = tmp_path / "state"
         folders = {"XDG_RUNTIME_DIR": str(self.private), "XDG_STATE_HOME": str(self.state)}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from emulated_piper import EmulatedPiper
 from scripted_commander import PATIENCE_S, ScriptedCommander
 
 from dvla.runtime.arm_link import ArmLink
@@ -31,12 +32,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
         self._env = {**os.environ, "PYTHONPATH": path, "XDG_RUNTIME_DIR": str(folder)}
-        script = str(ROOT / "tests" / "piper_emulator_process.py")
-        self.arm = subprocess.Popen(
-            [sys.executable, script], stdout=subprocess.PIPE, text=True, env=self._env
-        )
-        assert self.arm.stdout is not None
-        self.can = f"slcan:{self.arm.stdout.readline().strip()}"
+        self.arm = EmulatedPiper()
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1] % 50000 + 10000
@@ -54,18 +50,14 @@ class Bench:
         )
 
     def run(self) -> None:
-        flags = ("--robot", "piper", "--can", self.can, "--address", self.address)
+        flags = ("--robot", "piper", "--can", self.arm.can, "--address", self.address)
         self.program = self.dvla_arm("run", *flags)
 
-    def end_arm(self) -> dict[str, object]:
-        self.arm.send_signal(signal.SIGTERM)
-        return dict(json.loads(self.arm.communicate(timeout=PATIENCE_S)[0]))
-
     def close(self) -> None:
-        for process in (self.program, self.arm):
-            if process is not None:
-                process.kill()
-                process.communicate()
+        self.arm.kill()
+        if self.program is not None:
+            self.program.kill()
+            self.program.communicate()
 
 
 @pytest.fixture
@@ -77,12 +69,12 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 
 
 def test_frames_are_verified_without_a_word_to_the_arm(bench: Bench) -> None:
-    frames = bench.dvla_arm("verify-frames", "--can", bench.can, "--json")
+    frames = bench.dvla_arm("verify-frames", "--can", bench.arm.can, "--json")
     text = frames.communicate(timeout=PATIENCE_S)[0]
     assert frames.returncode == 0, text
     report = json.loads(text)
     assert report["ok"] and report["position_m"] < 1e-4
-    assert bench.end_arm()["received"] == []
+    assert bench.arm.end()["received"] == []
 
 
 def test_a_piper_is_taken_over_moved_lost_taken_back_and_left_in_hold(bench: Bench) -> None:
@@ -93,7 +85,7 @@ def test_a_piper_is_taken_over_moved_lost_taken_back_and_left_in_hold(bench: Ben
     commander.play((0.0, 0.08, 0.0), 20)
     goal = start.measured[1] + 0.04
     commander.until(lambda state: state.measured[1] > goal)
-    bench.arm.send_signal(signal.SIGUSR1)  # a person presses the button and moves it
+    bench.arm.signal(signal.SIGUSR1)  # a person presses the button and moves it
     state = commander.until(lambda state: state.mode == "fault")
     assert "standby" in state.reason, state.reason
     where = commander.until(lambda state: state.q[0] - start.q[0] > 0.25).q
@@ -105,10 +97,10 @@ def test_a_piper_is_taken_over_moved_lost_taken_back_and_left_in_hold(bench: Ben
     bench.program.send_signal(signal.SIGTERM)
     text = bench.program.communicate(timeout=PATIENCE_S)[0]
     assert bench.program.returncode == 128 + signal.SIGTERM, text
-    report = bench.end_arm()
-    assert all(report["enabled"]) and not report["fell"]  # type: ignore[call-overload]
+    report = bench.arm.end()
+    assert all(report["enabled"]) and not report["fell"]
     assert report["control"] == 1
-    assert np.abs(np.subtract(report["q"], report["target"])).max() < 0.01  # type: ignore[call-overload]
+    assert np.abs(np.subtract(report["q"], report["target"])).max() < 0.01
 
 
 def test_a_run_meant_for_a_twin_never_moves_a_real_arm(bench: Bench, tmp_path: Path) -> None:
@@ -127,6 +119,6 @@ def test_a_run_meant_for_a_twin_never_moves_a_real_arm(bench: Bench, tmp_path: P
     ]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 2
-    words = "Got a real arm. Expected a digital twin."
+    words = "Got a real piper. Expected the digital twin of a franka."
     assert words in " ".join(run.stderr.split()), run.stderr
-    assert bench.end_arm()["control"] == 0, "it was taken over"
+    assert bench.arm.end()["control"] == 0, "it was taken over"

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
+from emulated_piper import EmulatedPiper, line_of, start_script
 from piper_commander import PATIENCE_S, take_over_patiently
 
 from dvla.bindings import ServoClock
@@ -23,32 +19,12 @@ from dvla.runtime.robots.piper.start import await_feedback, open_piper
 for package in ("can", "serial", "mujoco", "mink"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 
-TESTS = Path(__file__).resolve().parents[1]
-
-
-def start(script: str, *arguments: str) -> subprocess.Popen[str]:
-    path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
-    return subprocess.Popen(
-        [sys.executable, str(TESTS / script), *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path},
-    )
-
-
-def line_of(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
 
 @pytest.fixture
-def arm() -> Iterator[subprocess.Popen[str]]:
-    process = start("piper_emulator_process.py")
-    yield process
-    process.kill()
-    process.wait()
-    assert process.stdout is not None
-    process.stdout.close()
+def arm() -> Iterator[EmulatedPiper]:
+    emulated = EmulatedPiper()
+    yield emulated
+    emulated.kill()
 
 
 class Host:
@@ -74,40 +50,33 @@ class Host:
                 self.driver.command(setpoint, now_ns)
 
 
-def end(arm: subprocess.Popen[str]) -> dict[str, object]:
-    arm.send_signal(signal.SIGTERM)
-    out, _ = arm.communicate(timeout=PATIENCE_S)
-    return dict(json.loads(out))
-
-
 def test_an_arm_that_freezes_is_a_fault_and_is_taken_over_again(
-    arm: subprocess.Popen[str],
+    arm: EmulatedPiper,
 ) -> None:
-    host = Host(f"slcan:{line_of(arm)}")
+    host = Host(arm.can)
     host.take_over()
     setpoint = host.driver.read(host.clock.wait()).setpoint
     setpoint[1] += 0.02
     host.until(lambda: abs(host.driver.feedback.q[0] - 0.1) > 0.03, setpoint)
-    arm.send_signal(signal.SIGSTOP)
+    arm.signal(signal.SIGSTOP)
     host.until(lambda: host.driver.phase == "faulted", setpoint)
     assert "no feedback" in host.reading.fault
     frozen_ns, words = host.reading.t_ns, host.reading.fault
-    arm.send_signal(signal.SIGCONT)
+    arm.signal(signal.SIGCONT)
     host.until(lambda: host.reading.t_ns > frozen_ns)
     assert host.reading.fault == words, "a fault ends by engaging, not by itself"
     host.take_over()
     assert host.driver.phase == "engaged"
     host.driver.close()
-    report = end(arm)
+    report = arm.end()
     assert report["control"] == 1 and all(report["enabled"]) and not report["fell"]
     assert np.abs(np.subtract(report["q"], report["target"])).max() < 0.01
 
 
-def test_an_adapter_that_is_pulled_out_is_a_fault(arm: subprocess.Popen[str]) -> None:
-    host = Host(f"slcan:{line_of(arm)}")
+def test_an_adapter_that_is_pulled_out_is_a_fault(arm: EmulatedPiper) -> None:
+    host = Host(arm.can)
     host.take_over()
     arm.kill()
-    arm.wait()
     with pytest.raises(RobotFault, match="the CAN bus is gone"):
         host.until(lambda: False)
     assert host.driver.phase == "faulted"
@@ -115,17 +84,16 @@ def test_an_adapter_that_is_pulled_out_is_a_fault(arm: subprocess.Popen[str]) ->
 
 
 def test_a_killed_commander_leaves_a_target_that_the_next_one_does_not_execute(
-    arm: subprocess.Popen[str],
+    arm: EmulatedPiper,
 ) -> None:
-    address = f"slcan:{line_of(arm)}"
-    commander = start("piper_commander.py", address)
+    commander = start_script("piper_commander.py", arm.can)
     assert line_of(commander) == "moving"
     time.sleep(0.3)
     commander.kill()
     commander.communicate()
     # The arm went to its last target and stays there; a person then moves it.
-    arm.send_signal(signal.SIGUSR1)
-    host = Host(address)
+    arm.signal(signal.SIGUSR1)
+    host = Host(arm.can)
     await_feedback(host.driver, host.clock.wait, PATIENCE_S)
     before = host.driver.feedback.q.copy()
     host.take_over()
@@ -133,7 +101,7 @@ def test_a_killed_commander_leaves_a_target_that_the_next_one_does_not_execute(
         host.driver.read(host.clock.wait())
     assert np.abs(host.driver.feedback.q - before).max() < 1e-3
     host.driver.close()
-    report = end(arm)
+    report = arm.end()
     assert np.abs(np.subtract(report["q"], before)).max() < 1e-3
     assert set(report["received"]) <= {0x151, 0x155, 0x156, 0x157, 0x471}
     assert all(report["enabled"]) and not report["fell"]

@@ -33,6 +33,42 @@ class FrameBus(Protocol):
         """Let go of the bus."""
 
 
+class ReadAhead:
+    """A serial port whose bytes are fetched all at once, and handed out one by one.
+
+    python-can asks for single bytes, each of which costs two system calls at the port itself.
+
+    Args:
+        port: of pyserial, with a timeout of 0.
+    """
+
+    def __init__(self, port: Any) -> None:
+        self._port = port
+        self._ahead = b""
+        self._at = 0
+
+    @property
+    def in_waiting(self) -> int:
+        """Bytes that can be read now."""
+        return len(self._ahead) - self._at or int(self._port.in_waiting)
+
+    def read(self, size: int = 1) -> bytes:
+        """Return up to ``size`` bytes that are there."""
+        if self._at == len(self._ahead):
+            self._ahead, self._at = self._port.read(max(size, self._port.in_waiting)), 0
+        part = self._ahead[self._at : self._at + size]
+        self._at += len(part)
+        return part
+
+    def reset_input_buffer(self) -> None:
+        """Forget what has come."""
+        self._ahead, self._at = b"", 0
+        self._port.reset_input_buffer()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+
 class CanBus:
     """A bus of python-can. Without a Notifier it has no thread: its queue is the kernel's.
 
@@ -120,7 +156,10 @@ def open_bus(address: str) -> CanBus:
     can = import_can()
     try:
         bus = can.Bus(interface=kind, channel=channel, **options[kind])
-        return CanBus(can, bus, chatter=SERIAL_CHATTER if kind == "slcan" else 0)
+        if kind != "slcan":
+            return CanBus(can, bus)
+        bus.serialPortOrig = ReadAhead(bus.serialPortOrig)
+        return CanBus(can, bus, chatter=SERIAL_CHATTER)
     except (can.CanError, OSError, ImportError) as error:
         raise RobotFault(
             f"the CAN bus {address} cannot be opened",

@@ -32,6 +32,8 @@ NEVER_NS = -1
 """Stands in for the time of a frame that has not come yet."""
 MAX_FRAMES_PER_READ = 512
 MAX_PAUSE_NS = 20_000_000
+SLEPT_NS = 100_000_000
+"""Nobody who has not listened for that long may call the arm silent."""
 
 
 class Feedback:
@@ -47,6 +49,7 @@ class Feedback:
         self.leader_seen = False
         self.status_ns = NEVER_NS
         self.gripper_ns = NEVER_NS
+        self.woke_ns = NEVER_NS
         self._joint_ns = [NEVER_NS] * 3
         self._pose_ns = [NEVER_NS] * 3
         self._speed_ns = [NEVER_NS] * JOINTS
@@ -108,7 +111,7 @@ class Listener:
 
     def __init__(self, bus: FrameBus) -> None:
         self._bus = bus
-        self._emptied_ns = NEVER_NS
+        self._emptied_ns = self._looked_ns = NEVER_NS
         self.feedback = Feedback()
 
     def receive(self, now_ns: int) -> None:
@@ -116,11 +119,15 @@ class Listener:
 
         A frame is as new as now only when nothing could have queued for long. After a pause, or
         when there is more than one read takes, frames count as old as the last time that the bus
-        was empty; those before the first such time are of unknown age, and are dropped.
+        was empty; those before the first such time are of unknown age, and are dropped. A host
+        that slept says so in ``woke_ns``: its own absence is no silence of the arm.
 
         Raises:
             RobotFault: the bus is gone.
         """
+        if now_ns - self._looked_ns > SLEPT_NS:
+            self.feedback.woke_ns = now_ns
+        self._looked_ns = now_ns
         frames = list(itertools.islice(iter(self._bus.receive, None), MAX_FRAMES_PER_READ))
         emptied = len(frames) < MAX_FRAMES_PER_READ
         prompt = emptied and now_ns - self._emptied_ns <= MAX_PAUSE_NS

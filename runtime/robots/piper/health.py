@@ -39,7 +39,7 @@ def silence(feedback: Feedback, now_ns: int) -> str:
     }
     for name, limit_s in SILENCE_S.items():
         t_ns = received_ns[name]
-        if t_ns != NEVER_NS and now_ns - t_ns <= limit_s * 1e9:
+        if t_ns != NEVER_NS and now_ns - max(t_ns, feedback.woke_ns) <= limit_s * 1e9:
             continue
         if feedback.leader_seen and feedback.status is None:
             return "the arm is configured as a leader (it sends on 0x3A1 to 0x3A8)"

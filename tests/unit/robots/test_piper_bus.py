@@ -9,7 +9,7 @@ import pytest
 
 from dvla.engines.errors import MissingDependency
 from dvla.runtime.errors import ConfigError, RobotFault
-from dvla.runtime.robots.piper.bus import CanBus, open_bus
+from dvla.runtime.robots.piper.bus import CanBus, ReadAhead, open_bus
 from dvla.runtime.robots.piper.driver import MAX_REFUSED_TICKS
 from dvla.runtime.robots.piper.protocol import Frame
 
@@ -75,6 +75,33 @@ def test_a_garbled_line_and_an_acknowledgement_hide_no_frame() -> None:
     assert bus.receive() == Frame(0x2A1, bytes(8))
     assert bus.receive() is None
     assert next(answers, "used up") == "used up"
+
+
+def test_a_serial_port_is_asked_once_for_all_that_it_has() -> None:
+    class Port:
+        timeout = 0
+        coming, asked = b"t2A18\rt2A5", 0
+
+        @property
+        def in_waiting(self) -> int:
+            return len(self.coming)
+
+        def read(self, size: int) -> bytes:
+            self.asked += 1
+            part, self.coming = self.coming[:size], self.coming[size:]
+            return part
+
+        def reset_input_buffer(self) -> None:
+            self.coming = b""
+
+    port = Port()
+    ahead = ReadAhead(port)
+    assert ahead.in_waiting == 10 and ahead.timeout == 0
+    assert b"".join(ahead.read(1) for _ in range(10)) == b"t2A18\rt2A5" and port.asked == 1
+    port.coming = b"8\r"
+    assert ahead.read(1) == b"8" and ahead.in_waiting == 1
+    ahead.reset_input_buffer()
+    assert ahead.read(1) == b"" and ahead.in_waiting == 0
 
 
 def test_a_bus_that_takes_no_frames_is_a_fault_but_one_lost_frame_is_not() -> None:

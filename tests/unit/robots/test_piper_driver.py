@@ -373,6 +373,20 @@ def test_the_gripper_has_hysteresis_and_dwell_and_stays_until_it_is_asked(
     assert strokes == [0.07, 0.07, 0.0, 0.0, 0.07]
 
 
+def test_a_host_that_slept_calls_nobody_silent_and_a_mute_arm_is_found_all_the_same(
+    make_rig: MakeRig,
+) -> None:
+    rig = make_rig().take_over()
+    for _ in range(200):
+        rig.wait()
+    assert rig.read().fault == "" and rig.driver.phase == "engaged"
+    for _ in range(200):
+        rig.wait()
+    rig.arm.wrong.mute = True
+    assert rig.read(50).fault == ""
+    assert "no feedback of the joints for 1." in rig.read(40).fault
+
+
 def test_dropped_frames_cost_accuracy_only_for_a_moment(make_rig: MakeRig) -> None:
     rig = make_rig().take_over()
     rig.arm.wrong.drop_share = 0.2

@@ -27,10 +27,11 @@ def check_connection(config: RunConfig, robot: Robot) -> None:
     own = WHERE.get(robot.name, ("", ""))[0]
     for flag, value in given.items():
         if value and (config.sim or flag != own):
-            what = "a digital twin" if config.sim else f"a {robot.name}"
             raise UsageError(
-                f"{flag} leads to another real arm; {what} has none",
-                got=f"{flag} {value}",
+                f"{flag} leads to "
+                + (f"another arm than a {robot.name}" if own and not config.sim else "a real arm"),
+                got=f"{flag} {value}"
+                + (" with --sim" if config.sim else f", --robot {robot.name}"),
                 expected=f"{own} for a real {robot.name}" if own else "no connection",
                 next_command=f"leave {flag} out",
             )
@@ -48,7 +49,8 @@ def check_connection(config: RunConfig, robot: Robot) -> None:
         if changed and not given[needed]:
             raise UsageError(
                 f"{flag} has a meaning only with {needed}",
-                expected="it is said to dvla-arm run where that has the arm",
+                got=f"no {needed}",
+                expected=f"{needed} here, or {flag} said to dvla-arm run where that has the arm",
             )
     if config.override and config.arm_address:
         raise UsageError(

@@ -99,7 +99,12 @@ class Sequence:
             if self._clock_ns() > end_ns or not self._turn():
                 raise SequenceStopped("the arm reports no state", expected="one every few ms")
         if state.mode == "fault":
-            raise SequenceStopped("the arm is in fault", got=state.reason)
+            raise SequenceStopped(
+                "the arm is in fault",
+                got=state.reason,
+                next_command="put it right at the arm and start again; where its controller runs "
+                "on its own, dvla-arm resume",
+            )
         if shadow and not state.shadow:
             raise SequenceStopped(
                 "the arm controller is not in shadow: it would move the arm",

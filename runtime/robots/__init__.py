@@ -21,8 +21,7 @@ class Robot(msgspec.Struct, frozen=True, kw_only=True):
         twin: whether ``--sim`` can stand in for it.
         start_pose: (6,) where the policy starts when nobody says otherwise: x, y, z [m] and
             extrinsic xyz Euler angles [rad]; empty: where the arm stands.
-        driver: whether there is a driver of the real arm. ``dvla-run`` does not use it yet: in
-            this version it drives digital twins only.
+        driver: whether there is a driver of the real arm.
     """
 
     name: str

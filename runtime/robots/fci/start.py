@@ -74,11 +74,10 @@ def robot_faults(what: str) -> Iterator[None]:
     except (ConfigError, RobotFault):
         raise
     except Exception as error:
-        raise RobotFault(
-            what,
-            got=str(error),
-            next_command="look at its Desk: brakes released, FCI active, nobody else connected",
-        ) from error
+        advice = "look at its Desk: brakes released, FCI active, nobody else connected"
+        if "realtime" in str(error):
+            advice = "boot a kernel with PREEMPT_RT, or --no-realtime and expect aborted motions"
+        raise RobotFault(what, got=str(error).rstrip("."), next_command=advice) from error
 
 
 def check_flange(q: Any, flange: Any) -> None:

@@ -16,6 +16,12 @@ SERIAL_CHATTER = 12
 INSTALL = 'pip install "dvla[piper]"'
 
 
+class BusMissing(RobotFault):
+    """There is no such bus on this machine, or it cannot be opened."""
+
+    exit_code = 3
+
+
 class FrameBus(Protocol):
     """Sends and receives frames; nothing here blocks."""
 
@@ -136,7 +142,7 @@ def open_bus(address: str) -> CanBus:
     Raises:
         ConfigError: the address is none of these.
         MissingDependency: python-can is not installed.
-        RobotFault: the bus cannot be opened.
+        BusMissing: the bus cannot be opened.
     """
     kind, colon, channel = address.partition(":")
     if not colon:
@@ -161,7 +167,7 @@ def open_bus(address: str) -> CanBus:
         bus.serialPortOrig = ReadAhead(bus.serialPortOrig)
         return CanBus(can, bus, chatter=SERIAL_CHATTER)
     except (can.CanError, OSError, ImportError) as error:
-        raise RobotFault(
+        raise BusMissing(
             f"the CAN bus {address} cannot be opened",
             got=str(error),
             next_command=f"ip link set {channel} up type can bitrate {BITRATE}"

@@ -9,7 +9,7 @@ import pytest
 
 from dvla.engines.errors import MissingDependency
 from dvla.runtime.errors import ConfigError, RobotFault
-from dvla.runtime.robots.piper.bus import CanBus, ReadAhead, open_bus
+from dvla.runtime.robots.piper.bus import BusMissing, CanBus, ReadAhead, open_bus
 from dvla.runtime.robots.piper.driver import MAX_REFUSED_TICKS
 from dvla.runtime.robots.piper.protocol import Frame
 
@@ -33,9 +33,9 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, package: str)
 
 def test_a_bus_that_does_not_exist_says_what_to_do() -> None:
     pytest.importorskip("can", reason="python-can is not installed")
-    with pytest.raises(RobotFault, match=r"no-such-can.*ip link set no-such-can up"):
+    with pytest.raises(BusMissing, match=r"no-such-can.*ip link set no-such-can up"):
         open_bus("no-such-can")
-    with pytest.raises(RobotFault, match=r"check the adapter"):
+    with pytest.raises(BusMissing, match=r"check the adapter"):
         open_bus("slcan:/dev/no-such-port")
 
 

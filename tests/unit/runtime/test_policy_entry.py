@@ -10,7 +10,13 @@ from installed_policies import install_policies
 
 from dvla.engines.errors import UsageError
 from dvla.runtime.observation import Observation
-from dvla.runtime.policy_entry import PolicyError, installed_policies, open_installed
+from dvla.runtime.policy_entry import (
+    PolicyError,
+    installed_policies,
+    open_installed,
+    open_warmed_up,
+    versioned,
+)
 
 SEEN = Observation(images={}, state=np.zeros((2, 6), np.float32), instruction="", t_obs_ns=5)
 
@@ -59,3 +65,12 @@ def test_what_cannot_be_opened_is_said_at_once(name: str, words: str) -> None:
 def test_a_chunk_of_another_form_is_refused(name: str, words: str) -> None:
     with pytest.raises(PolicyError, match=words):
         open_installed(name).predict(SEEN)
+
+
+def test_a_policy_infers_once_before_an_arm_waits_for_it() -> None:
+    policy = open_warmed_up("still", {"observation.images.opst_cam": (9, 12)}, 2)
+    inner = policy._policy  # type: ignore[attr-defined]
+    assert inner.seeds == [None] and inner.resets == 1
+    with pytest.raises(PolicyError, match="not finite"):
+        open_warmed_up("broken", {}, 2)
+    assert versioned("still:weights") == "still:weights (1.0)" and versioned("bundle") == "bundle"

@@ -9,43 +9,34 @@ import time
 from contextlib import closing
 from datetime import datetime, timezone
 
-import msgspec
-
 import dvla
 from dvla.engines.errors import DvlaError
 from dvla.runtime.arm_connection import ArmConnection
-from dvla.runtime.cli.report import show_summary, write_report
 from dvla.runtime.clock import NS_PER_S, monotonic_ns
 from dvla.runtime.clock_offset import SAME_CLOCK, state_from
 from dvla.runtime.confirm import NotConfirmed, confirm_arm
 from dvla.runtime.errors import RobotFault
 from dvla.runtime.machine import describe_machine
 from dvla.runtime.messages import ArmState, ResumeRequest
-from dvla.runtime.panel import LivePanel, PlainLog, open_display
 from dvla.runtime.panel_keys import HOLD, RESUME, Keys
 from dvla.runtime.phase import Phase
-from dvla.runtime.preflight.finding import lines
 from dvla.runtime.preflight.permit import NotCleared
-from dvla.runtime.preflight.report import NAME, PreflightReport
 from dvla.runtime.preflight.setup import SetUp
-from dvla.runtime.processes.table import PROCESSES
 from dvla.runtime.robots import Robot
 from dvla.runtime.run_config import RunConfig
-from dvla.runtime.run_data import load_run
+from dvla.runtime.run_end import report_run
 from dvla.runtime.run_folder import RunFolder, RunManifest
 from dvla.runtime.run_inputs import REPLAY, episode_of, input_settings, of_episode, write_recorded
+from dvla.runtime.run_screen import RunScreen
 from dvla.runtime.run_settings import make_settings, policy_facts
 from dvla.runtime.sequence import Sequence
 from dvla.runtime.signals import Impatient, Signals
-from dvla.runtime.status import ProcessStatus, RunStatus
-from dvla.runtime.summary import RunSummary
 from dvla.runtime.supervisor import START_ORDER, SharedMemory, Supervisor
 from dvla.runtime.twin.snapshot import SNAPSHOT_BYTES
 from dvla.runtime.viewer_live import start_viewer
 from dvla.runtime.wire import StateSubscriber
 
 TURN_S = 0.05
-SHOW_EVERY_NS = 250_000_000
 EXIT_NOT_CLEARED = 1
 LOOK_S = 3
 """How long the cameras are looked at before an arm moves."""
@@ -86,20 +77,20 @@ class Run:
                 twin=config.sim,
             )
             order = tuple(name for name in START_ORDER if name != "arm")
-        self._supervisor = Supervisor(settings, self._shared, say, order, self._arm)
+        self._supervisor = Supervisor(
+            settings,
+            self._shared,
+            say,
+            order,
+            self._arm,
+            must_record=config.require_recording,
+        )
         self._supervisor.enter(Phase.WAIT)
         self._signals = Signals()
-        self._status = bytearray(self._shared.status.slot_bytes)
-        self._beats: dict[str, tuple[int, int]] = {}
-        self._shown_ns = 0
         self._started_ns = monotonic_ns()
         self._started_utc = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        what = config.bundle.name if config.bundle else config.policy
-        self._title = f"{what} on {robot.name}{' (digital twin)' if config.sim else ''}"
-        if config.in_shadow and not config.execute:
-            self._title += ", in shadow: nothing moves"
-        self._display: LivePanel | PlainLog | None = None
-        self._next_show_ns = 0
+        self._screen = RunScreen(config, self._shared.status, self._supervisor, self._arm)
+        self._states: StateSubscriber | None = None
         self._keys = Keys()
 
     def main(self) -> int:
@@ -179,7 +170,8 @@ class Run:
                 if config.execute:
                     self._check_now()
                     self._confirm(sequence.way(state))
-            self._display = open_display(self._title, plain=config.plain or config.json)
+            self._states = states
+            self._screen.open()
             try:
                 with self._keys:
                     begins = not config.execute or (
@@ -191,7 +183,7 @@ class Run:
                     if begins and config.return_to_start and not self._signals.received:
                         sequence.go_back()
             finally:
-                self._display.close()
+                self._screen.close()
 
     def _check_now(self) -> None:
         """Look once more at what may have changed since the preflight: cameras and clocks.
@@ -235,8 +227,8 @@ class Run:
         name = self._supervisor.settings.arm_name
         confirm_arm(
             name,
-            f"{self._title}: the arm {name!r} is about to move. {way} Keep the enabling device in "
-            "your hand.",
+            f"{self._screen.title}: the arm {name!r} is about to move. {way} Keep the enabling "
+            "device in your hand.",
             yes=self._config.yes,
             wanted=self._turn,
         )
@@ -255,9 +247,8 @@ class Run:
         now_ns = monotonic_ns()
         if self._setup is not None:
             self._setup.cameras.look(now_ns)
-        if self._display is not None and now_ns >= self._next_show_ns:
-            self._next_show_ns = now_ns + SHOW_EVERY_NS
-            self._show(self._display, now_ns)
+        self._look_at_arm()
+        self._screen.show(now_ns)
         time.sleep(TURN_S)
         return not self._signals.received
 
@@ -269,77 +260,26 @@ class Run:
         elif RESUME in pressed:
             self._supervisor.ask_arm(ResumeRequest(session=session, sequence=0))
 
-    def _show(self, display: LivePanel | PlainLog, now_ns: int) -> None:
-        """Give the display the recorder's newest status and the health of the processes.
+    def _look_at_arm(self) -> None:
+        """Look whether the arm is in order; a run does not go on without its arm.
 
         Raises:
-            RobotFault: the arm reports a fault; a run does not go on without its arm.
+            RobotFault: it reports a fault.
         """
-        ring = self._shared.status
-        if not ring.newest or ring.read(ring.newest, self._status) is None:
-            return
-        status = msgspec.json.decode(self._status, type=RunStatus)
-        beats = self._supervisor.beats()
-        health = tuple(self._health(name, beats[name], now_ns) for name in beats)
-        self._beats = beats
-        self._shown_ns = now_ns
-        clock = self._arm.clock_words(now_ns) if self._arm else ""
-        display.update(msgspec.structs.replace(status, processes=health, arm_clock=clock))
-        if status.arm_mode == "fault":
+        state = self._states.newest() if self._states is not None else None
+        if state is not None and state.mode == "fault":
             raise RobotFault(
-                f"the arm is in fault and moves no more: {status.arm_reason}",
+                f"the arm is in fault and moves no more: {state.reason}",
                 next_command="read the events of note in the run's report",
             )
 
-    def _health(self, name: str, beat: tuple[int, int], now_ns: int) -> ProcessStatus:
-        """Return the health of a process from its beats since the last look."""
-        spec = PROCESSES[name]
-        past = self._beats.get(name)
-        span_s = (now_ns - self._shown_ns) / NS_PER_S
-        return ProcessStatus(
-            name=name,
-            pid=self._supervisor.pids[name],
-            alive=now_ns - beat[0] < spec.stall_ns,
-            rate_hz=(beat[1] - past[1]) / span_s if past and span_s > 0 else None,
-            declared_hz=spec.rate_hz,
-        )
-
     def _report(self, *, judge: bool) -> bool:
-        """Compute the summary, write the report, and print what a person wants to know.
-
-        Args:
-            judge: whether a shadow run is to be judged by the preflight.
-
-        Returns:
-            Whether nothing in it keeps the arm from moving.
-        """
-        summary = write_report(self._folder.path)
-        if not self._config.json:
-            show_summary(summary, json=False, plain=self._config.plain)
-            if self._folder.report.exists():
-                print(f"report: {self._folder.report}")
-        found = self._judge(summary) if judge and self._setup is not None else None
-        if self._config.json:
-            show_summary(summary, json=True, plain=True)
-        elif found is not None:
-            print("preflight:")
-            for line in lines(found.findings):
-                print(f"  {line}")
-            print(f"preflight {'passed' if found.passed else 'FAILED'}: {self._folder.path / NAME}")
-        return found is None or found.passed
-
-    def _judge(self, summary: RunSummary) -> PreflightReport:
-        assert self._setup is not None
-        words = self._supervisor.words
+        """Report; returns whether nothing keeps the arm from moving, where that is judged."""
         bound_s = 0.0
         if self._arm is not None and self._arm.offset is not SAME_CLOCK:
             bound_s = self._arm.offset.bound_at(monotonic_ns()) / NS_PER_S
-        return self._setup.conclude(
-            load_run(self._folder.path),
-            summary,
-            {name: words[name] for name in ("servo", "arm") if name in words},
-            bound_s,
-        )
+        setup = self._setup if judge else None
+        return report_run(self._config, self._folder, setup, self._supervisor.words, bound_s)
 
 
 def say(line: str) -> None:

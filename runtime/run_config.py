@@ -120,6 +120,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     display run.rrd is written into the run folder."""
     mcap_mb: int = 256
     """Size of each MCAP file [MiB]; the next one is begun when it is full."""
+    require_recording: bool = False
+    """End the run when its recorder is starved, instead of saying so and going on."""
     plain: bool = False
     """Log lines instead of the live panel."""
     json: bool = False

@@ -74,6 +74,7 @@ class Supervisor:
         say: takes a line for the person who started the run.
         order: the processes, in the order of their start.
         arm: the connection to a controller that is none of them; opened by ``start``.
+        must_record: a stalled recorder ends the run; otherwise that is said, and the run goes on.
     """
 
     def __init__(
@@ -83,8 +84,11 @@ class Supervisor:
         say: Callable[[str], None],
         order: tuple[str, ...] = START_ORDER,
         arm: ArmConnection | None = None,
+        *,
+        must_record: bool = False,
     ) -> None:
-        self._order = order
+        self._order, self._must_record = order, must_record
+        self._stalled: set[str] = set()
         self._arm = arm
         self.settings = settings
         self._shared = shared
@@ -139,13 +143,28 @@ class Supervisor:
                     f"process {name} (pid {child.pid}) ended during the run: {how(code)}"
                     + (f"; it said: {words}" if words else "")
                 )
-            last_ns, _ = self._shared.heartbeat.last(self._row(name))
-            if last_ns and now_ns - last_ns > child.spec.stall_ns:
-                raise ProcessDied(
-                    f"process {name} (pid {child.pid}) is stalled",
-                    got=f"no turn of its loop for {(now_ns - last_ns) / 1e9:.1f} s",
-                    expected=f"{child.spec.rate_hz:g} per second",
-                )
+            self._check_turns(name, child, now_ns)
+
+    def _check_turns(self, name: str, child: Launched, now_ns: int) -> None:
+        last_ns, _ = self._shared.heartbeat.last(self._row(name))
+        silent_s = (now_ns - last_ns) / 1e9 if last_ns else 0.0
+        if silent_s * 1e9 <= child.spec.stall_ns:
+            if name in self._stalled:
+                self._stalled.discard(name)
+                self._say(f"{name}: it turns again; what it has missed is lost")
+            return
+        if not child.spec.service or self._must_record:
+            raise ProcessDied(
+                f"process {name} (pid {child.pid}) is stalled",
+                got=f"no turn of its loop for {silent_s:.1f} s",
+                expected=f"{child.spec.rate_hz:g} per second",
+            )
+        if name not in self._stalled:
+            self._stalled.add(name)
+            self._say(
+                f"WARNING: {name} (pid {child.pid}) has not turned for {silent_s:.0f} s: nothing "
+                "is recorded, and the run goes on (--require-recording would end it)"
+            )
 
     def ended_in_order(self, name: str) -> bool:
         """Return whether a process has ended by itself, and says that all was well."""

@@ -24,6 +24,7 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
         nice: niceness to take where it is not real-time.
         min_stall_s: nobody is called dead for a scheduling hiccup of the host, nor the recorder
             for a slow disk. The arm has deadlines of its own, which are shorter.
+        service: it serves the run and does not carry it: while it is stalled the run goes on.
         death_signal: what it gets from the kernel when the supervisor dies. The arm controller
             and the recorder need a moment to stop the arm and to close files; a process that may
             sit in a long inference call is killed.
@@ -34,6 +35,7 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     realtime_priority: int = 0
     nice: int = 0
     min_stall_s: float = 2.0
+    service: bool = False
     death_signal: int = signal.SIGKILL
 
     @property
@@ -46,7 +48,12 @@ PROCESSES = {
     spec.name: spec
     for spec in (
         ProcessSpec(
-            name="recorder", rate_hz=20, nice=10, min_stall_s=10.0, death_signal=signal.SIGTERM
+            name="recorder",
+            rate_hz=20,
+            nice=10,
+            min_stall_s=10.0,
+            service=True,
+            death_signal=signal.SIGTERM,
         ),
         ProcessSpec(
             name="arm",

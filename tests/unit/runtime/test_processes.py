@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
 import pytest
 
 from dvla.bindings import SharedRing
+from dvla.runtime import supervisor as supervisor_module
+from dvla.runtime.arm_host import arm_settings
 from dvla.runtime.config import SchedulerConfig, ServoConfig
-from dvla.runtime.errors import ConfigError
+from dvla.runtime.errors import ConfigError, ProcessDied
 from dvla.runtime.processes.heartbeat import HeartbeatBoard
 from dvla.runtime.processes.recorder import RowReader
 from dvla.runtime.processes.settings import Rings, Settings
 from dvla.runtime.processes.table import PROCESSES, STALL_PERIODS
 from dvla.runtime.run_config import RunConfig, load_run_config
-from dvla.runtime.supervisor import START_ORDER
+from dvla.runtime.supervisor import START_ORDER, SharedMemory, Supervisor
 from dvla.runtime.telemetry import SERVO_TICK
 
 
@@ -38,6 +41,38 @@ def test_liveness_follows_from_the_declared_rates() -> None:
     # The control path is watched the closest, and a slow disk is nobody's emergency.
     assert PROCESSES["servo"].stall_ns == PROCESSES["arm"].stall_ns == 500_000_000
     assert PROCESSES["recorder"].stall_ns == max(spec.stall_ns for spec in PROCESSES.values())
+
+
+def test_a_stalled_recorder_is_told_and_ends_the_run_only_where_it_must_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = {"ns": 1}
+    monkeypatch.setattr(supervisor_module, "monotonic_ns", lambda: now["ns"])
+    for name, must_record, ends in (
+        ("recorder", False, False),
+        ("recorder", True, True),
+        ("servo", False, True),
+    ):
+        shared, said = SharedMemory({}, 16), []
+        settings = arm_settings("franka", "franka")
+        settings = msgspec.structs.replace(settings, rings=shared.rings())
+        watched = Supervisor(settings, shared, said.append, must_record=must_record)
+        lives = SimpleNamespace(poll=lambda: None)
+        watched._children[name] = SimpleNamespace(process=lives, spec=PROCESSES[name], pid=9)  # type: ignore[assignment]
+        row = list(PROCESSES).index(name)
+        shared.heartbeat.beat(row, now["ns"])
+        watched.check()
+        now["ns"] += PROCESSES[name].stall_ns + 1
+        if ends:
+            with pytest.raises(ProcessDied, match=f"process {name} .* is stalled"):
+                watched.check()
+            continue
+        watched.check()
+        watched.check()
+        shared.heartbeat.beat(row, now["ns"])
+        watched.check()
+        assert [line.split()[0] for line in said] == ["WARNING:", "recorder:"], said
+        assert "the run goes on" in said[0]
 
 
 def publish_ticks(ring: SharedRing, first: int, count: int) -> None:

@@ -1,0 +1,51 @@
+"""The end of a run: its summary, its report, and in shadow the judgement of its preflight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dvla.runtime.cli.report import show_summary, write_report
+from dvla.runtime.preflight.finding import lines
+from dvla.runtime.preflight.report import NAME
+from dvla.runtime.preflight.setup import SetUp
+from dvla.runtime.run_config import RunConfig
+from dvla.runtime.run_data import load_run
+from dvla.runtime.run_folder import RunFolder
+
+
+def report_run(
+    config: RunConfig,
+    folder: RunFolder,
+    setup: SetUp | None,
+    words: Mapping[str, str],
+    clock_bound_s: float,
+) -> bool:
+    """Compute the summary, write the report, and print what a person wants to know.
+
+    Args:
+        config: of the run.
+        folder: of the run, closed by its recorder.
+        setup: judges a run in shadow; None where nothing is judged.
+        words: what each process was granted.
+        clock_bound_s: how far the arm's clock may be off.
+
+    Returns:
+        Whether nothing in it keeps the arm from moving.
+    """
+    summary = write_report(folder.path)
+    if not config.json:
+        show_summary(summary, json=False, plain=config.plain)
+        if folder.report.exists():
+            print(f"report: {folder.report}")
+    found = None
+    if setup is not None:
+        realtime = {name: words[name] for name in ("servo", "arm") if name in words}
+        found = setup.conclude(load_run(folder.path), summary, realtime, clock_bound_s)
+    if config.json:
+        show_summary(summary, json=True, plain=True)
+    elif found is not None:
+        print("preflight:")
+        for line in lines(found.findings):
+            print(f"  {line}")
+        print(f"preflight {'passed' if found.passed else 'FAILED'}: {folder.path / NAME}")
+    return found is None or found.passed

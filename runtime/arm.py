@@ -117,8 +117,7 @@ class ArmController:
         self._overrides_end_ns = now_ns + int(
             1e9 * min((o.duration_s for o in overrides), default=0.0)
         )
-        for override in overrides:
-            events.emit(Note(t_ns=now_ns, source="arm", text=f"override: {override.text}"))
+        self._tell_overrides(now_ns)
         self._bounds = bounds or ArmBounds()
         self._session, self._twin, self._robot = session, twin, robot
         self._clearance = Clearance(driver, shadow)
@@ -264,6 +263,7 @@ class ArmController:
         problem = self._lease.request(request.session, request.holder, now_ns)
         if not problem and newcomer:
             self._command_sequence = -1
+            self._tell_overrides(now_ns)  # its recording began after them
             if self._mode == "idle":
                 self._enter("hold", self._hold_reason or "waiting for commands", now_ns)
         return problem
@@ -348,6 +348,11 @@ class ArmController:
         wrong = self._clearance.fault(self._reading)
         if wrong:
             self._fail(wrong, now_ns)
+
+    def _tell_overrides(self, now_ns: int) -> None:
+        for override in self._overrides:
+            text = f"override: {override.text}"
+            self._events.emit(Note(t_ns=now_ns, source="arm", text=text))
 
     def _end_overrides(self, now_ns: int) -> None:
         """Stop, and once at rest go back to the shipped limits."""
@@ -457,6 +462,10 @@ class ArmController:
             shadow=self._clearance.shadow,
             twin=self._twin,
             robot=self._robot,
+            widened={
+                override.name: max(0.0, (self._overrides_end_ns - now_ns) / 1e9)
+                for override in self._overrides
+            },
         )
 
     def close(self) -> None:

@@ -59,6 +59,8 @@ class ArmConnection:
         self._heard_ns = 0
         self._leased = self._opened = False
         self.offset: ClockOffset = SAME_CLOCK
+        self.widened: dict[str, float] = {}
+        """Limits that the controller has widened when the run began: name -> seconds left."""
 
     def open(self, now_ns: int) -> str:
         """Measure the clock and make sure that the lease is to be had; return what was found.
@@ -75,6 +77,7 @@ class ArmConnection:
         self._asked_ns = self._heard_ns = now_ns
         state = self._await_state()
         self._check_kind(state)
+        self.widened = state.widened
         request = LeaseRequest(session=self._session, sequence=self._next(), holder="dvla-run")
         reply = self._client.ask(request)
         if not reply.ok:
@@ -83,7 +86,9 @@ class ArmConnection:
         self._client.ask(LeaseRelease(session=self._session, sequence=self._next()))
         self._opened = True
         held = f"; it is held ({state.reason}) until dvla-arm resume" if state.held else ""
-        return f"at {self._link.address}, {self.clock_words(now_ns)}{held}"
+        wide = ", ".join(f"{name} for {left_s:.0f} s" for name, left_s in state.widened.items())
+        wide = f"; its limits are widened: {wide}" if wide else ""
+        return f"at {self._link.address}, {self.clock_words(now_ns)}{held}{wide}"
 
     def _check_kind(self, state: ArmState) -> None:
         """Raise unless the arm is of the kind that the run was cleared for."""

@@ -62,6 +62,8 @@ class ArmHost:
         try:
             self._supervisor.start(lambda: not signals.received)
             if not signals.received:
+                for override in self._supervisor.settings.overrides:
+                    self._say(f"override: {override.text}")
                 self._say(f"listening at {self._here.address}; Ctrl-C stops the arm and ends this")
                 self._watch(signals)
         finally:

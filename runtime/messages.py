@@ -77,6 +77,7 @@ class ArmState(Message, frozen=True, tag="arm_state"):
         refused_peers: connections that were not let in, counted.
         twin: the arm is a digital twin, and hurts nobody; whoever does not say so is real.
         robot: that the controller has, by its name in the registry.
+        widened: limits that an override has widened: name -> seconds left.
     """
 
     t_ns: int
@@ -99,6 +100,7 @@ class ArmState(Message, frozen=True, tag="arm_state"):
     refused_peers: int = 0
     twin: bool = False
     robot: str = ""
+    widened: dict[str, float] = {}
 
 
 class LeaseRequest(Message, frozen=True, tag="lease"):

@@ -6,6 +6,7 @@ an underrun is noticed at once and not when a long inference ends.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
@@ -21,6 +22,8 @@ from dvla.runtime.observation import Observation
 from dvla.runtime.policy_api import ChunkPolicy, takes_guide
 from dvla.runtime.scheduler import Scheduler
 from dvla.runtime.scheduler_state import Ticket
+
+OFFSETS_KEPT = 4096
 
 
 class Runner(Protocol):
@@ -72,6 +75,8 @@ class PolicyLoop:
         self.instruction = ""
         self.not_before_ns = 0
         self._paused = False
+        self.history_offsets_ns: deque[int] = deque(maxlen=OFFSETS_KEPT)
+        """How far the worst history frame of each observation was from its wanted time."""
         self.unready = ""
         """Why no observation could be assembled lately, empty when one could."""
 
@@ -137,6 +142,7 @@ class PolicyLoop:
             self.unready = str(error)
             return
         self._last_t_obs_ns = observation.t_obs_ns
+        self.history_offsets_ns.append(max(map(abs, observation.history_offset_ns), default=0))
         if self._frame_watch is not None:
             newest = {name: frames[-1] for name, frames in observation.images.items()}
             problem = self._frame_watch.look(newest, observation.state[-1, :3])

@@ -279,7 +279,9 @@ class Run:
         if self._arm is not None and self._arm.offset is not SAME_CLOCK:
             bound_s = self._arm.offset.bound_at(monotonic_ns()) / NS_PER_S
         setup = self._setup if judge else None
-        return report_run(self._config, self._folder, setup, self._supervisor.words, bound_s)
+        widened = self._arm.widened if self._arm is not None else {}
+        words = self._supervisor.words
+        return report_run(self._config, self._folder, setup, words, bound_s, widened)
 
 
 def say(line: str) -> None:

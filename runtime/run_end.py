@@ -19,6 +19,7 @@ def report_run(
     setup: SetUp | None,
     words: Mapping[str, str],
     clock_bound_s: float,
+    widened: dict[str, float],
 ) -> bool:
     """Compute the summary, write the report, and print what a person wants to know.
 
@@ -28,6 +29,7 @@ def report_run(
         setup: judges a run in shadow; None where nothing is judged.
         words: what each process was granted.
         clock_bound_s: how far the arm's clock may be off.
+        widened: limits that its controller had widened: name -> seconds left.
 
     Returns:
         Whether nothing in it keeps the arm from moving.
@@ -40,7 +42,7 @@ def report_run(
     found = None
     if setup is not None:
         realtime = {name: words[name] for name in ("servo", "arm") if name in words}
-        found = setup.conclude(load_run(folder.path), summary, realtime, clock_bound_s)
+        found = setup.conclude(load_run(folder.path), summary, realtime, clock_bound_s, widened)
     if config.json:
         show_summary(summary, json=True, plain=True)
     elif found is not None:

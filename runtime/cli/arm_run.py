@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dvla.engines.errors import UsageError
 from dvla.runtime.arm_link import LOCAL, ArmLink
+from dvla.runtime.overrides import parse_override
 from dvla.runtime.robots import robot_by_name, robot_with_twin
 from dvla.runtime.robots.hardware import Hardware, hardware_of
 
@@ -26,6 +27,7 @@ def run(
     seed: int = 0,
     arm_model: Path | None = None,
     shadow: bool = False,
+    override: tuple[str, ...] = (),
     debug: bool = False,
 ) -> int:
     """Run the controller of one arm until Ctrl-C or SIGTERM, which stop the arm and hold it.
@@ -49,6 +51,9 @@ def run(
         arm_model: MJCF file that replaces the look of the twin's arm.
         shadow: Begin in shadow: nothing moves until a run with --execute has been cleared. Real
             arms always do.
+        override: Limits to widen for a time, counted from now: NAME=VALUE:SECONDS:REASON. It is
+            told here, to every commander, and in the recordings of their runs; at its end the arm
+            stops, and goes on with its own limits.
         debug: Show tracebacks.
     """
     del debug  # read from the command line where the errors are told
@@ -65,6 +70,7 @@ def run(
     )
     if sim and (can or host):
         raise UsageError("--can and --host lead to a real arm; a twin has neither")
+    overrides = tuple(map(parse_override, override))
     link = ArmLink(name=arm_name or known.name, address=address, keys=keys)
     link.serving()
     from dvla.runtime.arm_host import ArmHost, arm_settings  # needs compiled extensions
@@ -78,5 +84,6 @@ def run(
         arm_model=str(arm_model.resolve()) if arm_model else "",
         hardware=hardware,
         sim=sim,
+        overrides=overrides,
     )
     return ArmHost(link, settings, lambda line: print(line, file=sys.stderr, flush=True)).main()

@@ -123,8 +123,16 @@ class SetUp:
         summary: RunSummary,
         realtime: dict[str, str],
         clock_bound_s: float,
+        widened: dict[str, float],
     ) -> PreflightReport:
-        """Judge a shadow run; the report goes into its folder and to what is kept of the arm."""
+        """Judge a shadow run; the report goes into its folder and to what is kept of the arm.
+
+        Args:
+            data, summary: of the run.
+            realtime: what its processes were granted.
+            clock_bound_s: of the arm's clock.
+            widened: limits that a controller of its own has widened: name -> seconds left.
+        """
         config = self._config
         evidence = gather(
             data,
@@ -136,7 +144,8 @@ class SetUp:
             duration_s=config.duration,
             bundle=bundle_evidence(config.bundle, config.backend) if config.bundle else None,
             clock_bound_s=clock_bound_s,
-            overrides={o.name: o.duration_s for o in map(parse_override, config.override)},
+            overrides=widened
+            | {o.name: o.duration_s for o in map(parse_override, config.override)},
         )
         findings: list[Finding] = check_all(evidence)
         run = data.folder.path

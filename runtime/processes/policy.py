@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 
@@ -11,11 +11,12 @@ from dvla.bindings import ActionStream, SharedRing
 from dvla.runtime.assembler import ObservationAssembler
 from dvla.runtime.cameras.frame_ring import FrameRing
 from dvla.runtime.cameras.watch import FrameWatch
-from dvla.runtime.clock import monotonic_ns
+from dvla.runtime.clock import NS_PER_MS, monotonic_ns
 from dvla.runtime.clock_board import ClockBoard
 from dvla.runtime.clock_offset import state_from
 from dvla.runtime.events import EpisodeStarted, Note
 from dvla.runtime.messages import ArmState
+from dvla.runtime.percentiles import percentiles
 from dvla.runtime.phase import Phase
 from dvla.runtime.policy import Policy
 from dvla.runtime.policy_api import ChunkPolicy
@@ -164,6 +165,20 @@ def _turn(
             events.emit(Note(t_ns=now_ns, source="policy", text=loop.unready))
         child.beat(now_ns)
         time.sleep(TURN_S)
+    text = history_words(loop.history_offsets_ns, settings.camera_tolerance_s)
+    if text:
+        events.emit(Note(t_ns=monotonic_ns(), source="policy", text=text))
+
+
+def history_words(offsets_ns: Collection[int], tolerance_s: float) -> str:
+    """Say how far the history frames were from their wanted times; nothing without any."""
+    found = percentiles(np.array(list(offsets_ns), np.float64) / NS_PER_MS)
+    if found is None:
+        return ""
+    return (
+        f"history frames of {found.count} observations were p50 {found.p50:.1f}, p95 "
+        f"{found.p95:.1f} ms from their wanted times (tolerance {1e3 * tolerance_s:g} ms)"
+    )
 
 
 if __name__ == "__main__":

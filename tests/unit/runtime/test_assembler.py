@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dvla.runtime.assembler import ObservationAssembler
 from dvla.runtime.errors import StaleObservation
 from dvla.runtime.pose import setpoints_from_actions
+from dvla.runtime.processes.policy import history_words
 from dvla.runtime.state_buffer import StateBuffer
 
 MS = 1_000_000
@@ -107,3 +108,9 @@ def test_a_seventh_column_is_the_gripper() -> None:
     states = StateBuffer()
     states.add(0, setpoint(0.5))
     assert states.state_at(0, width=7)[6] == 1.0
+
+
+def test_the_offset_of_the_history_is_told_in_words() -> None:
+    assert history_words([], 0.025) == ""
+    words = history_words([0, 6 * MS, 7 * MS, 13 * MS], 0.025)
+    assert "4 observations were p50 6.5, p95 12.1 ms" in words and "25 ms" in words

@@ -79,14 +79,17 @@ def moving_with(override: SafetyOverride) -> ServoLoop:
 
 def test_when_it_ends_the_arm_stops_and_the_shipped_limits_are_back() -> None:
     loop = moving_with(WIDE)
-    assert notes(loop.events) == [f"override: {WIDE.text}"]
+    # Once when it began, and once to the commander, whose recording began later.
+    assert notes(loop.events) == 2 * [f"override: {WIDE.text}"]
+    assert 0.0 < loop.arm.state(loop.now_ns).widened[WIDE.name] < WIDE.duration_s
     loop.run(0.8)
     assert loop.arm.mode == "follow"
     assert loop.arm._limits.envelope.linear_velocity == 4.0
     loop.run(0.5)
     stops = [e.reason for e in loop.events.events if isinstance(e, ArmModeChanged)]
     assert "an override of the limits has ended" in stops
-    assert notes(loop.events)[1] == "override ended: envelope.linear_velocity"
+    assert not loop.arm.state(loop.now_ns).widened
+    assert notes(loop.events)[2] == "override ended: envelope.linear_velocity"
     assert loop.arm._limits == LIMITS
     loop.run(0.3)
     assert loop.arm.mode == "follow"  # it goes on from rest

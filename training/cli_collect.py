@@ -22,6 +22,7 @@ def collect_command(
     episodes: int = 500,
     policy: str = "expert",
     task: str = "",
+    scenes: Literal["plain", "training"] | None = None,
     workers: int = 2,
     ray: str | None = None,
     first_seed: int = TRAINING_START,
@@ -37,7 +38,11 @@ def collect_command(
         episodes: how many; of a LeRobot dataset, how many successes.
         policy: "expert", or the folder of a bundle or of a checkpoint, which moves the arm while
             the expert answers; a checkpoint's newest save is taken at every episode.
-        task: "pick", or draw only the objects that it names, as in "pick up the ball".
+        task: "pick", "place", "long" (two objects in order), or draw only the objects that it
+            names, as in "pick up the ball".
+        scenes: "plain": one object; "training": containers, distractors, lights, textures, a camera
+            that is off, forces, instructions that tell the object apart. Plain for picking unless
+            asked for; the others need training scenes.
         workers: processes.
         ray: address of a Ray cluster that records a LeRobot dataset: HOST:PORT, auto, or local;
             its nodes must share the folder.
@@ -46,7 +51,7 @@ def collect_command(
     """
     from dvla.runtime.robots import robot_with_twin
     from dvla.runtime.twin.dependencies import import_mink, import_mujoco
-    from dvla.runtime.twin.objects import parse_task
+    from dvla.runtime.twin.scenes.asked import asked_scene
     from dvla.training.collect.campaign import collect
     from dvla.training.collect.frames import EpisodeInfo
     from dvla.training.collect.record import EXPERT
@@ -62,13 +67,12 @@ def collect_command(
             got=repr(policy),
             next_command="dvla-export MODEL -o BUNDLE",
         )
-    task = "" if task == "pick" else task
-    if task:
-        parse_task(task)  # a wrong one is said before workers start
+    asked_scene(task, scenes)  # a wrong one is said before workers start
     robot_with_twin(robot)
     import_mujoco()
     import_mink()
     if format != "episodes":
+        from dvla.training.lerobot.collect import Wanted
         from dvla.training.lerobot.command import collect_lerobot
 
         if policy != EXPERT:
@@ -78,7 +82,8 @@ def collect_command(
                 next_command="leave --policy out, or record --format episodes",
             )
         version: Literal["v3.0", "v2.1"] = "v3.0" if format == "lerobot-v3.0" else "v2.1"
-        collect_lerobot(out, version, robot, task, episodes, first_seed, workers, ray)
+        wanted = Wanted(robot=robot, task=task, scenes=scenes, first_seed=first_seed)
+        collect_lerobot(out, version, wanted, episodes, workers, ray)
         return
     if ray is not None:
         raise UsageError(
@@ -97,7 +102,7 @@ def collect_command(
         )
 
     seeds = range(first_seed, first_seed + episodes)
-    done = collect(out, seeds, policy, workers, progress, task=task)
+    done = collect(out, seeds, policy, workers, progress, robot=robot, task=task, scenes=scenes)
     outcomes = Counter(info.outcome for info in done.values())
     steps = sum(info.steps for info in done.values())
     print(f"{len(done)} episodes, {steps} steps in {out}: {dict(outcomes)}")

@@ -108,7 +108,7 @@ class Rollout:
     def _aim(self, spec: EpisodeSpec | Thing, index: int) -> None:
         """Take an object as the one to pick up, as the snapshot had it."""
         pose, velocity = self._snapshot.object_at(index)
-        self._spec = spec
+        self._spec, self.index = spec, index
         self._free = RollingMotion(pose[:3], velocity[:3], spec.deceleration)
         self._object = np.array(pose[:3])
         self._object_velocity = np.array(velocity[:3])

@@ -87,7 +87,6 @@ class TwinRenderer:
             out: (height, width, 3) uint8, RGB, first row at the top.
         """
         mujoco = self._mujoco
-        self._gl.make_current()  # another renderer of this thread may have been, or have ended
         self._pose(snapshot)
         self._camera.fixedcamid = self._camera_ids[camera]
         mujoco.mjv_updateScene(
@@ -103,12 +102,13 @@ class TwinRenderer:
         mujoco.mjr_readPixels(self._upside_down, None, self._viewport, self._context)
         out[:] = self._upside_down[::-1]
 
-    def spot(self, snapshot: TwinSnapshot, camera: str) -> NDArray[np.float64]:
-        """Return where the centre of the first object is in a camera's picture.
+    def spot(self, snapshot: TwinSnapshot, camera: str, thing: int = 0) -> NDArray[np.float64]:
+        """Return where the centre of an object is in a camera's picture.
 
         Args:
             snapshot: what is shown.
             camera: one of ``CAMERAS``.
+            thing: the object's number.
 
         Returns:
             (2,) from the left and from the top, as a share of the picture's sides; NaN where the
@@ -117,7 +117,7 @@ class TwinRenderer:
         self._pose(snapshot)
         index, (width, height) = self._camera_ids[camera], self._size
         axes = self._data.cam_xmat[index].reshape(3, 3)
-        right, up, back = (snapshot.object_position - self._data.cam_xpos[index]) @ axes
+        right, up, back = (snapshot.object_at(thing)[0][:3] - self._data.cam_xpos[index]) @ axes
         half = -back * np.tan(np.radians(self._model.cam_fovy[index]) / 2.0)
         spot = np.array([right * height / width, -up])
         if half <= 0.0 or (np.abs(spot) > half).any():
@@ -127,6 +127,7 @@ class TwinRenderer:
 
     def _pose(self, snapshot: TwinSnapshot) -> None:
         """Put the model into the state of a snapshot, its object dressed for the episode."""
+        self._gl.make_current()  # another renderer of this thread may have been, or have ended
         dressed = (snapshot.seed, snapshot.kind, snapshot.colour, snapshot.scene)
         if dressed != self._dressed:
             self._dress(spec_of(snapshot))

@@ -9,6 +9,9 @@ import msgspec
 
 from dvla.benchmarks.pool.local import run_seeds
 from dvla.benchmarks.pool.work import Work
+from dvla.engines.errors import UsageError
+from dvla.runtime.twin.scenes.asked import asked_scene
+from dvla.runtime.twin.scenes.choice import scene_words
 from dvla.training.collect.frames import EpisodeInfo, recorded
 from dvla.training.collect.worker import EpisodeRecorder, Job
 from dvla.training.seeds import refuse_test_seeds
@@ -26,7 +29,9 @@ def collect(
     workers: int,
     progress: Progress,
     *,
+    robot: str = "franka",
     task: str = "",
+    scenes: str | None = None,
 ) -> dict[int, EpisodeInfo]:
     """Record what is missing of some episodes.
 
@@ -36,23 +41,41 @@ def collect(
         controller: ``expert``, or the folder of a bundle or a checkpoint.
         workers: processes.
         progress: called with each episode.
-        task: draw only the objects that it names; any when empty.
+        robot: whose twin.
+        task: "pick", "place", "long", or the objects that are drawn; any when empty.
+        scenes: "plain" or "training"; by what the task needs when None.
 
     Returns:
         All whole episodes of the folder, by seed.
 
     Raises:
-        UsageError: a seed is reserved for tests.
+        UsageError: a seed is reserved for tests, or the folder holds another kind of scene.
         WorkerFailed / WorkerDied: an episode cannot be recorded; the others are kept.
     """
     refuse_test_seeds(seeds)
     folder.mkdir(parents=True, exist_ok=True)
     done = recorded(folder)
+    _refuse_others(folder, done, seeds, scene_words(asked_scene(task, scenes).scene))
     left = [seed for seed in seeds if seed not in done]
 
     def take(seed: int, encoded: bytes) -> None:
         progress(msgspec.json.decode(encoded, type=EpisodeInfo))
 
-    work = Work.of(EpisodeRecorder, Job(folder=str(folder), controller=controller, task=task))
+    job = Job(folder=str(folder), controller=controller, robot=robot, task=task, scenes=scenes)
+    work = Work.of(EpisodeRecorder, job)
     run_seeds(work, left, min(workers, len(left)), take, environment=ONE_THREAD)
     return recorded(folder)
+
+
+def _refuse_others(
+    folder: Path, done: dict[int, EpisodeInfo], seeds: Sequence[int], wanted: str
+) -> None:
+    """Raise a UsageError where a seed was recorded already, but of another kind of scene."""
+    for seed in seeds:
+        if seed in done and done[seed].scenes != wanted:
+            raise UsageError(
+                f"{folder} holds episode {seed} of another kind of scene",
+                got=done[seed].scenes or "the plain scene",
+                expected=wanted or "the plain scene",
+                next_command="choose another --out (dvla-train takes several) or --first-seed",
+            )

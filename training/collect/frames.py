@@ -41,6 +41,7 @@ class EpisodeInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         controller: who moved the arm: ``expert``, or the policy's name.
         latency_ms: injected while recording.
         duration_s: wall time that it took.
+        scenes: family and task of the scene; empty for the plain pick scene.
     """
 
     seed: int
@@ -52,6 +53,7 @@ class EpisodeInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     controller: str
     latency_ms: float
     duration_s: float
+    scenes: str = ""
 
 
 def write_episode(folder: Path, info: EpisodeInfo, steps: NDArray[np.void]) -> None:

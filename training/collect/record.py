@@ -21,12 +21,13 @@ from dvla.runtime.oracle.expert import ExpertConfig
 from dvla.runtime.oracle.policy import OraclePolicy
 from dvla.runtime.policy_api import ChunkPolicy, GuidedPolicy
 from dvla.runtime.twin.scene import CAMERAS
+from dvla.runtime.twin.scenes.choice import SceneChoice, scene_words
 from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld
 from dvla.training.collect.controllers import DisturbedPolicy, TakeOver
 from dvla.training.collect.frames import HORIZON, IMAGE_PX, STEP, EpisodeInfo
 from dvla.training.collect.shrink import shrink
-from dvla.training.collect.teacher import expert_actions, state_of
+from dvla.training.collect.teacher import expert_actions, state_of, target_of
 
 PERIOD_S = 0.04
 EXPERT = "expert"
@@ -76,25 +77,30 @@ class Recorder:
     Args:
         world: of the twin.
         render: makes the cameras' pictures.
-        spot: says where the object is in a camera's picture, (2,) in [0, 1].
+        spot: says where an object is in a camera's picture, (2,) in [0, 1].
         learner: the policy behind plans whose controller is not the expert.
         max_s: longer episodes are cut off [s].
+        robot: whose twin it is.
+        scene: of the world; None for the plain one.
     """
 
     def __init__(
         self,
         world: TwinWorld,
         render: Render,
-        spot: Callable[[TwinSnapshot, str], NDArray[np.float64]],
+        spot: Callable[[TwinSnapshot, str, int], NDArray[np.float64]],
         learner: GuidedPolicy | None = None,
         *,
         max_s: float = 5.0,
+        robot: str = "franka",
+        scene: SceneChoice | None = None,
     ) -> None:
         self._world = world
         self._render = keep_pictures(render)
         self._spot, self._learner = spot, learner
         self._max_steps = round(max_s / PERIOD_S)
-        self._expert = ExpertConfig()
+        self._expert, self._robot = ExpertConfig(), robot
+        self._scenes = scene_words(scene)
 
     def record(self, plan: Plan) -> tuple[EpisodeInfo, NDArray[np.void]]:
         """Play an episode out.
@@ -105,7 +111,8 @@ class Recorder:
         started_s = time.perf_counter()
         rows: list[NDArray[np.void]] = []
         scheduler = SchedulerConfig(ci=plan.ci, laas=plan.laas)
-        config = CellConfig(latency=Latency(median_ms=plan.latency_ms), scheduler=scheduler)
+        latency = Latency(median_ms=plan.latency_ms)
+        config = CellConfig(robot=self._robot, latency=latency, scheduler=scheduler)
         policy = self._controller(plan)
         watch = partial(self._keep, rows)
         loop = ClosedLoop(
@@ -126,6 +133,7 @@ class Recorder:
             controller=Path(plan.controller).name,
             latency_ms=plan.latency_ms,
             duration_s=round(time.perf_counter() - started_s, 3),
+            scenes=self._scenes,
         )
         return info, np.array(rows, STEP)
 
@@ -139,12 +147,12 @@ class Recorder:
 
     def _keep(self, rows: list[NDArray[np.void]], snapshot: TwinSnapshot) -> None:
         """Keep what a policy would see at a control step, and what the expert would do."""
-        row = np.zeros((), STEP)
+        row, target = np.zeros((), STEP), target_of(snapshot)
         for index, camera in enumerate(CAMERAS):
             row["images"][index] = shrink(self._render(snapshot, camera), IMAGE_PX)
-            row["spots"][index] = self._spot(snapshot, camera)
+            row["spots"][index] = self._spot(snapshot, camera, target)
         row["state"] = state_of(snapshot)
         row["actions"] = expert_actions(snapshot, self._expert, HORIZON, PERIOD_S)
-        row["object"][:3] = snapshot.object_position
-        row["object"][3:] = snapshot.object_velocity
+        pose, velocity = snapshot.object_at(target)
+        row["object"][:3], row["object"][3:] = pose[:3], velocity[:3]
         rows.append(row)

@@ -33,6 +33,11 @@ def expert_actions(
     return actions.astype(np.float32)
 
 
+def target_of(snapshot: TwinSnapshot) -> int:
+    """Return the number of the object that the expert would take next."""
+    return rollout_of(ExpertConfig(), snapshot).index if snapshot.scene else 0
+
+
 def state_of(snapshot: TwinSnapshot) -> NDArray[np.float64]:
     """Return the measured pose (6,) [m, rad] as observations hold it."""
     euler = euler_from_quaternion(snapshot.measured[3:7])

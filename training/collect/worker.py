@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from dvla.runtime.policy import Policy
 from dvla.runtime.policy_api import GuidedPolicy
-from dvla.runtime.twin.objects import Task, parse_task
 from dvla.runtime.twin.renderer import TwinRenderer
+from dvla.runtime.twin.scenes.asked import asked_scene
+from dvla.runtime.twin.scenes.choice import EPISODE_S
 from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld, WorldConfig
 from dvla.training.collect.frames import (
@@ -22,6 +23,9 @@ from dvla.training.collect.frames import (
 )
 from dvla.training.collect.record import EXPERT, Recorder, draw_plan
 
+PLAIN_S = 5.0
+"""Episodes of the plain scene are cut off here: what is not caught by then hardly ever is."""
+
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one worker is to record.
@@ -29,15 +33,19 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     Attributes:
         folder: where the episodes go.
         controller: ``expert``, or the folder of a bundle or a checkpoint.
-        task: what objects are drawn; any when empty.
+        robot: whose twin.
+        task: "pick", "place", "long", or what objects are drawn; any when empty.
+        scenes: "plain" or "training"; by what the task needs when None.
     """
 
     folder: str
     controller: str
+    robot: str = "franka"
     task: str = ""
+    scenes: str | None = None
 
 
-def open_recorder(controller: str, task: str = "") -> Recorder:
+def open_recorder(job: Job) -> Recorder:
     """Return a recorder of the twin's cameras; the learner is loaded where one moves the arm."""
     renderer = TwinRenderer(width=CAMERA_WIDTH, height=CAMERA_HEIGHT)
 
@@ -46,8 +54,18 @@ def open_recorder(controller: str, task: str = "") -> Recorder:
         renderer.render(snapshot, camera, image_hwc)
         return image_hwc
 
-    world = TwinWorld(WorldConfig(task=parse_task(task) if task else Task()))
-    return Recorder(world, render, renderer.spot, _learner(controller))
+    asked = asked_scene(job.task, job.scenes)
+    world = TwinWorld(WorldConfig(task=asked.task, scene=asked.scene))
+    max_s = PLAIN_S if asked.scene is None else EPISODE_S[asked.scene.task]
+    return Recorder(
+        world,
+        render,
+        renderer.spot,
+        _learner(job.controller),
+        max_s=max_s,
+        robot=job.robot,
+        scene=asked.scene,
+    )
 
 
 def _learner(controller: str) -> GuidedPolicy | None:
@@ -70,7 +88,7 @@ class EpisodeRecorder:
 
     def __init__(self, job: bytes) -> None:
         self._job = msgspec.json.decode(job, type=Job)
-        self._recorder = open_recorder(self._job.controller, self._job.task)
+        self._recorder = open_recorder(self._job)
 
     def run(self, seed: int) -> EpisodeInfo:
         """Record the episode of a seed."""

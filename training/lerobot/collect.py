@@ -16,6 +16,8 @@ from dvla.benchmarks.pool.ray_ import run_seeds_on_ray
 from dvla.benchmarks.pool.work import Work
 from dvla.engines.errors import UsageError
 from dvla.runtime.machine import describe_machine
+from dvla.runtime.twin.scenes.asked import asked_scene
+from dvla.runtime.twin.scenes.choice import scene_words
 from dvla.training.collect.campaign import ONE_THREAD
 from dvla.training.lerobot.assemble import assemble
 from dvla.training.lerobot.film import import_av
@@ -34,7 +36,14 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     robot: str
     task: str
+    scenes: str | None = None
     first_seed: int
+
+    @property
+    def text(self) -> str:
+        """The task and the kind of its scenes."""
+        scene = asked_scene(self.task, self.scenes).scene
+        return scene_words(scene) or self.task or "pick"
 
 
 def collect_dataset(
@@ -95,7 +104,7 @@ def collect_dataset(
         done[seed] = msgspec.json.decode(encoded, type=Staged)
         progress(done[seed])
 
-    job = RecordJob(root=str(root), robot=wanted.robot, task=wanted.task)
+    job = RecordJob(root=str(root), robot=wanted.robot, task=wanted.task, scenes=wanted.scenes)
     work = Work.of(SeedRecorder, job)
     if ray is None:
         run_seeds(work, seeds(), workers, take, environment=ONE_THREAD)
@@ -133,7 +142,7 @@ def _write(
     attempts = [each for each in ordered if each.seed <= kept[-1].seed]
     provenance = Provenance(
         robot=wanted.robot,
-        task=wanted.task,
+        task=wanted.text,
         convention=CONVENTIONS,
         attempts=dict(sorted(Counter(each.outcome for each in attempts).items())),
         seeds=tuple(each.seed for each in kept),

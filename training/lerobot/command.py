@@ -45,16 +45,13 @@ class Rates:
 def collect_lerobot(
     out: Path,
     version: Version,
-    robot: str,
-    task: str,
+    wanted: Wanted,
     episodes: int,
-    first_seed: int,
     workers: int,
     ray: str | None,
 ) -> None:
     """Record a dataset and say what it holds."""
     rates = Rates(episodes)
-    wanted = Wanted(robot=robot, task=task, first_seed=first_seed)
     made = collect_dataset(out, wanted, episodes, version, workers=workers, ray=ray, progress=rates)
     others = {name: n for name, n in made.attempts.items() if name != "success"}
     left_out = ", ".join(f"{n} {name}" for name, n in others.items()) or "none"

@@ -17,14 +17,14 @@ from dvla.benchmarks.dom.result import CellConfig
 from dvla.runtime.config import SchedulerConfig
 from dvla.runtime.oracle.expert import ExpertConfig
 from dvla.runtime.oracle.policy import OraclePolicy
-from dvla.runtime.twin.objects import Task, parse_task
 from dvla.runtime.twin.renderer import TwinRenderer
 from dvla.runtime.twin.scene import CAMERAS, IMAGE_HEIGHT, IMAGE_WIDTH
+from dvla.runtime.twin.scenes.asked import asked_scene
 from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld, WorldConfig
 from dvla.training.collect.controllers import DisturbedPolicy
 from dvla.training.collect.record import EXPERT, draw_plan
-from dvla.training.collect.teacher import expert_actions, state_of
+from dvla.training.collect.teacher import expert_actions, state_of, target_of
 from dvla.training.lerobot.film import FilmWriter
 from dvla.training.lerobot.schema import CAMERA_KEYS, FPS
 from dvla.training.lerobot.staging import STEP, Staged, begin, finish
@@ -37,12 +37,14 @@ class RecordJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     Attributes:
         root: folder of the staged episodes.
         robot: whose twin.
-        task: what objects are drawn; any when empty.
+        task: "pick", "place", "long", or what objects are drawn; any when empty.
+        scenes: "plain" or "training"; by what the task needs when None.
     """
 
     root: str
     robot: str
     task: str
+    scenes: str | None = None
 
 
 class SeedRecorder:
@@ -55,8 +57,8 @@ class SeedRecorder:
     def __init__(self, job: bytes) -> None:
         self._job = msgspec.json.decode(job, type=RecordJob)
         self._renderer = TwinRenderer()
-        task = parse_task(self._job.task) if self._job.task else Task()
-        self._world = TwinWorld(WorldConfig(task=task))
+        asked = asked_scene(self._job.task, self._job.scenes)
+        self._world = TwinWorld(WorldConfig(task=asked.task, scene=asked.scene))
         self._render = keep_pictures(self._picture)
 
     def run(self, seed: int) -> Staged:
@@ -115,6 +117,6 @@ def _row(snapshot: TwinSnapshot) -> NDArray[np.void]:
     row = np.zeros((), STEP)
     row["state"] = state_of(snapshot)
     row["action"] = expert_actions(snapshot, ExpertConfig(), 1, 1.0 / FPS)[0]
-    row["object"][:3] = snapshot.object_position
-    row["object"][3:] = snapshot.object_velocity
+    pose, velocity = snapshot.object_at(target_of(snapshot))
+    row["object"][:3], row["object"][3:] = pose[:3], velocity[:3]
     return row

@@ -41,6 +41,11 @@ class SceneChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return 1 + FAMILIES.index(self.family) * kinds + TASK_KINDS.index(self.task)
 
 
+def scene_words(choice: SceneChoice | None) -> str:
+    """Return a choice in two words; empty for the plain pick scene."""
+    return "" if choice is None else f"{choice.family} {choice.task}"
+
+
 def choice_from_code(code: int) -> SceneChoice:
     """Return the choice behind a positive integer."""
     family, task = divmod(code - 1, len(TASK_KINDS))

@@ -11,17 +11,22 @@ from dvla.benchmarks.dom.episode import ClosedLoop
 from dvla.benchmarks.dom.result import CellConfig
 from dvla.engines.errors import UsageError
 from dvla.runtime.chunk import Chunk
+from dvla.runtime.errors import ConfigError
 from dvla.runtime.observation import Observation
 from dvla.runtime.oracle.expert import ExpertConfig
 from dvla.runtime.oracle.policy import OraclePolicy
 from dvla.runtime.twin.scene import CAMERAS
+from dvla.runtime.twin.scenes.asked import asked_scene
+from dvla.runtime.twin.scenes.choice import SceneChoice
+from dvla.runtime.twin.scenes.draw import draw_scene
 from dvla.runtime.twin.snapshot import TwinSnapshot
-from dvla.runtime.twin.world import TwinWorld
+from dvla.runtime.twin.world import TwinWorld, WorldConfig
+from dvla.training.collect.campaign import collect
 from dvla.training.collect.controllers import DisturbedPolicy, TakeOver
 from dvla.training.collect.frames import EpisodeInfo, map_episode, recorded, write_episode
 from dvla.training.collect.record import Plan, Recorder, draw_plan
 from dvla.training.collect.shrink import shrink
-from dvla.training.collect.teacher import expert_actions, state_of
+from dvla.training.collect.teacher import expert_actions, state_of, target_of
 from dvla.training.seeds import TEST_SEEDS, VALIDATION_SEEDS, refuse_test_seeds
 
 SEED = 100_003
@@ -33,7 +38,7 @@ def plain(snapshot: TwinSnapshot, camera: str) -> np.ndarray:
     return np.full((36, 48, 3), value, np.uint8)
 
 
-def middle(snapshot: TwinSnapshot, camera: str) -> np.ndarray:
+def middle(snapshot: TwinSnapshot, camera: str, thing: int) -> np.ndarray:
     """Stand in for a renderer's ``spot``: in the middle of one camera, out of the other's view."""
     return np.full(2, 0.5 if camera == CAMERAS[0] else np.nan)
 
@@ -130,6 +135,54 @@ def test_reserved_seeds_are_refused() -> None:
     for seed in (TEST_SEEDS.start, TEST_SEEDS.stop - 1, VALIDATION_SEEDS.start):
         with pytest.raises(UsageError, match="reserved"):
             refuse_test_seeds([100_000, seed])
+
+
+def test_a_long_scene_is_recorded_with_the_object_that_is_next() -> None:
+    choice = SceneChoice(family="training", task="long")
+
+    def record_scene(worlds: TwinWorld) -> tuple[EpisodeInfo, np.ndarray]:
+        plan = Plan(
+            seed=SEED, controller="expert", latency_ms=0.0, ci=True, laas=True, take_over_s=None
+        )
+        return Recorder(worlds, plain, middle, max_s=0.2, scene=choice).record(plan)
+
+    world = TwinWorld(WorldConfig(scene=choice))
+    info, steps = record_scene(world)
+    assert info.scenes == "training long"
+    assert target_of(world.snapshot()) == 0
+    at = world.snapshot().object_position
+    assert np.allclose(steps["object"][-1, :3], at, atol=0.05)
+    draw, container = draw_scene(SEED, choice), draw_scene(SEED, choice).container
+    assert container is not None and draw.targets == 2
+    assert container.name in info.instruction
+    delivered = world.snapshot()
+    delivered.qpos[9:12] = (*container.position, 0.03)
+    assert target_of(delivered) == 1
+    _, again = record_scene(TwinWorld(WorldConfig(scene=choice)))
+    assert steps.tobytes() == again.tobytes()
+
+
+def test_a_folder_keeps_to_one_kind_of_scene(tmp_path: Path) -> None:
+    info, steps = record(max_s=0.1)
+    write_episode(tmp_path, info, steps)
+    with pytest.raises(UsageError, match="another kind of scene") as error:
+        collect(tmp_path, [SEED], "expert", 1, lambda told: None, task="place")
+    assert "training place" in str(error.value) and "the plain scene" in str(error.value)
+    assert list(collect(tmp_path, [SEED], "expert", 1, lambda told: None)) == [SEED]
+
+
+@pytest.mark.parametrize(
+    ("task", "scenes", "words"),
+    [
+        ("place", "plain", "no container"),
+        ("pick up the ball", "training", "pick, place, long"),
+        ("juggle", None, "ball, can, box"),
+        ("pick", "moon", "plain, reactivity"),
+    ],
+)
+def test_tasks_and_scenes_that_do_not_go_together(task: str, scenes: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        asked_scene(task, scenes)
 
 
 def test_episodes_come_back_mapped_and_half_written_ones_do_not(tmp_path: Path) -> None:

@@ -133,7 +133,8 @@ def _speed_table(report: CampaignReport) -> str:
 def _time_plot(report: CampaignReport) -> str:
     """Draw the share that was caught within a time."""
     took = sorted(e.completion_s for e in report.episodes if e.success)
-    longest = max((e.completion_s for e in report.episodes), default=1.0)
+    # An episode that runs into its limit ends a few turns after it.
+    longest = max((e.completion_s for e in report.episodes), default=1.0) - 0.1
     axes = Axes(
         "Caught within a time",
         x_label="time since the object appeared [s]",
@@ -163,7 +164,7 @@ def _age_plot(report: CampaignReport) -> str:
     }
     both = points[True] + points[False]
     axes = Axes(
-        "Each episode: age of what it acted on, and its largest seam jump",
+        "Observation age and largest seam jump",
         x_label="observation age at dispatch, median [ms]",
         y_label="largest seam jump [mm]",
         x_range=value_range([x for x, _ in both], min_span=20.0),
@@ -179,7 +180,7 @@ def _age_plot(report: CampaignReport) -> str:
 
 def _outcomes(report: CampaignReport) -> str:
     rows = [
-        (name, str(count), f"{100 * count / len(report.episodes):.1f} %")
+        (name.replace("_", " "), str(count), f"{100 * count / len(report.episodes):.1f} %")
         for name, count in sorted(report.outcomes.items(), key=lambda each: -each[1])
     ]
     kinds = sorted({e.kind for e in report.episodes})

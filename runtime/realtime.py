@@ -68,7 +68,7 @@ def enter_realtime(*, priority: int = 0, cpus: Iterable[int] = ()) -> RealtimeRe
     # Libraries loaded so far are here to stay: the collector need not look at them again.
     gc.collect()
     gc.freeze()
-    granted = _set_affinity(cpus)
+    granted = stay_on(cpus)
     fifo = priority if priority > 0 and _set_fifo(0, priority) else 0
     threads = sum(_set_fifo(thread, fifo) for thread in _started_zmq_threads()) if fifo else 0
     return RealtimeReport(
@@ -117,7 +117,8 @@ def _set_fifo(thread: int, priority: int) -> bool:
     return True
 
 
-def _set_affinity(cpus: Iterable[int]) -> tuple[int, ...]:
+def stay_on(cpus: Iterable[int]) -> tuple[int, ...]:
+    """Keep this thread, and those that it will start, on some CPUs; return what was granted."""
     wanted = set(cpus)
     if not wanted:
         return ()

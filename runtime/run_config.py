@@ -85,7 +85,9 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     servo_hz: int = 250
     """Commands per second to the arm controller."""
     engine_threads: int = 0
-    """Threads of the engine; 0 lets it choose."""
+    """Threads of the engine; 0 lets it choose, or has one for each of --engine-cpus."""
+    engine_cpus: tuple[int, ...] = ()
+    """CPUs that the engine stays on, which leaves the others to the servo; all when not given."""
     seed: int = 0
     """Seed of the twin's episodes."""
     arm_model: Path | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,13 @@ def check_inputs(config: RunConfig) -> None:
     if not 1 <= config.mcap_mb <= MAX_MCAP_MB:
         raise ConfigError(
             "--mcap-mb is out of bounds", got=config.mcap_mb, expected=f"1 to {MAX_MCAP_MB}"
+        )
+    available = os.sched_getaffinity(0)
+    if not available.issuperset(config.engine_cpus):
+        raise ConfigError(
+            "--engine-cpus names a CPU that this process may not use",
+            got=" ".join(map(str, config.engine_cpus)),
+            expected="of " + " ".join(map(str, sorted(available))),
         )
     if config.robot != REPLAY:
         if config.episode:

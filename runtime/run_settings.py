@@ -78,6 +78,7 @@ def make_settings(
         start_pose=config.goal(robot) if config.execute else (),
         arm_model=str(config.arm_model.resolve()) if config.arm_model else "",
         engine_threads=config.engine_threads,
+        engine_cpus=config.engine_cpus,
         rings=shared.rings(),
         arm_link=config.arm_link(robot.name),
         arm_alone=bool(config.arm_address),

@@ -75,11 +75,11 @@ class Child:
         """What the processes of the run may do now."""
         return self._board.phase
 
-    def enter_realtime(self) -> RealtimeReport:
+    def enter_realtime(self, cpus: tuple[int, ...] = ()) -> RealtimeReport:
         """Ask for what the table says; call it after the set-up and before the loop."""
         if self.spec.nice:
             os.nice(self.spec.nice)
-        return enter_realtime(priority=self.spec.realtime_priority)
+        return enter_realtime(priority=self.spec.realtime_priority, cpus=cpus)
 
     def _report(self, report: StartReport) -> None:
         try:

@@ -24,6 +24,7 @@ from dvla.runtime.policy_loop import PolicyLoop
 from dvla.runtime.processes.child import Child, run_child
 from dvla.runtime.processes.settings import Settings
 from dvla.runtime.processes.snapshots import Snapshots, open_snapshots
+from dvla.runtime.realtime import stay_on
 from dvla.runtime.replay.scheduler_journal import JournaledScheduler
 from dvla.runtime.scheduler import Scheduler
 from dvla.runtime.state_buffer import StateBuffer
@@ -41,10 +42,12 @@ def make_policy(settings: Settings) -> ChunkPolicy:
         from dvla.runtime.oracle.policy import OraclePolicy
 
         return OraclePolicy()
+    # Before the engine starts its threads, which inherit it. With a number of threads of its own
+    # choice ONNX Runtime would pin them elsewhere.
+    stay_on(settings.engine_cpus)
     if settings.bundle:
-        return Policy.load(
-            settings.bundle, backend=settings.backend, threads=settings.engine_threads or None
-        )
+        threads = settings.engine_threads or len(settings.engine_cpus) or None
+        return Policy.load(settings.bundle, backend=settings.backend, threads=threads)
     from dvla.runtime.policy_entry import open_warmed_up
 
     shapes = {name: (shape.height, shape.width) for name, shape in settings.cameras.items()}
@@ -123,7 +126,7 @@ def body(child: Child) -> None:
     arm = StateStream(addresses)
     watch = ArmWatch(scheduler, states, loop)
     snapshots = open_snapshots(settings, clock_of_arm)
-    child.ready(child.enter_realtime().text)
+    child.ready(child.enter_realtime(settings.engine_cpus).text)
     _turn(child, loop, arm, watch, snapshots, events, clock_of_arm)
 
 

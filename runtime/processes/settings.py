@@ -70,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         seed: of the twin's episodes.
         arm_model: replaces the look of the twin.
         engine_threads: threads of the engine, 0 lets the engine choose.
+        engine_cpus: CPUs that the engine stays on; empty for all.
         camera_specs: cameras by feature name; the twin's where none is named.
         camera_tolerance_s: how far a frame may be from its wanted time.
         mcap_bytes: size of the MCAP files that the recorder writes as well; 0 for none.
@@ -105,6 +106,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     arm_model: str = ""
     engine_threads: int = 0
+    engine_cpus: tuple[int, ...] = ()
     camera_fps: float = 25.0
     camera_specs: dict[str, CameraSpec] = {}
     camera_tolerance_s: float = 0.025

@@ -15,11 +15,14 @@ from typing import Any
 import msgspec
 import tyro
 
+from dvla.benchmarks.latency.cold_cache import STORED, ColdCacheReport
 from dvla.benchmarks.latency.gpu.schema import GpuReport, GpuSubject
 from dvla.benchmarks.latency.gpu.subjects import SUBJECTS
+from dvla.benchmarks.latency.rewrites import RewritesReport
 from dvla.benchmarks.report.schema import DENOISE, END_TO_END, VISION_PREFIX, BenchReport
 from dvla.engines.cli_errors import run_main
 from dvla.engines.errors import DvlaError, UsageError
+from dvla.runtime.machine import Machine
 
 DOCUMENTS = ("README.md", "engines/README.md")
 RESULTS = "benchmarks/results"
@@ -149,11 +152,74 @@ def gpu_row(report: GpuReport, subject: GpuSubject) -> tuple[str, ...]:
     )
 
 
+def cold_start(results: Path) -> str:
+    """Return the table of cold starts with and without the stored graphs."""
+    path = results / "cold-start-full-cpu.json"
+    if not path.is_file():
+        return "Not measured yet: `python -m dvla.benchmarks.latency.cold_cache BUNDLE`.\n"
+    report = msgspec.json.decode(path.read_bytes(), type=ColdCacheReport)
+    rows = []
+    for backend, kinds in report.starts.items():
+        for kind, starts in kinds.items():
+            median = [
+                sorted(getattr(each, field) for each in starts)[len(starts) // 2]
+                for field in (
+                    "first_chunk_s", "cpu_s", "resident_peak_bytes", "anonymous_bytes",
+                    "resident_bytes",
+                )
+            ]  # fmt: skip
+            first_s, cpu_s, peak, private, resident = median
+            stored = report.stored_bytes[backend] if kind == STORED else 0
+            rows.append(
+                (
+                    f"{_ENGINE_NAMES.get(backend, backend)}, {kind}",
+                    f"{first_s:.1f}, {cpu_s:.1f}",
+                    f"{peak / 1e9:.2f}",
+                    f"{private / 1e9:.2f}, {(resident - private) / 1e9:.2f}",
+                    f"{report.bundle_bytes / 1e9:.2f} + {stored / 1e9:.2f}",
+                    "yes" if report.bit_equal[backend] else "no",
+                )
+            )
+    heads = (
+        "engine", "to the first chunk: clock, processor time [s]", "peak memory [GB]",
+        "private, mapped then [GB]", "bundle [GB]", "same bits",
+    )  # fmt: skip
+    return f"{table(heads, rows)}\n{_said(report.command, report.machine)}"
+
+
+def rewrites_table(results: Path) -> str:
+    """Return the table of what each exact rewrite gives."""
+    path = results / "rewrites-full-cpu.json"
+    if not path.is_file():
+        return "Not measured yet: `python -m dvla.benchmarks.latency.rewrites`.\n"
+    report = msgspec.json.decode(path.read_bytes(), type=RewritesReport)
+    rows = []
+    for each in report.results:
+        ratio = each.comparison
+        rows.append(
+            (
+                each.name,
+                "done" if each.done else "left out",
+                _ENGINE_NAMES.get(each.backend, each.backend),
+                f"{each.saved_per_chunk_s * 1e3:.1f}",
+                f"{ratio.speedup:.2f} ({ratio.low:.2f} to {ratio.high:.2f})" if ratio else "all",
+            )
+        )
+    heads = ("rewrite", "", "engine", "saves of a chunk [ms]", "times as fast (95 %)")
+    return f"{table(heads, rows)}\n{_said(report.command, report.machine)}"
+
+
+def _said(command: str, machine: Machine) -> str:
+    return f"`{command}`: {machine.cpu}; load average {machine.load_1m:.1f} before.\n"
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     "latency": latency,
     "engines-cpu": engines_cpu,
     "engines-cpu-options": engines_cpu_options,
     "gpu": gpu,
+    "cold-start": cold_start,
+    "rewrites": rewrites_table,
 }
 
 

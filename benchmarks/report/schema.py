@@ -70,7 +70,9 @@ class ColdStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         imported_s / loaded_s / first_chunk_s: when imports, load with warm-up, and the first chunk
             were done, all since the start of the process.
         resident_bytes / resident_peak_bytes: memory of the process then, and at most.
-        anonymous_bytes: of it, what is not a mapped file.
+        anonymous_bytes: of it, what is not a mapped file, and what no other process shares.
+        cpu_s: processor time until the first chunk, which a busy machine does not stretch.
+        actions_sha256: of the first chunk's actions.
     """
 
     imported_s: float
@@ -79,6 +81,8 @@ class ColdStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     resident_bytes: int
     resident_peak_bytes: int
     anonymous_bytes: int
+    cpu_s: float = 0.0
+    actions_sha256: str = ""
 
 
 class SubjectResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

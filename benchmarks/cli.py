@@ -11,6 +11,7 @@ import tyro
 from dvla.benchmarks import commands, report_commands
 from dvla.benchmarks.dom.command import dom
 from dvla.benchmarks.faults.command import faults
+from dvla.benchmarks.servo import commands as servo_commands
 from dvla.engines.cli_errors import run_main
 
 
@@ -26,6 +27,8 @@ def _body() -> int | None:
         {
             "latency": commands.latency,
             "servo": commands.servo,
+            "beside": servo_commands.beside,
+            "stalls": servo_commands.stalls,
             "stream": commands.stream,
             "compare": report_commands.compare,
             "report": report_commands.report,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from dvla.benchmarks.faults import inject
+from dvla.benchmarks.faults import inject, inject_cable
 from dvla.benchmarks.faults.live import PROCESSES, WatchedRun
+from dvla.benchmarks.faults.live_hosts import WatchedHosts
 
 Outcome = Literal["ends", "holds", "goes_on", "any"]
 """ends: the run stops with the arm at rest; holds: the arm stops, the run waits; goes_on: neither
@@ -26,7 +27,9 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         exit_codes: that are right when the run ends by itself.
         doubles: process name -> module of ``doubles``.
         inject: what is done; None pulls the double's trigger.
-        out_mb: size of the disk that the run writes to, 0 for the usual one.
+        out_kb: size of the disk that the run writes to, 0 for the usual one.
+        hosts: the arm is on another host.
+        stops_the_arm: the controller itself must say that the arm does not follow any more.
         quick: part of the short campaign.
     """
 
@@ -38,6 +41,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     doubles: dict[str, str] = {}
     inject: Callable[[WatchedRun], None] | None = None
     out_kb: int = 0
+    hosts: bool = False
+    stops_the_arm: bool = False
     quick: bool = False
 
 
@@ -64,6 +69,7 @@ def _stopped(*names: str, outcome: Outcome = "ends") -> Case:
         what=" and ".join(names),
         outcome=outcome,
         inject=stop,
+        stops_the_arm="servo" in names,
         quick=names == ("servo", "supervisor"),
     )
 
@@ -95,6 +101,24 @@ def _chunk(kind: str, what: str, outcome: Outcome, *, quick: bool = False) -> Ca
     )
 
 
+def _cable(
+    name: str, what: str, outcome: Outcome, act: Callable[[WatchedHosts], None], **kwargs: Any
+) -> Case:
+    def inject_it(run: WatchedRun) -> None:
+        assert isinstance(run, WatchedHosts)
+        act(run)
+
+    return Case(
+        name=name,
+        group="Two hosts (network namespaces, clocks 5000 s apart)",
+        what=what,
+        outcome=outcome,
+        inject=inject_it,
+        hosts=True,
+        **kwargs,
+    )
+
+
 def _wire(name: str, what: str, act: Callable[[WatchedRun], None]) -> Case:
     return Case(name=name, group="Wire", what=what, outcome="goes_on", inject=act)
 
@@ -105,7 +129,7 @@ CASES: tuple[Case, ...] = (
     _stopped("recorder", outcome="goes_on"),
     _stopped("supervisor", outcome="goes_on"),
     _stopped("servo", "supervisor", outcome="holds"),
-    *(_slowed(name) for name in ("policy", "servo", "arm", "camera")),
+    *(_slowed(name) for name in (*PROCESSES, "supervisor")),
     _camera("camera_silent", "no frame any more", "holds"),
     _camera("camera_drops", "two of three frames are lost", "any"),
     _camera("camera_frozen", "the last image for ever, with new stamps", "holds"),
@@ -115,6 +139,7 @@ CASES: tuple[Case, ...] = (
     _chunk("nan_chunk", "NaN in an action", "holds"),
     _chunk("huge_chunk", "every action at 1000 m", "holds", quick=True),
     _chunk("leaving_chunk", "every action 0.3 m under the table", "any"),
+    _chunk("tilting_chunk", "the hand flat above the table, where links touch it", "any"),
     _chunk("jumping_chunk", "seams of 56 mm", "goes_on"),
     _chunk("stale_chunk", "observations 5 s old", "holds"),
     _chunk("duplicated_chunk", "every chunk twice", "goes_on"),
@@ -153,6 +178,15 @@ CASES: tuple[Case, ...] = (
         name="control_flood", group="Wire", what="5000 requests at once", outcome="goes_on",
         inject=inject.control_flood,
     ),
+    _cable("net_delay", "40 ms more, 10 ms of jitter", "any", inject_cable.delayed(40.0, 10.0)),
+    _cable("net_late", "300 ms more", "holds", inject_cable.delayed(300.0, 0.0)),
+    _cable("net_loss", "a fifth of the packets lost", "any", inject_cable.lossy(0.2)),
+    _cable("net_loss_most", "four fifths of the packets lost", "any", inject_cable.lossy(0.8)),
+    _cable("net_break", "the cable out for 0.7 s", "any", inject_cable.broken(0.7)),
+    _cable("net_partition", "the cable out for good", "ends", inject_cable.cut, stops_the_arm=True),
+    _cable("net_wrong_key", "a key that is not allowed", "goes_on", inject_cable.wrong_key),
+    _cable("net_junk", "junk and oversized frames", "goes_on", inject_cable.junk),
+    _cable("net_kill_arm", "dvla-arm run killed", "ends", inject_cable.kill_arm),
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ def faults(
     quick: bool = False,
     unsafe: bool = True,
     light: bool = False,
+    resume: bool = False,
     out: Path = Path("faults.json"),
     table: Path | None = None,
     json: bool = False,
@@ -28,13 +30,14 @@ def faults(
         only: Names of faults; all when empty.
         quick: Only the few that a commit is checked with.
         unsafe: Try the unsafe builds too, which must fail.
+        resume: Go on with the report in --out: what passed there is not tried again.
         light: Cameras paint their pictures instead of rendering them, for a busy or small host.
         out: Where the report goes.
         table: Markdown file to write as well.
         json: Print the report as JSON.
         debug: Show tracebacks.
     """
-    from dvla.benchmarks.faults.campaign import run_campaign
+    from dvla.benchmarks.faults.campaign import Campaign, read_report
     from dvla.benchmarks.faults.cases import CASES
     from dvla.benchmarks.faults.table import markdown
     from dvla.runtime.twin.dependencies import import_mink, import_mujoco
@@ -49,15 +52,17 @@ def faults(
     names = only or tuple(case.name for case in CASES if case.quick or not quick)
     flags = "".join(f" --{name}" for name, on in (("quick", quick), ("light", light)) if on)
     flags += f" --only {' '.join(only)}" if only else ""
-    report = run_campaign(
-        names,
-        unsafe=unsafe,
-        light=light,
+    # Ended from outside, a campaign leaves none of its runs behind.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    campaign = Campaign(
         command=f"dvla-bench faults{flags}",
+        out=out,
+        light=light,
         say=lambda line: print(line, file=sys.stderr, flush=True),
-        partial=out,
+        before=read_report(out) if resume and out.exists() else None,
     )
-    out.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    report = campaign.run(names, unsafe=unsafe)
     if table is not None:
         table.write_text(markdown(report))
     if json:

@@ -11,7 +11,7 @@ import numpy as np
 import zmq
 
 from dvla.benchmarks.faults.live import WatchedRun, alive
-from dvla.runtime.messages import Command
+from dvla.runtime.messages import ArmState, Command
 
 HALF_S = 0.04
 SEND_S = 1.5
@@ -77,7 +77,7 @@ def _command(run: WatchedRun, session: int, setpoints: np.ndarray, sequence: int
         t_obs_ns=now_ns,
         t_due_ns=now_ns,
         valid_until_ns=now_ns + 90_000_000,
-        arm_epoch=run.states[-1].arm_epoch,
+        arm_epoch=_state(run).arm_epoch,
         period_ns=4_000_000,
         setpoints=np.ascontiguousarray(setpoints, "<f8").tobytes(),
     )
@@ -92,15 +92,20 @@ def _commands(run: WatchedRun, setpoints: np.ndarray, *, stolen: bool) -> None:
         sequence = 1 << 40
         while time.monotonic() < end and not run.ended:
             run.watch()
-            session = run.states[-1].lease_session if stolen else 12345
+            session = _state(run).lease_session if stolen else 12345
             sequence += 1
             command = _command(run, session, setpoints, sequence)
             socket.send(msgspec.msgpack.encode(command))
             time.sleep(0.002)
 
 
+def _state(run: WatchedRun) -> ArmState:
+    assert run.state is not None, "a run that moves has told a state"
+    return run.state
+
+
 def _rest(run: WatchedRun) -> np.ndarray:
-    return np.repeat(np.array(run.states[-1].commanded)[None], 28, axis=0)
+    return np.repeat(np.array(_state(run).commanded)[None], 28, axis=0)
 
 
 def stranger(run: WatchedRun) -> None:

@@ -1,4 +1,4 @@
-"""One run under observation: started as a user would, watched and hurt from outside."""
+"""A run under observation: started as a user would, watched and hurt from outside."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import msgspec
+from numpy.typing import NDArray
+
+from dvla.benchmarks.faults.trace import TRACE, read_trace, speed
 from dvla.engines.errors import DvlaError
 from dvla.runtime.addresses import ArmAddresses
 from dvla.runtime.messages import ArmState
@@ -17,9 +22,13 @@ from dvla.runtime.wire import StateStream
 
 DOUBLES = "dvla.benchmarks.faults.doubles"
 PROCESSES = ("recorder", "arm", "camera", "policy", "servo")
-START_PATIENCE_S = 90.0
+START_PATIENCE_S = 120.0
 MOVES_M_S = 0.05
 """A fault is done to an arm that moves at least as fast [m/s]."""
+RUN_FLAGS = (
+    *("--robot", "franka", "--sim", "--policy", "oracle", "--duration", "0"),
+    *("--inject-latency-ms", "100", "--plain"),
+)
 
 
 class RunNeverFollowed(DvlaError):
@@ -28,44 +37,53 @@ class RunNeverFollowed(DvlaError):
     exit_code = 3
 
 
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run of the campaign is started with.
+
+    Attributes:
+        folder: empty; takes the run folder, the private folder, logs and the trace.
+        doubles: process name -> module that stands in for it.
+        env: variables for the doubles.
+        out: where the run folder goes.
+        flags: of dvla-run besides the usual ones.
+    """
+
+    folder: Path
+    doubles: dict[str, str]
+    env: dict[str, str]
+    out: Path
+    flags: tuple[str, ...] = ()
+
+    @property
+    def trace(self) -> Path:
+        """Where the arm writes down what its twin is sent."""
+        return self.folder / "trace"
+
+    def command(self, name: str, *doubled: str) -> list[str]:
+        """Return the arguments of ``python -m`` for a command whose processes have doubles."""
+        swaps = [f"{process}={DOUBLES}.{self.doubles[process]}" for process in doubled]
+        return [f"{DOUBLES}.run", name, *(word for swap in swaps for word in ("--double", swap))]
+
+
 class WatchedRun:
     """A run of ``dvla-run`` on the twin in folders of its own.
 
     Args:
-        folder: empty; takes the run folder, the private folder and the log.
-        flags: of dvla-run besides the usual ones.
-        doubles: process name -> module that stands in for it.
-        env: variables for the doubles.
-        out: where the run folder goes, when not into ``folder``.
+        plan: of the run.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        flags: tuple[str, ...] = (),
-        *,
-        doubles: dict[str, str] | None = None,
-        env: dict[str, str] | None = None,
-        out: Path | None = None,
-    ) -> None:
-        self.out = out or folder / "runs"
-        self.private = folder / "private"
+    clock_ahead_ns = 0
+    """How far the arm's clock is ahead of ours."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.private = plan.folder / "private"
         self.private.mkdir(mode=0o700)
-        self.log = folder / "log.txt"
-        swaps = [f"{name}={DOUBLES}.{module}" for name, module in (doubles or {}).items()]
-        module = f"{DOUBLES}.run" if swaps else "dvla.runtime.cli.run"
-        command = [sys.executable, "-m", module]
-        for swap in swaps:
-            command += ["--double", swap]
-        command += ["--robot", "franka", "--sim", "--policy", "oracle", "--duration", "0"]
-        command += ["--inject-latency-ms", "100", "--plain", "--out", str(self.out), *flags]
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                command,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "XDG_RUNTIME_DIR": str(self.private), **(env or {})},
-            )
+        self.log = plan.folder / "log.txt"
+        self.process = self.start()
+
+    def start(self) -> subprocess.Popen[Any]:
+        """Start the run."""
         place = self.private / "dvla" / "franka"
         self.addresses = ArmAddresses(
             name="franka",
@@ -73,8 +91,27 @@ class WatchedRun:
             curve=None,
             **{p: f"ipc://{place / p}" for p in ("commands", "state", "control", "events")},
         )
+        command = self.plan.command("run", *self.plan.doubles)
+        with self.log.open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *command, *self.flags],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={
+                    **os.environ,
+                    **self.plan.env,
+                    "XDG_RUNTIME_DIR": str(self.private),
+                    TRACE: str(self.plan.trace),
+                },
+            )
         self._states = StateStream(self.addresses)
-        self.states: list[ArmState] = []
+        self.state: ArmState | None = None
+        return process
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Flags of dvla-run."""
+        return (*RUN_FLAGS, *self.plan.flags, "--out", str(self.plan.out))
 
     @property
     def text(self) -> str:
@@ -92,9 +129,24 @@ class WatchedRun:
         """Whether the run's own process has ended."""
         return self.process.poll() is not None
 
+    @property
+    def mode(self) -> str:
+        """What the arm's controller said of itself last: its mode, and why."""
+        if self.state is None:
+            return ""
+        reason = f": {self.state.reason}" if self.state.reason else ""
+        return f"{self.state.mode}{reason}"
+
     def watch(self) -> None:
         """Take the states that have come."""
-        self.states += self._states.drain()
+        for state in self._states.drain():
+            self.state = state
+
+    def rows(self) -> NDArray[Any]:
+        """Return everything that the twin was sent, on our clock."""
+        rows = read_trace(self.plan.trace)
+        rows["t_ns"] -= self.clock_ahead_ns
+        return rows
 
     def until_following(self, moving_s: float) -> None:
         """Wait until the arm has followed the policy for a while.
@@ -106,9 +158,8 @@ class WatchedRun:
         since = 0.0
         while time.monotonic() < deadline and not self.ended:
             self.watch()
-            following = bool(self.states) and self.states[-1].mode == "follow"
             # The lease alone makes the arm follow; only then does the policy begin.
-            moves = following and any(abs(v) > MOVES_M_S for v in self.states[-1].twist[:3])
+            moves = self.mode.startswith("follow") and speed(self.plan.trace) > MOVES_M_S
             since = since or (time.monotonic() if moves else 0.0)
             if since and time.monotonic() - since > moving_s and moves:
                 return
@@ -137,9 +188,13 @@ class WatchedRun:
 
     def left_behind(self) -> list[str]:
         """Return the files and processes that should be gone; the dying get a moment."""
+        return self._left([self.private])
+
+    def _left(self, folders: list[Path]) -> list[str]:
         end = time.monotonic() + 3.0
         while True:
-            files = [path.name for path in self.private.rglob("*") if not path.is_dir()]
+            paths = [path for folder in folders for path in folder.rglob("*")]
+            files = [path.name for path in paths if not path.is_dir()]
             living = [name for name, pid in self.pids.items() if alive(pid)]
             if not (files or living) or time.monotonic() > end:
                 return files + living
@@ -147,11 +202,8 @@ class WatchedRun:
 
     def folder(self) -> Path | None:
         """Return the run folder."""
-        made = (
-            sorted(path for path in self.out.iterdir() if path.is_dir())
-            if self.out.exists()
-            else []
-        )
+        out = self.plan.out
+        made = sorted(path for path in out.iterdir() if path.is_dir()) if out.exists() else []
         return made[-1] if made else None
 
     def close(self) -> None:

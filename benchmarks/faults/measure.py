@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import re
+import os
 import subprocess
 import tempfile
 import time
@@ -12,27 +12,30 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from dvla.benchmarks.faults.cases import Case
 from dvla.benchmarks.faults.doubles.trigger import FILE, KIND
-from dvla.benchmarks.faults.envelope import outside
-from dvla.benchmarks.faults.live import WatchedRun
-from dvla.runtime.messages import ArmState
+from dvla.benchmarks.faults.envelope import Judgement, judge
+from dvla.benchmarks.faults.live import Plan, WatchedRun
+from dvla.benchmarks.faults.live_hosts import WatchedHosts
+from dvla.benchmarks.faults.telling import what_was_said
 from dvla.runtime.robots import robot_by_name
-from dvla.runtime.run_data import load_run
-from dvla.runtime.run_folder import RunFolderError
 
 MOVING_S = 1.5
 WATCH_S = 4.0
 FINISH_S = 40.0
 LEFT_BEHIND_S = 1.5
-STILL_M = 2e-6
-"""Shorter steps between two states are no motion."""
+JUDGED_BEFORE_NS = 2_000_000_000
+"""Setpoints are judged from so long before the fault to the end of the run."""
+STILL_M = 1e-6
+"""Shorter steps between two setpoints are no motion."""
 RESTED_NS = 500_000_000
 SILENCE_NS = 300_000_000
-"""A controller that says nothing for so long commands nothing either: it is gone, or stopped."""
+"""A controller that sends nothing for so long is gone, stopped, or in fault."""
 HOLD_BOUND_S = 3.0
 """Longest time to hold that passes; stalls of the policy are noticed after 2 s."""
+STOPPED_MODES = ("hold", "idle", "fault", "shutdown")
 
 
 class FaultResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,25 +45,29 @@ class FaultResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         hold_s: from the fault until the commanded pose rested for good; None when
             it went on.
         travelled_m: commanded path from the fault to the hold, or to the end of the watch.
-        outside: setpoints sent to the driver outside the envelope, judged apart from the gate.
-        judged: setpoints that were judged.
+        judgement: of the setpoints that the driver was sent, apart from the gate.
         exit_code: of dvla-run; 130 when the campaign ended it with Ctrl-C.
+        arm_said: what the arm's controller said of itself at the end of the watch.
         left_behind: files and processes that should be gone.
         message: what the run said of it.
+        load_1m: load average of the machine when the case began.
+        tries: how often it was measured; a busy host fails, too.
         problems: why the fault did not pass; empty when it did.
     """
 
     name: str
     group: str
     what: str
-    hold_s: float | None
-    travelled_m: float
-    outside: int
-    judged: int
-    exit_code: int
-    left_behind: tuple[str, ...]
-    message: str
-    problems: tuple[str, ...]
+    hold_s: float | None = None
+    travelled_m: float = 0.0
+    judgement: Judgement = Judgement()
+    exit_code: int = 0
+    arm_said: str = ""
+    left_behind: tuple[str, ...] = ()
+    message: str = ""
+    load_1m: float = 0.0
+    tries: int = 1
+    problems: tuple[str, ...] = ()
 
 
 def measure(case: Case, *, unsafe: str = "", light: bool = False) -> FaultResult:
@@ -68,29 +75,33 @@ def measure(case: Case, *, unsafe: str = "", light: bool = False) -> FaultResult
 
     Args:
         case: the fault.
-        unsafe: "gate" or "watchdog": run with an arm process that lacks it.
+        unsafe: "gate", "joint gate" or "watchdog": run with an arm process that lacks it.
         light: cameras paint instead of rendering.
 
     Raises:
         RunNeverFollowed: the run never moved its arm.
+        DvlaError: what the case needs is missing on this host.
     """
+    load_1m = round(os.getloadavg()[0], 2)
     with tempfile.TemporaryDirectory(prefix="dvla-fault-", dir="/tmp") as made:
         folder = Path(made)
         trigger = folder / "trigger"
-        doubles = {**case.doubles, **({"arm": "unsafe_arm"} if unsafe else {})}
+        doubles = {"arm": "traced_arm", **case.doubles}
         env = {KIND: case.name, FILE: str(trigger), "DVLA_FAULT_UNSAFE": unsafe}
         if light:
             doubles["camera"], env["DVLA_FAULT_LIGHT"] = "camera", "1"
-        out = _small_disk(folder, case.out_kb) if case.out_kb else None
+        out = _small_disk(folder, case.out_kb) if case.out_kb else folder / "runs"
         try:
-            run = WatchedRun(folder, doubles=doubles, env=env, out=out)
+            plan = Plan(folder=folder, doubles=doubles, env=env, out=out)
+            run = WatchedHosts(plan) if case.hosts else WatchedRun(plan)
             try:
-                return _observe(case, run, trigger)
+                result = _observe(case, run, trigger)
             finally:
                 run.close()
         finally:
-            if out is not None:
+            if case.out_kb:
                 subprocess.run(["umount", "--lazy", str(out)], check=False)
+    return msgspec.structs.replace(result, load_1m=load_1m)
 
 
 def _small_disk(folder: Path, size_kb: int) -> Path:
@@ -116,122 +127,81 @@ def _observe(case: Case, run: WatchedRun, trigger: Path) -> FaultResult:
             break
         time.sleep(0.01)
     run.watch()
-    ended_by_itself, end_ns = run.ended, time.monotonic_ns()
-    watched = len(run.states)
+    ended_by_itself, end_ns, arm_said = run.ended, time.monotonic_ns(), run.mode
     code = run.finish(FINISH_S)
-    run.watch()
-    # Stalls of the supervisor's wait may end the run only now; then all states count.
-    states = run.states if ended_by_itself or code != 130 else run.states[:watched]
-    hold_s, travelled_m = hold_of(states, fault_ns, end_ns)
-    bad, judged = _outside(run)
-    left = tuple(run.left_behind())
-    message = _message(run.text) or _event_of(run, fault_ns)
+    rows = run.rows()
+    # A run that went on was ended by us: what came of that is no answer to the fault.
+    seen = rows if ended_by_itself or code != 130 else rows[rows["t_ns"] <= end_ns]
+    hold_s, travelled_m = hold_of(seen["t_ns"], seen["setpoint"], fault_ns, end_ns)
+    rows = rows[rows["t_ns"] >= fault_ns - JUDGED_BEFORE_NS]
     result = FaultResult(
         name=case.name,
         group=case.group,
         what=case.what,
         hold_s=hold_s,
         travelled_m=travelled_m,
-        outside=bad,
-        judged=judged,
+        judgement=_judged(rows),
         exit_code=code,
-        left_behind=left,
-        message=message,
-        problems=(),
+        arm_said=arm_said,
+        left_behind=tuple(run.left_behind()),
+        message=what_was_said(run, fault_ns),
     )
     return msgspec.structs.replace(result, problems=problems(case, result))
 
 
-def hold_of(states: list[ArmState], fault_ns: int, end_ns: int) -> tuple[float | None, float]:
+def _judged(rows: NDArray[Any]) -> Judgement:
+    if not len(rows):
+        return Judgement()
+    limits = robot_by_name("franka").twin_limits
+    return judge(rows["t_ns"], rows["setpoint"], rows["q"][0], limits)
+
+
+def hold_of(
+    t_ns: NDArray[np.int64], setpoints: NDArray[np.float64], fault_ns: int, end_ns: int
+) -> tuple[float | None, float]:
     """Return the time until the commanded pose rested for good [s], and the path until then [m].
 
+    Args:
+        t_ns: (n,) times of what the driver was sent.
+        setpoints: (n, 8).
+        fault_ns: when the fault was done.
+        end_ns: end of the watch.
+
     The arm rests when its commanded pose moves no more, in whichever mode. A controller that falls
-    silent commands nothing from its last state on.
+    silent commands nothing from its last setpoint on.
     """
-    after = [state for state in states if state.t_ns >= fault_ns]
-    times = [fault_ns, *(state.t_ns for state in after), end_ns]
+    after = t_ns >= fault_ns
+    times = [fault_ns, *t_ns[after].tolist(), end_ns]
+    path = setpoints[after, :3]
     silent = [later - one > SILENCE_NS for one, later in itertools.pairwise(times)]
     if True in silent:
-        after = after[: silent.index(True)]
-    if not after:
+        path = path[: silent.index(True)]
+    if not len(path):
         return 0.0, 0.0
-    path = np.array([state.commanded[:3] for state in after])
-    moving = np.flatnonzero(np.linalg.norm(np.diff(path, axis=0), axis=1) > STILL_M)
+    steps = np.linalg.norm(np.diff(path, axis=0), axis=1)
+    moving = np.flatnonzero(steps > STILL_M)
     last = int(moving[-1]) + 1 if len(moving) else 0
-    if True not in silent and end_ns - after[last].t_ns < RESTED_NS:
-        return None, _length(path)
-    return (after[last].t_ns - fault_ns) / 1e9, _length(path)
-
-
-def _length(path: np.ndarray) -> float:
-    return float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
-
-
-def _outside(run: WatchedRun) -> tuple[int, int]:
-    """Judge every setpoint that the arm's journal holds; without one, what was seen outside."""
-    limits = robot_by_name("franka").twin_limits
-    folder = run.folder()
-    if folder is not None:
-        try:
-            calls = load_run(folder, calls=True).calls
-        except RunFolderError:
-            calls = np.zeros(0)
-        if len(calls):
-            turns = calls[calls["kind"] == 1]
-            return outside(turns["t_ns"], turns["commanded"], limits), len(turns)
-    path = np.array([state.commanded for state in run.states])
-    times = np.array([state.t_ns for state in run.states], np.int64)
-    return outside(times, path, limits), len(path)
-
-
-def _message(text: str) -> str:
-    """Return the sentence with which a run ended by itself, or an empty string."""
-    for pattern in (r"^\S*(?:run|run\.py): (.+)$", r"(The recording ended here[^.]*\.)"):
-        found = re.findall(pattern, text, re.MULTILINE)
-        if found:
-            return re.sub(r" \(pid \d+\)", "", str(found[-1]))[:220]
-    return ""
-
-
-def _event_of(run: WatchedRun, fault_ns: int) -> str:
-    """Return the most telling event that a run recorded after the fault, in words."""
-    folder = run.folder()
-    if folder is None or not (folder / "events.jsonl").exists():
-        return ""
-    best = (0, "")
-    for line in (folder / "events.jsonl").read_bytes().splitlines():
-        try:
-            event = msgspec.json.decode(line)
-        except msgspec.DecodeError:
-            continue  # a full disk ends in half a line
-        if event.get("t_ns", 0) >= fault_ns:
-            best = max(best, _telling(event), key=lambda pair: pair[0])
-    return best[1][:220]
-
-
-def _telling(event: dict[str, Any]) -> tuple[int, str]:
-    """Return how much an event tells of a fault, and its words."""
-    reason = str(event.get("reason", ""))
-    match event.get("event"):
-        case "note" if event.get("source") == "policy":
-            return 5, str(event.get("text"))
-        case "chunk_discarded" if reason not in ("late", "superseded", "hold"):
-            return 4, f"chunks discarded: {reason}"
-        case "command_rejected":
-            return 3, f"command rejected: {reason} {event.get('detail', '')}".strip()
-        case "arm_mode" if event.get("mode") == "stopping" and not reason.startswith("hold"):
-            return 2, f"arm stops: {reason}"
-        case "scheduler_state" if event.get("state") == "underrun":
-            return 1, "the stream ran dry"
-    return 0, ""
+    if True not in silent and end_ns - times[1 + last] < RESTED_NS:
+        return None, float(steps.sum())
+    return (times[1 + last] - fault_ns) / 1e9, float(steps.sum())
 
 
 def problems(case: Case, result: FaultResult) -> tuple[str, ...]:
     """Return what is wrong with a result, in sentences."""
     found = []
-    if result.outside:
-        found.append(f"{result.outside} setpoints outside the envelope")
-    if not result.judged:
+    judgement = result.judgement
+    for what, outside in (
+        ("the envelope", judgement.outside),
+        ("the limits of the joints", judgement.joints_outside),
+    ):
+        if outside:
+            told = ", ".join(
+                f"{name} {count}"
+                + (f" (up to {judgement.worst[name]:.1f} times)" if name in judgement.worst else "")
+                for name, count in outside.items()
+            )
+            found.append(f"setpoints outside {what}: {told}")
+    if not judgement.judged:
         found.append("no setpoint could be judged")
     if result.left_behind:
         found.append(f"left behind: {', '.join(result.left_behind)}")
@@ -240,6 +210,8 @@ def problems(case: Case, result: FaultResult) -> tuple[str, ...]:
             found.append("the arm went on")
         elif result.hold_s > HOLD_BOUND_S:
             found.append(f"the arm held after {result.hold_s:.1f} s")
+    if case.stops_the_arm and not result.arm_said.startswith(STOPPED_MODES):
+        found.append(f"nobody commands the arm, and it says {result.arm_said!r}")
     if case.outcome == "ends" and result.exit_code not in case.exit_codes:
         found.append(f"exit code {result.exit_code}, not {case.exit_codes}")
     if case.outcome == "goes_on" and result.exit_code not in (0, 130):

@@ -6,13 +6,17 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from dvla.engines.errors import DvlaError
+from dvla.runtime.clock import monotonic_ns
 from dvla.runtime.processes.table import PROCESSES
 
 
@@ -23,11 +27,12 @@ class LoadFailed(DvlaError):
 
 
 class LoadJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which engine infers, and with how many threads."""
+    """Which engine infers, with how many threads, and the file that takes begin and end [ns]."""
 
     bundle: str
     backend: str
     threads: int
+    times: str = ""
 
 
 @contextmanager
@@ -56,6 +61,27 @@ def engine_load(job: LoadJob) -> Iterator[None]:
         process.wait()
 
 
+@contextmanager
+def timed_engine(job: LoadJob) -> Iterator[Callable[[int, int], NDArray[np.float64]]]:
+    """Keep an engine busy; yields what tells the latencies [ms] of a stretch of time [ns].
+
+    Inferences that began before it, or ended after it, are not among them.
+    """
+    with TemporaryDirectory(prefix="dvla-bench-") as folder:
+        times = Path(folder) / "times"
+        times.touch()
+        with engine_load(msgspec.structs.replace(job, times=str(times))):
+
+            def since(begin_ns: int, end_ns: int) -> NDArray[np.float64]:
+                spans = np.fromfile(times, np.int64)
+                spans = spans[: len(spans) // 2 * 2].reshape(-1, 2)
+                inside = (spans[:, 0] >= begin_ns) & (spans[:, 1] <= end_ns)
+                took: NDArray[np.float64] = (spans[inside, 1] - spans[inside, 0]) / 1e6
+                return took
+
+            yield since
+
+
 def _require(condition: bool, process: subprocess.Popen[bytes]) -> None:
     if not condition:
         raise LoadFailed(
@@ -75,8 +101,11 @@ def _child() -> int:
     policy = Policy.load(Path(job.bundle), job.backend, threads=job.threads)
     case = make_case(policy.facts)
     print("ready", flush=True)
-    while not select.select([sys.stdin], [], [], 0)[0]:
-        policy.predict(case.observation, noise=case.noise)
+    with open(job.times or os.devnull, "ab", buffering=0) as times:
+        while not select.select([sys.stdin], [], [], 0)[0]:
+            begin_ns = monotonic_ns()
+            policy.predict(case.observation, noise=case.noise)
+            times.write(np.array([begin_ns, monotonic_ns()]).tobytes())
     return 0
 
 

@@ -146,7 +146,7 @@ def _servo_process() -> Iterator[Callable[[SegmentJob], Segment]]:
     to_child, from_child = process.stdin, process.stdout
     assert to_child is not None and from_child is not None
     stop = threading.Event()
-    writer = threading.Thread(target=_publish_motion, args=(stream, stop))
+    writer = threading.Thread(target=publish_motion, args=(stream, stop))
     writer.start()
 
     def run(job: SegmentJob) -> Segment:
@@ -172,7 +172,7 @@ def _servo_process() -> Iterator[Callable[[SegmentJob], Segment]]:
         stream.close()
 
 
-def _publish_motion(stream: ActionStream, stop: threading.Event) -> None:
+def publish_motion(stream: ActionStream, stop: threading.Event) -> None:
     """Publish a slow circle, a new timeline per replanning, until told to stop."""
     index = np.arange(_KNOTS, dtype=np.int64)
     chunk = 0

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _POSTURE_COST = 1e-3
 _DAMPING = 1e-6
+_LONGEST_STEP_S = 0.1
+"""A command is played for so long; nobody owes an arm the way of a longer silence."""
 
 
 class IkArm(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,11 +108,15 @@ class DifferentialIk:
         """The solution so far (n,) [rad], a copy."""
         return np.array(self._configuration.q[self._at])
 
-    def step(self, setpoint: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    def step(
+        self, setpoint: NDArray[np.float64], elapsed_s: float = 0.0
+    ) -> tuple[NDArray[np.float64], float]:
         """Move the solution one step towards a setpoint.
 
         Args:
             setpoint: (8,); the gripper is ignored.
+            elapsed_s: since the last step, where it was longer than the period: joints may move
+                for as long.
 
         Returns:
             Joint positions (n,) [rad] and the distance that is left to the setpoint [m].
@@ -120,17 +126,18 @@ class DifferentialIk:
         """
         target = self._mink.SE3(np.concatenate([setpoint[3:7], setpoint[:3]]))
         self._tcp.set_target(target)
+        step_s = min(max(self._period_s, elapsed_s), _LONGEST_STEP_S)
         try:
             velocity = self._mink.solve_ik(
                 self._configuration,
                 [self._tcp, self._posture],
-                self._period_s,
+                step_s,
                 solver="daqp",
                 damping=_DAMPING,
                 limits=self._limits,
             )
         except self._mink.NoSolutionFound as error:
             raise RobotFault("inverse kinematics has no solution", got=str(error)) from error
-        self._configuration.integrate_inplace(velocity, self._period_s)
+        self._configuration.integrate_inplace(velocity, step_s)
         at = self._configuration.data.site(self._tcp_site).xpos
         return self.q, float(np.linalg.norm(at - setpoint[:3]))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvla.benchmarks.faults.doubles.trigger import Trigger
+from dvla.runtime.cameras import twin
 from dvla.runtime.cameras.frame_ring import FrameRing
 from dvla.runtime.processes import camera
 from dvla.runtime.processes.child import run_child
@@ -78,6 +79,6 @@ def hostile_publish(ring: FrameRing, image_hwc: NDArray[np.uint8], t_capture_ns:
 
 if __name__ == "__main__":
     if os.environ.get(LIGHT):
-        camera.TwinRenderer = PaintedRenderer  # type: ignore[attr-defined]
+        vars(twin)["TwinRenderer"] = PaintedRenderer
     FrameRing.publish = hostile_publish  # type: ignore[method-assign,assignment]
     run_child("camera", camera.body)

@@ -48,6 +48,8 @@ def spoil(kind: str, chunk: Chunk, last: Chunk | None) -> Chunk:
             actions[:, 0] += 0.056 * (-1) ** chunk.sequence
         case "leaving_chunk":
             actions[:, 2] = -0.3
+        case "tilting_chunk":
+            actions[:, 2:5] = 0.02, np.pi, 1.6  # z [m], rx and ry [rad]
         case "stale_chunk":
             return msgspec.structs.replace(chunk, t_obs_ns=chunk.t_obs_ns - 5 * S)
         case "future_chunk":

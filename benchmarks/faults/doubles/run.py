@@ -1,6 +1,7 @@
-"""``dvla-run`` with some of its processes replaced by doubles: ``--double arm=MODULE`` first.
+"""A command with some of its processes replaced: ``COMMAND --double arm=MODULE ...``.
 
-The product has no switch for this: the double of the run itself swaps the module that is started.
+COMMAND is ``run`` or ``arm``. The product has no switch for this: here the module that is started
+is swapped.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import subprocess
 import sys
 from typing import Any, ClassVar
 
-from dvla.runtime.cli.run import main
+from dvla.runtime.cli import arm, run
 from dvla.runtime.processes import spawn
 
 PREFIX = "dvla.runtime.processes."
@@ -37,9 +38,10 @@ class SwappedSubprocess:
 
 
 if __name__ == "__main__":
+    main = {"run": run.main, "arm": arm.main}[sys.argv.pop(1)]
     while len(sys.argv) > 2 and sys.argv[1] == "--double":
         process, _, module = sys.argv[2].partition("=")
         SwappedPopen.doubles[process] = module
         del sys.argv[1:3]
     vars(spawn)["subprocess"] = SwappedSubprocess()
-    main()
+    sys.exit(main())

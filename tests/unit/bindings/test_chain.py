@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twins.allocations import assert_allocation_free
-from twins.chain import ChainTwin
 
+from dvla.benchmarks.faults.kinematics import PlainArm
 from dvla.bindings import FACTS, Chain
 from dvla.runtime.joint_gate import make_chain
 from dvla.runtime.limits import JointLimits
@@ -50,7 +50,7 @@ def follow(chain: Chain, q: Float64, rows: Float64, turns: int = 1) -> tuple[Flo
 )
 def test_it_agrees_with_its_twin(arm: str, shares: list[float], move: list[float]) -> None:
     limits = ARMS[arm]
-    chain, twin = make_chain(limits), ChainTwin(limits)
+    chain, twin = make_chain(limits), PlainArm(limits)
     q = joints_at(limits, shares)
     setpoint = pose_of(chain, q)
     setpoint[:3] += move[:3]

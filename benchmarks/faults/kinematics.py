@@ -1,4 +1,8 @@
-"""Plain twin of dvla.bindings.Chain: frames, one damped Gauss-Newton step, distances, in numpy."""
+"""An arm's kinematics in plain numpy: frames, one damped Gauss-Newton step, distances.
+
+It judges what the compiled gate let through, so it shares nothing with it but the arm's tables. The
+tests of the compiled kinematics compare the two.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,12 @@ Float64 = NDArray[np.float64]
 POSTURE_WEIGHT = DAMPING = 1e-6
 
 
-class ChainTwin:
-    """The same arm; nothing is shared with the compiled one but the tables."""
+class PlainArm:
+    """The arm that some joint limits describe.
+
+    Args:
+        limits: of its joints.
+    """
 
     def __init__(self, limits: JointLimits) -> None:
         self.limits, self.geometry = limits, limits.geometry
@@ -22,6 +30,7 @@ class ChainTwin:
         self.upper = np.array(limits.upper) - limits.margin_rad
 
     def frames(self, q: Float64) -> list[Float64]:
+        """Return the frames (4, 4) of the base, after each joint, and of the TCP."""
         frames = [np.eye(4)]
         for (a, alpha, d, theta), angle in zip(self.geometry.rows, q, strict=True):
             ca, sa = np.cos(alpha), np.sin(alpha)
@@ -32,6 +41,7 @@ class ChainTwin:
         return [*frames, frames[-1] @ np.array(self.geometry.tool)]
 
     def jacobian(self, frames: list[Float64]) -> Float64:
+        """Return the Jacobian (6, n) of the TCP [m/rad, -]."""
         tcp = frames[-1][:3, 3]
         columns = [
             np.concatenate([np.cross(f[:3, 2], tcp - f[:3, 3]), f[:3, 2]]) for f in frames[1:-1]
@@ -39,6 +49,7 @@ class ChainTwin:
         return np.array(columns).T
 
     def miss(self, frames: list[Float64], setpoint: Float64) -> Float64:
+        """Return (6,) from the TCP to a setpoint (8,) [m, rad]."""
         tcp = frames[-1]
         turn = rotation_between(quaternion_from_matrix(tcp[:3, :3]), setpoint[3:7])
         return np.concatenate([setpoint[:3] - tcp[:3, 3], turn])
@@ -70,6 +81,7 @@ class ChainTwin:
             fixed |= over
 
     def manipulability(self, frames: list[Float64]) -> float:
+        """Return sqrt(det(J J^T))."""
         jacobian = self.jacobian(frames)
         return float(np.sqrt(max(0.0, np.linalg.det(jacobian @ jacobian.T))))
 
@@ -94,6 +106,7 @@ class ChainTwin:
         return nearest
 
     def plane_clearance(self, frames: list[Float64]) -> float:
+        """Return the least distance of the links to a plane [m]."""
         return min(
             float(np.array(plane.normal) @ end) - plane.offset_m - radius
             for start, stop, radius, link in self._ends(frames)

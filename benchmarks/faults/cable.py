@@ -1,4 +1,4 @@
-"""A cable between two network namespaces: python cable_process.py NAMESPACE_A NAMESPACE_B.
+"""A cable between two network namespaces: ``python -m dvla.benchmarks.faults.cable A B``.
 
 It owns a TUN device in each and carries packets between them, late and not all of them: what the
 kernel's netem does, where the kernel has none. A line on standard input, ``DELAY_MS JITTER_MS

@@ -14,18 +14,27 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
+from dvla.engines.errors import DvlaError
 
-ROOT = Path(__file__).resolve().parents[1]
 PATIENCE_S = 200.0
 CLOCK_APART_S = 5000
 ARM_IP, RUN_IP = "10.213.77.1", "10.213.77.2"
 _numbers = itertools.count()
 
 
+class NoNamespaces(DvlaError):
+    """This host does not permit two hosts on one machine."""
+
+    exit_code = 3
+
+
 def ip(*words: str) -> None:
     """Run ``ip``."""
     subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+
+
+class HostFailed(DvlaError):
+    """A program on one of the hosts ended early, or went silent."""
 
 
 class Cable:
@@ -39,7 +48,7 @@ class Cable:
             for name in (self.arm, self.run):
                 ip("netns", "add", name)
             self._carrier = subprocess.Popen(
-                [sys.executable, str(ROOT / "tests" / "cable_process.py"), self.arm, self.run],
+                [sys.executable, "-m", "dvla.benchmarks.faults.cable", self.arm, self.run],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -53,7 +62,9 @@ class Cable:
                 ip("-n", name, "link", "set", "lo", "up")
         except (OSError, subprocess.CalledProcessError) as error:
             self.close()
-            pytest.skip(f"network namespaces are not permitted here: {error}")
+            raise NoNamespaces(
+                "network namespaces are not permitted here", got=error, expected="root"
+            ) from error
 
     def shape(self, delay_ms: float, jitter_ms: float = 0.0, loss: float = 0.0) -> None:
         """Delay and lose packets, in both directions."""
@@ -80,14 +91,24 @@ class Program:
     Args:
         folder: of the host: its keys, private folder and logs.
         namespace: of its network.
+        module: to run.
+        flags: of the command.
         other_clock: give it a clock and a boot id of its own.
+        env: variables to add.
     """
 
     def __init__(
-        self, folder: Path, namespace: str, module: str, *flags: str, other_clock: bool = False
+        self,
+        folder: Path,
+        namespace: str,
+        module: str,
+        *flags: str,
+        other_clock: bool = False,
+        env: dict[str, str] | None = None,
     ) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
-        self.log = folder / f"{module}-{time.monotonic_ns()}.log"
+        self.module = module
+        self.log = folder / f"{module.rsplit('.', 1)[-1]}-{time.monotonic_ns()}.log"
         command = ["ip", "netns", "exec", namespace]
         if other_clock:
             boot_id = folder / "boot_id"
@@ -96,10 +117,13 @@ class Program:
             command += ["unshare", "-T", "-m", "--monotonic", str(CLOCK_APART_S)]
             command += ["--fork", "--kill-child=SIGTERM"]
             command += ["sh", "-c", f'{mount} && exec "$@"', "sh"]
-        command += [sys.executable, "-m", f"dvla.runtime.cli.{module}", *flags]
+        command += [sys.executable, "-m", module, *flags]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment(folder)
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**environment(folder), **(env or {})},
             )
 
     @property
@@ -111,7 +135,8 @@ class Program:
         """Wait until it has printed something."""
         end = time.monotonic() + PATIENCE_S
         while words not in self.text:
-            assert time.monotonic() < end and self.process.poll() is None, self.text
+            if time.monotonic() > end or self.process.poll() is not None:
+                raise HostFailed("a program did not say what it should", got=self.text[-500:])
             time.sleep(0.05)
 
     def end(self) -> int:
@@ -122,7 +147,7 @@ class Program:
         """Send a signal to the program itself, inside whatever started it."""
         pid = self.process.pid
         while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            if b"dvla.runtime.cli" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[2:3]:
+            if self.module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[2:3]:
                 break
             if Path(f"/proc/{pid}/comm").read_text().startswith("python"):
                 break
@@ -141,7 +166,6 @@ def keys(folder: Path, *flags: str) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     subprocess.run(
         [sys.executable, "-m", "dvla.runtime.cli.keys", *flags],
-        cwd=ROOT,
         env=environment(folder),
         check=True,
         capture_output=True,

@@ -84,7 +84,8 @@ def _on_time(t_ns: NDArray[Any]) -> NDArray[np.bool_]:
     spacing = np.diff(t_ns[spaced(t_ns)])
     even = np.abs(spacing - PERIOD_NS) <= UNEVEN_NS
     before = np.concatenate([[True], even])[: len(even)]
-    return (even & before)[:-1] & even[1:]
+    on_time: NDArray[np.bool_] = (even & before)[:-1] & even[1:]
+    return on_time
 
 
 def _body(

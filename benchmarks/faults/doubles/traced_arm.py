@@ -25,7 +25,7 @@ from dvla.runtime.twin.driver import TwinDriver
 UNSAFE = "DVLA_FAULT_UNSAFE"
 command = TwinDriver.command
 row = np.zeros(1, TRACE_ROW)
-file = os.open(os.environ[TRACE], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+file = -1
 
 
 def traced_command(driver: TwinDriver, setpoint: NDArray[np.float64], now_ns: int) -> None:
@@ -69,5 +69,6 @@ BUILDS = {
 
 if __name__ == "__main__":
     BUILDS[os.environ.get(UNSAFE, "")]()
+    file = os.open(os.environ[TRACE], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     TwinDriver.command = traced_command  # type: ignore[method-assign,assignment]
     run_child("arm", arm.body)

@@ -10,7 +10,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: demo test test-checked faults lint typecheck check clean setup jetson
 
-demo: setup
+demo: $(STAMPS)/demo
 	@$(BIN)/python -m dvla.benchmarks.demo
 
 test: setup
@@ -41,6 +41,13 @@ jetson:
 $(STAMPS)/venv:
 	@scripts/setup-venv "$(PYTHON)" "$(VENV)"
 	@mkdir -p $(STAMPS) && touch $@
+
+# What running a policy on the twin needs: no PyTorch.
+$(STAMPS)/demo: $(STAMPS)/venv pyproject.toml setup.py $(SOURCES)
+	@echo "setup: installing dvla[sim] into $(VENV), and compiling the Cython extensions"
+	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --no-build-isolation --editable ".[sim]"
+	@$(BIN)/python setup.py --quiet build_ext --inplace
+	@touch $@
 
 $(STAMPS)/torch: $(STAMPS)/venv
 	@echo "setup: installing $(TORCH) (PyTorch; the export needs it, the runtime does not)"

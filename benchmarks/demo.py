@@ -1,58 +1,64 @@
-"""``make demo``: the whole path in a few minutes, on a machine with nothing but a CPU.
+"""``make demo``: a small network catches rolling balls on the digital twin; no PyTorch, no GPU.
 
-First the oracle, an expert that sees the twin's true state, catches rolling objects although its
-chunks arrive 200 ms late: that judges streaming, servo, wire and arm. Then a network takes the same
-path: a synthetic checkpoint in the official format is exported, verified, and drives the twin. Its
-weights are noise, so that it catches nothing; its action scale is set to 5 mm and 0.02 rad, so that
-it moves sanely.
+First the nano policy, which sees the pictures of two cameras, the measured pose and the instruction
+and nothing else. Then, for comparison, the oracle: an expert that sees the twin's true state and
+whose chunks arrive 200 ms late, which judges streaming, servo, wire and arm rather than a network.
+Both runs take the same seeds in order, whatever comes of them.
 """
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-RUN = ("dvla.runtime.cli.run", "--robot", "franka", "--sim", "--out", "runs")
+SHIPPED = Path("policies", "nano.bundle")
+BUNDLE = Path("bundles", "nano.bundle")
+TASK = "pick up the ball"
 RULE = "─" * 78
 
 
-def step(title: str, *commands: tuple[str, ...]) -> None:
-    """Announce a step and run its commands; a failure ends the demo with its exit code."""
-    print(f"\n{RULE}\n{title}\n{RULE}", flush=True)
-    for module, *arguments in commands:
-        name = {"dvla.runtime.cli.run": "dvla-run", "dvla.export.cli": "dvla-export"}.get(
-            module, f"python -m {module}"
-        )
-        print(f"$ {name} {' '.join(arguments)}\n", flush=True)
-        done = subprocess.run([sys.executable, "-m", module, *arguments], check=False)
-        if done.returncode:
-            sys.exit(done.returncode)
+def step(title: str, module: str, *arguments: str) -> None:
+    """Announce a command and do it; a failure ends the demo with its exit code."""
+    name = {"dvla.runtime.cli.run": "dvla-run", "dvla.export.cli": "dvla-export"}[module]
+    shown = " ".join(f'"{word}"' if " " in word else word for word in arguments)
+    print(f"\n{RULE}\n{title}\n{RULE}\n$ {name} {shown}\n", flush=True)
+    done = subprocess.run([sys.executable, "-m", module, *arguments], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def run(title: str, *arguments: str) -> None:
+    """Announce a run on the twin and do it."""
+    common = ("--robot", "franka", "--sim", "--task", TASK, "--out", "runs")
+    step(title, "dvla.runtime.cli.run", *common, *arguments)
 
 
 def main() -> None:
     """Run the demo."""
+    if not SHIPPED.is_dir():
+        sys.exit(f"{SHIPPED} is not here: run the demo in the root of a checkout")
+    shutil.copytree(SHIPPED, BUNDLE, dirs_exist_ok=True)
     step(
-        "1/3  The ORACLE (privileged: it sees the true state) catches rolling objects.\n"
-        "     Every chunk arrives 200 ms late; streaming makes up for it.",
-        (*RUN, "--policy", "oracle", "--inject-latency-ms", "200", "--duration", "25"),
+        "1/3  Is the engine on THIS machine the model that was trained? The actions decide.",
+        *("dvla.export.cli", str(BUNDLE), "--verify"),
     )
-    with tempfile.TemporaryDirectory(prefix="dvla-demo-") as folder:
-        checkpoint, bundle = Path(folder, "synthetic"), Path(folder, "synthetic.bundle")
-        scale = ("--action-std-m", "0.005", "--action-std-rad", "0.02")
-        step(
-            "2/3  A SYNTHETIC checkpoint in the official format is exported and verified.\n"
-            "     Its weights are noise; its actions have a scale of 5 mm and 0.02 rad.",
-            ("dvla.export.synthetic", "--size", "tiny", "--out", str(checkpoint), *scale),
-            ("dvla.export.cli", str(checkpoint), "-o", str(bundle), "--camera-size", "480x360"),
-        )
-        step(
-            "3/3  The SYNTHETIC NETWORK drives the twin: cameras, engine, stream, servo, arm.\n"
-            "     It has learned nothing and catches nothing; the path is what is shown.",
-            (*RUN, "--bundle", str(bundle), "--duration", "10"),
-        )
-    print(f"\n{RULE}\nThe reports of both runs are in runs/*/report.html: open them in a browser.")
+    run(
+        "2/3  The NANO policy: two cameras, the measured pose and an instruction in,\n"
+        "     20 actions out; a network of 1.7 million parameters, trained on the twin.",
+        *("--bundle", str(BUNDLE), "--duration", "25"),
+    )
+    run(
+        "3/3  The ORACLE (privileged: it sees the true state), for comparison;\n"
+        "     every chunk arrives 200 ms late, and streaming makes up for it.",
+        *("--policy", "oracle", "--inject-latency-ms", "200", "--duration", "25"),
+    )
+    print(
+        f"\n{RULE}\nThe reports of both runs, with their film, are in runs/*/report.html:\n"
+        "open them in a browser. How the policy was trained, and what it misses:\n"
+        f"{SHIPPED.parent}/README.md. A checkpoint of your own: dvla-export --help."
+    )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +27,8 @@ DECISIVE_SHARE = 0.3
 """Of a training batch, drawn among the steps whose chunk opens or closes the fingers: they are few,
 and a policy that misses them catches nothing."""
 _GRAIN = 0.01
+_SIDED = re.compile(r"left|right")
+"""Instructions that a mirror would make false."""
 _FLIPPED, _TURNS = [1, 3, 5], [3, 5]
 
 
@@ -150,7 +153,7 @@ class Sampler:
         encoder: of the instructions.
         seed: of the draws.
         augment: change light and colour, the same in both frames of a camera, mirror half of
-            the samples, and draw decisive steps more often.
+            the samples (none whose instruction names a side), and draw decisive steps more often.
     """
 
     def __init__(
@@ -177,7 +180,8 @@ class Sampler:
         state, target = now["state"].copy(), now["object"].copy()
         actions, spots = now["actions"][:, :HORIZON].copy(), now["spots"].copy()
         if self._augment:
-            chosen = np.flatnonzero(self.rng.random(size) < 0.5)
+            sided = np.array([_SIDED.search(text) is not None for text in instructions])
+            chosen = np.flatnonzero((self.rng.random(size) < 0.5) & ~sided)
             mirror(chosen, frames, state, actions, target, spots)
         return Batch(
             images=self._images(frames),

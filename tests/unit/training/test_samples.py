@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from training_data import made_up_dataset
 
+from dvla.runtime.tokenizer import PromptEncoder
 from dvla.runtime.twin.world import TwinWorld
+from dvla.training import dataset
+from dvla.training.collect.frames import EpisodeInfo
 from dvla.training.collect.teacher import state_of
-from dvla.training.dataset import Episodes, mirror
+from dvla.training.dataset import Episodes, Sampler, mirror
+from dvla.training.tokenizer import train_tokenizer
 
 
 def test_mirroring_twice_changes_nothing() -> None:
@@ -35,6 +40,26 @@ def test_mirroring_twice_changes_nothing() -> None:
     mirror(chosen, *arrays)
     for array, old in zip(arrays, before, strict=True):
         assert np.allclose(array, old, atol=1e-5)
+
+
+def test_what_names_a_side_is_not_mirrored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = made_up_dataset(tmp_path / "episodes", episodes=6)
+    sided = "pick up the leftmost ball"
+    for path in sorted(folder.glob("*.json"))[3:]:
+        info = msgspec.json.decode(path.read_bytes(), type=EpisodeInfo)
+        path.write_bytes(msgspec.json.encode(msgspec.structs.replace(info, instruction=sided)))
+    mirrored: list[int] = []
+    monkeypatch.setattr(dataset, "mirror", lambda chosen, *_: mirrored.extend(chosen))
+    tokenizer = tmp_path / "tokenizer.json"
+    train_tokenizer(["pick up the red ball", sided], 300, tokenizer)
+    episodes, asked = Episodes([folder]), []
+    rows = episodes.rows
+    monkeypatch.setattr(episodes, "rows", lambda at: asked.append(rows(at)) or asked[-1])
+    Sampler(episodes, PromptEncoder(tokenizer, 24, 512), 0, augment=True).batch(200)
+    ((_, _, instructions),) = asked
+    chosen = [instructions[index] for index in mirrored]
+    assert sided in instructions and sided not in chosen
+    assert len(chosen) > 0.3 * sum(text != sided for text in instructions)
 
 
 def test_the_mirrored_arm_stands_where_the_mirror_says() -> None:

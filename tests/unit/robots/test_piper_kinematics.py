@@ -128,9 +128,9 @@ def test_the_registry_says_what_can_be_done() -> None:
         robot_with_twin("pepper")
 
 
-def test_a_run_on_a_real_arm_or_without_a_twin_is_refused() -> None:
+def test_a_run_that_does_not_say_where_the_arm_is_or_has_no_twin_is_refused() -> None:
     for robot in ("franka", "piper"):
-        with pytest.raises(DvlaError, match=r"digital twin"):
+        with pytest.raises(DvlaError, match=f"nothing says where the real {robot} is"):
             check(RunConfig(robot=robot, policy="oracle"))
     with pytest.raises(ConfigError, match=r"piper has no digital twin"):
         check(RunConfig(robot="piper", policy="oracle", sim=True))

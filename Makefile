@@ -46,7 +46,6 @@ $(STAMPS)/venv:
 $(STAMPS)/demo: $(STAMPS)/venv pyproject.toml setup.py $(SOURCES)
 	@echo "setup: installing dvla[sim] into $(VENV), and compiling the Cython extensions"
 	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --no-build-isolation --editable ".[sim]"
-	@$(BIN)/python setup.py --quiet build_ext --inplace
 	@touch $@
 
 $(STAMPS)/torch: $(STAMPS)/venv

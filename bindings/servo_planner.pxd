@@ -17,6 +17,9 @@ cdef class ServoPlanner:
     cdef readonly Py_ssize_t horizon
     cdef int64_t _period_ns
     cdef int64_t _last_ns
+    cdef uint64_t _sequence
+    cdef double *_rows
+    cdef ShaperState _ghost
     cdef Plan _status
     cdef int64_t _t_obs_ns
     cdef int64_t _chunk_id
@@ -26,4 +29,5 @@ cdef class ServoPlanner:
 
     cdef Status _step(self, ShaperState *state, int64_t t_ns, bint *at_rest) noexcept nogil
     cdef Plan _tick(self, int64_t now_ns) noexcept nogil
+    cdef void _roll_forward(self, int64_t now_ns, Py_ssize_t kept) noexcept nogil
     cdef Plan plan_nogil(self, int64_t now_ns, double *rows) noexcept nogil

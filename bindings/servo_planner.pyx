@@ -2,7 +2,9 @@
 
 import enum
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memmove
 
 from dvla.bindings.action_stream cimport (
     STATUS_ACTIVE,
@@ -14,6 +16,7 @@ from dvla.bindings.interpolation cimport Knot
 from dvla.bindings.shaper cimport PoseShaper, ShaperState
 
 cdef int64_t NEVER = -(1 << 62)
+cdef size_t ROW_BYTES = 8 * sizeof(double)
 
 
 class PlanStatus(enum.IntEnum):
@@ -43,10 +46,18 @@ cdef class ServoPlanner:
         self._shaper = shaper
         self.horizon = horizon
         self._period_ns = round(shaper.period_s * 1e9)
+        free(self._rows)
+        self._rows = <double *> malloc(horizon * ROW_BYTES)
+        if self._rows == NULL:
+            raise MemoryError()
         self._forget()
+
+    def __dealloc__(self):
+        free(self._rows)
 
     def _forget(self):
         self._last_ns = NEVER
+        self._sequence = 0
         self._status = PLAN_IDLE
         self._t_obs_ns = 0
         self._chunk_id = -1
@@ -91,33 +102,52 @@ cdef class ServoPlanner:
         return self._status
 
     cdef Plan plan_nogil(self, int64_t now_ns, double *rows) noexcept nogil:
-        """Plan ``horizon`` rows of 8; see ``plan``."""
-        cdef ShaperState ghost
-        cdef bint at_rest = False
+        """Plan ``horizon`` rows of 8; see ``plan``.
+
+        Between publications a plan costs two steps of the shaper, not one per row.
+        """
         cdef Plan status
-        cdef int saturation
-        cdef int64_t missed = 0
-        cdef Py_ssize_t row, k
-        self._stream.refresh_nogil()
+        cdef int64_t ticks = NEVER
+        cdef int64_t tick
+        cdef Py_ssize_t kept = 0
+        cdef uint64_t sequence = self._stream.refresh_nogil()
         if self._last_ns != NEVER:
-            missed = (now_ns - self._last_ns + self._period_ns // 2) // self._period_ns - 1
+            ticks = (now_ns - self._last_ns + self._period_ns // 2) // self._period_ns
+            # The future is a function of the timeline and of the state, and the state has gone
+            # where the last plan said: what that plan says of the times still ahead holds.
+            if (
+                sequence == self._sequence
+                and 0 < ticks < self.horizon
+                and now_ns == self._last_ns + ticks * self._period_ns
+            ):
+                kept = self.horizon - ticks
         # Ticks that the loop skipped were played from the last plan: the state went through them.
         # After a longer silence the arm has stopped; then one step is all that may be assumed.
-        if 0 < missed < self.horizon:
-            while missed > 0:
-                self._tick(now_ns - missed * self._period_ns)
-                missed -= 1
+        if 1 < ticks <= self.horizon:
+            for tick in range(1, ticks):
+                self._tick(now_ns - (ticks - tick) * self._period_ns)
         status = self._tick(now_ns)
         self._last_ns = now_ns
-        ghost = self._shaper.state
-        saturation = self._saturation
-        for row in range(self.horizon):
-            if row:
-                self._step(&ghost, now_ns + row * self._period_ns, &at_rest)
-            for k in range(8):
-                rows[8 * row + k] = ghost.setpoint[k]
-        self._saturation = saturation
+        self._sequence = sequence
+        self._roll_forward(now_ns, kept)
+        memcpy(rows, self._rows, self.horizon * ROW_BYTES)
         return status
+
+    cdef void _roll_forward(self, int64_t now_ns, Py_ssize_t kept) noexcept nogil:
+        """Plan the rows from ``now_ns`` on; the last ``kept`` of the last plan become the first."""
+        cdef bint at_rest = False
+        cdef int saturation = self._saturation
+        cdef Py_ssize_t row
+        if kept:
+            memmove(self._rows, self._rows + 8 * (self.horizon - kept), kept * ROW_BYTES)
+        else:
+            self._ghost = self._shaper.state
+            memcpy(self._rows, self._ghost.setpoint, ROW_BYTES)
+            kept = 1
+        for row in range(kept, self.horizon):
+            self._step(&self._ghost, now_ns + row * self._period_ns, &at_rest)
+            memcpy(self._rows + 8 * row, self._ghost.setpoint, ROW_BYTES)
+        self._saturation = saturation
 
     def plan(self, int64_t now_ns, double[:, ::1] setpoints_out not None):
         """Advance to ``now_ns`` and write what is due then and after.

@@ -96,6 +96,25 @@ def test_a_plan_comes_true_while_nothing_new_is_published():
     assert rig.planner.underruns == 1
 
 
+@pytest.mark.parametrize("gaps", [(1,), (1, 2, 1, 5), (1, HORIZON - 1, HORIZON, HORIZON + 1)])
+def test_what_is_kept_of_a_plan_is_what_planning_anew_gives(gaps):
+    """The same timeline published again makes a planner forget its last plan."""
+    keeps, anew = Rig(), Rig()
+    now_ns = start_ns = 10**12
+    for k in range(120):
+        line = make_timeline(start_ns, seed=k // 60, speed=0.5 + k // 60)
+        if k % 60 == 0:
+            keeps.publish(line)
+        anew.publish(line)
+        now_ns += gaps[k % len(gaps)] * PERIOD_NS
+        assert keeps.plan(now_ns) is anew.plan(now_ns)
+        np.testing.assert_array_equal(keeps.rows, anew.rows)
+        for name in ("saturated_ticks", "underruns", "chunk_id", "t_obs_ns"):
+            assert getattr(keeps.planner, name) == getattr(anew.planner, name)
+        if k == 59:
+            start_ns = now_ns
+
+
 def test_idle_until_the_first_action_then_following_then_stopped_until_the_next():
     rig = Rig()
     planner, start_ns = rig.planner, 10**12

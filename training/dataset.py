@@ -19,8 +19,6 @@ from dvla.training.flow_loss import Batch
 from dvla.training.lerobot.imported import as_episodes
 from dvla.training.seeds import refuse_test_seeds
 
-HISTORY_STEPS = 2
-"""The older frame of an observation lies this far back, clamped at the episode's start."""
 VALIDATION_SHARE = 20
 """One in so many episodes is held out."""
 DECISIVE_SHARE = 0.3
@@ -59,13 +57,22 @@ class Episodes:
 
     Args:
         folders: of recorded episodes, or LeRobot datasets.
+        history_steps: frames of an observation relative to now, oldest first; what lies before the
+            start of an episode is its first frame.
         held_out: take the validation share instead of the rest.
 
     Raises:
         UsageError: a folder holds no episodes, or episodes of reserved seeds.
     """
 
-    def __init__(self, folders: Sequence[Path], *, held_out: bool = False) -> None:
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        history_steps: Sequence[int] = (-2, 0),
+        *,
+        held_out: bool = False,
+    ) -> None:
+        self._history_steps = tuple(history_steps)
         self._folders = tuple(as_episodes(folder) for folder in folders)
         self._held_out = held_out
         self._maps: list[NDArray[np.void]] = []
@@ -134,15 +141,17 @@ class Episodes:
     def rows(
         self, indices: NDArray[np.int64]
     ) -> tuple[NDArray[np.void], NDArray[np.uint8], list[str]]:
-        """Return some steps, the older frame of each, and its instruction."""
+        """Return some steps, the frames (B, N, n_obs, H, W, 3) of each, and its instruction."""
         episodes = np.searchsorted(self._starts, indices, side="right") - 1
         offsets = indices - self._starts[episodes]
-        now = np.stack([self._maps[e][i] for e, i in zip(episodes, offsets, strict=True)])
-        older = np.maximum(offsets - HISTORY_STEPS, 0)
-        before = np.stack(
-            [self._maps[e]["images"][i] for e, i in zip(episodes, older, strict=True)]
-        )
-        return now, before, [self.infos[e].instruction for e in episodes]
+        places = list(zip(episodes, offsets, strict=True))
+        now = np.stack([self._maps[e][i] for e, i in places])
+        older = [
+            np.stack([self._maps[e]["images"][max(i + step, 0)] for e, i in places])
+            for step in self._history_steps[:-1]
+        ]
+        frames = np.stack([*older, now["images"]], axis=2)
+        return now, frames, [self.infos[e].instruction for e in episodes]
 
 
 class Sampler:
@@ -172,11 +181,10 @@ class Sampler:
         if self._augment and len(decisive):
             count = round(DECISIVE_SHARE * size)
             indices[:count] = decisive[self.rng.integers(0, len(decisive), count)]
-        now, before, instructions = self._episodes.rows(indices)
+        now, frames, instructions = self._episodes.rows(indices)
         prompts = [self._prompt(text) for text in instructions]
         # In steps of eight, so that few shapes are compiled.
         longest = -(-max(int(mask.sum()) for _, mask in prompts) // 8) * 8
-        frames = np.stack([before, now["images"]], axis=2)
         state, target = now["state"].copy(), now["object"].copy()
         actions, spots = now["actions"][:, :HORIZON].copy(), now["spots"].copy()
         if self._augment:

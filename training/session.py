@@ -64,10 +64,11 @@ def train(
             next_command="add --resume to go on, or choose another --out",
         )
     group = Group()
-    episodes, held_out = Episodes(data), Episodes(data, held_out=True)
-    out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
     policy, raw, config, arch = _policy(preset, init, options.seed)
+    seen_steps = config.delta_timestamps.observation
+    episodes, held_out = Episodes(data, seen_steps), Episodes(data, seen_steps, held_out=True)
+    out.mkdir(parents=True, exist_ok=True)
     tokenizer = out / TOKENIZER_NAME
     if resume or not group.leads:
         if not resume:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from dvla.benchmarks.latency.cold_cache import STORED, ColdCacheReport
 from dvla.benchmarks.latency.gpu.schema import GpuReport, GpuSubject
 from dvla.benchmarks.latency.gpu.subjects import SUBJECTS
 from dvla.benchmarks.latency.rewrites import RewritesReport
+from dvla.benchmarks.report.markdown import said, table
 from dvla.benchmarks.report.schema import DENOISE, END_TO_END, VISION_PREFIX, BenchReport
+from dvla.benchmarks.report.servo_tables import beside, servo
 from dvla.engines.cli_errors import run_main
 from dvla.engines.errors import DvlaError, UsageError
-from dvla.runtime.machine import Machine
 
-DOCUMENTS = ("README.md", "engines/README.md")
+DOCUMENTS = ("README.md", "engines/README.md", "benchmarks/README.md")
 RESULTS = "benchmarks/results"
 _BLOCK = re.compile(r"<!-- measured: ([\w-]+) -->\n(.*?)<!-- /measured -->", re.DOTALL)
 _ENGINE_NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
@@ -36,13 +37,6 @@ class OutOfDate(DvlaError):
     """A table of the documentation is not what the results say."""
 
     exit_code = 1
-
-
-def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a table in Markdown."""
-    heads = list(heads)
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def latency(results: Path) -> str:
@@ -184,7 +178,7 @@ def cold_start(results: Path) -> str:
         "engine", "to the first chunk: clock, processor time [s]", "peak memory [GB]",
         "private, mapped then [GB]", "bundle [GB]", "same bits",
     )  # fmt: skip
-    return f"{table(heads, rows)}\n{_said(report.command, report.machine)}"
+    return f"{table(heads, rows)}\n{said(report.command, report.machine)}"
 
 
 def rewrites_table(results: Path) -> str:
@@ -206,11 +200,7 @@ def rewrites_table(results: Path) -> str:
             )
         )
     heads = ("rewrite", "", "engine", "saves of a chunk [ms]", "times as fast (95 %)")
-    return f"{table(heads, rows)}\n{_said(report.command, report.machine)}"
-
-
-def _said(command: str, machine: Machine) -> str:
-    return f"`{command}`: {machine.cpu}; load average {machine.load_1m:.1f} before.\n"
+    return f"{table(heads, rows)}\n{said(report.command, report.machine)}"
 
 
 TABLES: dict[str, Callable[[Path], str]] = {
@@ -220,6 +210,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "gpu": gpu,
     "cold-start": cold_start,
     "rewrites": rewrites_table,
+    "servo": servo,
+    "beside": beside,
 }
 
 

@@ -84,12 +84,18 @@ def test_targets_undo_what_inference_does(nano: DynamicVla, sampler: Sampler) ->
     assert torch.allclose(back, batch.actions, atol=1e-5)
 
 
-def test_history_is_two_steps_back_and_clamped(data: Path) -> None:
-    episodes = Episodes([data])
-    now, before, _ = episodes.rows(np.array([0, 1, 2, 5, 12]))
+@pytest.mark.parametrize(
+    ("steps", "older"), [((-2, 0), (0, 0, 0, 3, 12)), ((-5, 0), (0, 0, 0, 0, 12))]
+)
+def test_history_lies_as_far_back_as_the_policy_says_and_is_clamped(
+    data: Path, steps: tuple[int, int], older: tuple[int, ...]
+) -> None:
+    episodes = Episodes([data], steps)
+    now, frames, _ = episodes.rows(np.array([0, 1, 2, 5, 12]))
     whole, _, _ = episodes.rows(np.arange(len(episodes)))
-    for row, older in zip((0, 1, 2, 3, 4), (0, 0, 0, 3, 12), strict=True):
-        assert np.array_equal(before[row], whole[older]["images"])
+    for row, place in enumerate(older):
+        assert np.array_equal(frames[row, :, 0], whole[place]["images"])
+        assert np.array_equal(frames[row, :, 1], now[row]["images"])
     assert np.array_equal(now[3]["images"], whole[5]["images"])
 
 

@@ -23,7 +23,10 @@ def problems_of(summary: RunSummary, warnings: Sequence[str]) -> Iterator[str]:
 
 
 def _no_motion(summary: RunSummary) -> Iterator[str]:
-    if not summary.inferences:
+    if not summary.began:
+        ending = summary.manifest.ending or "it was killed, or nobody followed it"
+        yield f"The run ended before the policy began: {ending.rstrip('.')}."
+    elif not summary.inferences:
         yield "No inference ever began: the policy had no complete observation, or did not start."
     elif not summary.chunks:
         yield "No chunk ever arrived: the run ended before the first inference did."

@@ -113,6 +113,8 @@ class Run:
         except Impatient:
             at_once = True
         reason = str(failure) if failure else "the run ends"
+        signal = self._signals.received
+        ending = reason if failure else f"ended by signal {signal}" if signal else ""
         try:
             self._supervisor.stop(reason, at_once=at_once)
         except Impatient:
@@ -124,6 +126,7 @@ class Run:
             shutil.rmtree(self._folder.path, ignore_errors=True)  # nothing happened in it
         cleared = True
         if started and not at_once:
+            self._record_again(ending)
             cleared = self._report(judge=failure is None and not self._config.execute)
         if failure is not None:
             raise failure
@@ -131,14 +134,14 @@ class Run:
             return 128 + self._signals.received
         return 0 if cleared else EXIT_NOT_CLEARED
 
-    def _record_again(self) -> None:
-        """Write them once more, with the process ids; a disk that is full by now ends no run."""
+    def _record_again(self, ending: str = "") -> None:
+        """Write them with what became known since; a disk that is full by now ends no run."""
         try:
-            self._record()
+            self._record(ending)
         except OSError as error:
-            say(f"the process ids could not be recorded and the run goes on: {error.strerror}")
+            say(f"the manifest could not be written again and the run goes on: {error.strerror}")
 
-    def _record(self) -> None:
+    def _record(self, ending: str = "") -> None:
         """Write the configuration and the manifest."""
         settings = self._supervisor.settings
         self._folder.write_config(self._config)
@@ -157,6 +160,8 @@ class Run:
                 machine=describe_machine(),
                 command=tuple(sys.argv),
                 pids=self._supervisor.pids,
+                shadow=self._config.in_shadow and not self._config.execute,
+                ending=ending,
             )
         )
 

@@ -40,7 +40,8 @@ def report_run(
         if folder.report.exists():
             print(f"report: {folder.report}")
     found = None
-    if setup is not None:
+    unbegun = not summary.began and bool(summary.manifest.ending)
+    if setup is not None and not unbegun:
         realtime = {name: words[name] for name in ("servo", "arm") if name in words}
         found = setup.conclude(load_run(folder.path), summary, realtime, clock_bound_s, widened)
     if config.json:
@@ -50,4 +51,6 @@ def report_run(
         for line in lines(found.findings):
             print(f"  {line}")
         print(f"preflight {'passed' if found.passed else 'FAILED'}: {folder.path / NAME}")
+    elif setup is not None:
+        print("preflight: not judged, for the run ended before the policy began")
     return found is None or found.passed

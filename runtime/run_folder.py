@@ -42,6 +42,8 @@ class RunManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         started_ns: the same moment on the host's monotonic clock, which stamps everything else.
         policy: what decided the actions: a bundle's name, or ``oracle``.
         pids: process name -> process id.
+        shadow: nothing was to reach the arm's driver, or there was none (a replay).
+        ending: why the run ended before its time, in words; empty at a normal end and after a kill.
     """
 
     robot: str
@@ -57,6 +59,8 @@ class RunManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     machine: Machine
     command: tuple[str, ...] = ()
     pids: dict[str, int] = {}
+    shadow: bool = False
+    ending: str = ""
     schema: int = SCHEMA
 
 

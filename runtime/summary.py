@@ -16,6 +16,8 @@ from dvla.runtime.events import (
     ArmModeChanged,
     ChunkMerged,
     EpisodeEnded,
+    EpisodeStarted,
+    InferenceStarted,
     SchedulerStateChanged,
 )
 from dvla.runtime.ledger import ChunkLedger
@@ -32,6 +34,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     Attributes:
         duration_s: from the start to the last recorded thing.
+        began: the arm followed the policy, or an inference was begun.
         first_action_s: from the start to the first action in force.
         replan_hz: chunks per second; action_hz: H times that; dispatch_hz: commands per second.
             Each over the time from its first to its last.
@@ -44,7 +47,9 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         arm_stops: times that the arm controller began its stop.
         seam_m ...: steps across the seams, and the largest steps inside the same chunks.
         acceptance_share: accepted commands out of those that the arm judged.
-        tracking_m / tracking_rad: commanded to measured, while following.
+        tracking_m / tracking_rad: commanded to measured, while following; None in shadow.
+        attempts / caught / outcomes: episodes that ended, by a twin's own judgement; nothing judges
+            those of a real arm.
         prediction: of a replay, against its recorded actions.
         problems: what a person should know, in sentences.
     """
@@ -52,6 +57,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     folder: str
     manifest: RunManifest
     duration_s: float
+    began: bool
     first_action_s: float | None
     replan_hz: float
     action_hz: float
@@ -116,6 +122,7 @@ def summarise_data(data: RunData) -> RunSummary:
         "manifest": manifest,
         "duration_s": (data.end_ns - manifest.started_ns) / NS_PER_S,
         "pids": manifest.pids,
+        "began": any(isinstance(e, EpisodeStarted | InferenceStarted) for e in data.events),
         **_chunks(data),
         **_servo(data.servo),
         **_arm(data),
@@ -200,7 +207,9 @@ def _servo(ticks: NDArray[Any]) -> dict[str, Any]:
 def _arm(data: RunData) -> dict[str, Any]:
     """Return what the arm made of the commands."""
     arm = data.arm
-    following = arm[arm["mode"] == ARM_MODES.index("follow")]
+    # An arm that is sent nothing stays where it is, and is behind nothing.
+    follows = (arm["mode"] == ARM_MODES.index("follow")) & (not data.manifest.shadow)
+    following = arm[follows]
     accepted = int(arm["accepted"][-1]) if len(arm) else 0
     rejected_total = int(arm["rejected"][-1]) if len(arm) else 0
     rejected = dict(sorted(data.counts[-1].rejected.items())) if data.counts else {}

@@ -36,15 +36,30 @@ def by_reason(counts: Mapping[str, int], none: str = "none") -> str:
 
 def verdict(summary: RunSummary) -> str:
     """Say in one sentence how the run went."""
+    after = f"in {summary.duration_s:.1f} s"
+    if not summary.began:
+        return f"The run ended after {summary.duration_s:.1f} s, before the policy began."
     if summary.attempts:
         what = f"Caught {summary.caught} of {summary.attempts} objects"
-    elif summary.actions_executed:
-        what = f"Executed {summary.actions_executed} actions"
+    elif not summary.actions_executed:
+        return f"The arm was never moved by the policy {after}."
+    elif summary.manifest.shadow:
+        what = f"{summary.actions_executed} actions came into force and moved nothing"
     else:
-        return f"The arm was never moved by the policy in {summary.duration_s:.1f} s."
+        what = f"Executed {summary.actions_executed} actions"
     accepted = summary.acceptance_share
-    tail = "" if accepted is None else f"; the arm accepted {share(accepted)} of the commands"
-    return f"{what} in {summary.duration_s:.1f} s{tail}."
+    tail = "" if accepted is None else f"; the gate accepted {share(accepted)} of the commands"
+    return f"{what} {after}{tail}."
+
+
+def outcome(summary: RunSummary) -> str:
+    """Say what became of the episodes, where somebody judges that."""
+    if summary.attempts:
+        judged = f"{summary.caught} caught of {summary.attempts}"
+        return f"{judged} ({by_reason(summary.outcomes, '–')})"
+    if summary.manifest.sim:
+        return "none ended"
+    return "not judged: only a twin sees what became of its object"
 
 
 def _prediction(errors: PredictionErrors) -> list[tuple[str, str]]:
@@ -116,7 +131,7 @@ def sections(summary: RunSummary) -> list[Section]:
                 ("commands accepted", f"{s.accepted} ({share(s.acceptance_share)})"),
                 ("commands rejected", by_reason(s.rejected)),
                 ("stops", str(s.arm_stops)),
-                ("episodes", f"{s.caught} caught of {s.attempts} ({by_reason(s.outcomes, '–')})"),
+                ("episodes", outcome(s)),
                 ("processes", by_reason(s.pids, "–")),
             ],
         ),

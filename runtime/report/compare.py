@@ -96,7 +96,7 @@ def _predicted(summary: RunSummary) -> str:
 
 
 ROWS: tuple[tuple[str, Callable[[RunSummary], str]], ...] = (
-    ("objects caught", lambda s: f"{s.caught} of {s.attempts}"),
+    ("objects caught", lambda s: f"{s.caught} of {s.attempts}" if s.attempts else "–"),
     ("replan_hz", lambda s: f"{s.replan_hz:.2f}"),
     ("dispatch_hz", lambda s: f"{s.dispatch_hz:.1f}"),
     ("inference, p50 · p95 · p99 · max", lambda s: _spread(s.inference_s, 1e3, "ms")),

@@ -87,7 +87,7 @@ def speed(data: RunData) -> str:
 def tracking(data: RunData) -> str:
     """Draw the distance from commanded to reached while the arm follows."""
     following = data.arm["mode"] == ARM_MODES.index("follow")
-    if not following.any():
+    if data.manifest.shadow or not following.any():
         return ""
     error_mm = np.where(following, data.arm["tracking_m"] * 1e3, np.nan)
     t_s = seconds(data, data.arm["t_ns"])

@@ -104,7 +104,7 @@ def test_a_run_with_nothing_in_it(tmp_path: Path) -> None:
     run.write_manifest(manifest())
     text = " ".join(page_of(run).text)
     assert "No chunk arrived" in text and "No video was recorded" in text
-    assert "never moved by the policy" in text
+    assert "before the policy began" in text
 
 
 def test_long_runs_are_thinned_out(tmp_path: Path) -> None:

@@ -49,9 +49,55 @@ def test_a_run_killed_at_its_start_has_a_summary(tmp_path: Path) -> None:
     summary = summarise(tmp_path)
     assert summary.duration_s == 0.0 and summary.inference_s is None
     assert summary.acceptance_share is None and summary.first_action_s is None
-    assert "never moved" in verdict(summary)
+    assert "before the policy began" in verdict(summary)
+    assert summary.problems[0].endswith("it was killed, or nobody followed it.")
     assert any("servo.npy is missing" in problem for problem in summary.problems)
     assert "replan_hz" in summary_text(summary)
+
+
+def with_manifest(folder: RunFolder, drop: tuple[str, ...], **changes: object) -> RunSummary:
+    """Return the summary of a run of another kind, without some of its events."""
+    folder.write_manifest(manifest(**changes))
+    lines = folder.events.read_text().splitlines()
+    kept = [line for line in lines if json.loads(line)["event"] not in drop]
+    folder.events.write_text("".join(line + "\n" for line in kept))
+    return summarise(folder.path)
+
+
+EPISODES = ("episode_started", "episode_ended")
+
+
+def test_a_run_on_a_real_arm_is_not_told_what_only_a_twin_can_see(tmp_path: Path) -> None:
+    summary = with_manifest(make_run(tmp_path, 4.0, video=False), EPISODES, sim=False)
+    assert verdict(summary).startswith(f"Executed {summary.actions_executed} actions in 4.0 s")
+    assert "not judged: only a twin" in summary_text(summary)
+    assert "caught" not in summary_text(summary)
+
+
+def test_a_twin_whose_episodes_have_not_ended_has_caught_nothing_and_missed_nothing(
+    tmp_path: Path,
+) -> None:
+    summary = with_manifest(make_run(tmp_path, 4.0, video=False), ("episode_ended",))
+    assert "none ended" in summary_text(summary) and "caught" not in summary_text(summary)
+
+
+def test_in_shadow_nothing_was_executed_and_nothing_was_behind(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, 4.0, video=False)
+    summary = with_manifest(folder, EPISODES, sim=False, shadow=True)
+    assert "came into force and moved nothing" in verdict(summary)
+    assert "the gate accepted" in verdict(summary)
+    assert summary.tracking_m is None and summary.tracking_rad is None
+
+
+def test_a_run_that_ended_before_it_began_says_so_and_why(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, 1.0, video=False)
+    policy = ("inference_started", "chunk_merged", "action_in_force", "scheduler_state")
+    ending = "somebody holds the arm. Got hold: coffee."
+    summary = with_manifest(folder, (*EPISODES, *policy), sim=False, ending=ending)
+    assert verdict(summary) == "The run ended after 1.0 s, before the policy began."
+    first = "The run ended before the policy began: somebody holds the arm. Got hold: coffee."
+    assert summary.problems[0] == first
+    assert not any("inference" in problem for problem in summary.problems)
 
 
 def test_a_policy_that_is_too_slow_is_told_why(tmp_path: Path) -> None:

@@ -43,6 +43,11 @@ JOINT_SCALAR_BOUNDS: dict[str, tuple[float, float, str]] = {
     "max_miss_rad": (0.001, 0.8, "rad"),
 }
 
+GRIPPER_BOUNDS: dict[str, tuple[float, float, str]] = {
+    "hysteresis": (0.01, 0.9, ""),
+    "dwell_s": (0.02, 5.0, "s"),
+}
+
 WORKSPACE_REACH_M = 2.0
 """No side of a workspace lies further from the robot's base."""
 
@@ -63,6 +68,8 @@ def check_limits(limits: ArmLimits) -> None:
         _require(f"shaper.{name}", getattr(limits.shaper, name), 0.0, ceiling, "(the envelope's)")
     for name, (low, high, unit) in SCALAR_BOUNDS.items():
         _require(name, getattr(limits, name), low, high, unit)
+    for name, (low, high, unit) in GRIPPER_BOUNDS.items():
+        _require(f"gripper.{name}", getattr(limits.gripper, name), low, high, unit)
     _check_workspace(limits.workspace)
     if limits.joints is not None:
         _check_joints(limits.joints)

@@ -54,6 +54,20 @@ class JointLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     planes: tuple[KeepOutPlane, ...] = ()
 
 
+class GripperLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How firmly and how often a gripper is told to open or to close.
+
+    Attributes:
+        hysteresis: an opening above it opens, one below its negative closes, one between them
+            changes nothing. It is the band in which engines of reduced precision may differ in
+            sign from the model that was trained.
+        dwell_s: shortest time between two decisions; fingers need about as long to let go.
+    """
+
+    hysteresis: float = 0.1
+    dwell_s: float = 0.2
+
+
 class ArmLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything the gate of one arm enforces.
 
@@ -66,6 +80,7 @@ class ArmLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         max_start_distance_m / max_start_angle_rad: how far the first setpoint of a command may be
             from the pose that the arm commands at its due time.
         joints: what its joints may do; None judges the TCP alone.
+        gripper: when it opens and closes.
     """
 
     envelope: CartesianLimits
@@ -76,3 +91,24 @@ class ArmLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_start_distance_m: float = 0.005
     max_start_angle_rad: float = 0.05
     joints: JointLimits | None = None
+    gripper: GripperLimits = GripperLimits()
+
+
+SLOW = CartesianLimits(
+    linear_velocity=0.1,
+    linear_acceleration=0.3,
+    linear_jerk=2.0,
+    angular_velocity=0.3,
+    angular_acceleration=0.9,
+    angular_jerk=6.0,
+)
+"""The envelope of a slow move: a person can follow it with the eye, and has time to let the
+enabling device go."""
+
+
+def slow_envelope(envelope: CartesianLimits) -> CartesianLimits:
+    """Return the envelope of a slow move of an arm: no limit of it is above the arm's own."""
+    names = CartesianLimits.__struct_fields__
+    return CartesianLimits(
+        **{name: min(getattr(SLOW, name), getattr(envelope, name)) for name in names}
+    )

@@ -78,6 +78,7 @@ class ArmState(Message, frozen=True, tag="arm_state"):
         twin: the arm is a digital twin, and hurts nobody; whoever does not say so is real.
         robot: that the controller has, by its name in the registry.
         widened: limits that an override has widened: name -> seconds left.
+        slow: commands are judged by the envelope of a slow move.
     """
 
     t_ns: int
@@ -101,6 +102,7 @@ class ArmState(Message, frozen=True, tag="arm_state"):
     twin: bool = False
     robot: str = ""
     widened: dict[str, float] = {}
+    slow: bool = False
 
 
 class LeaseRequest(Message, frozen=True, tag="lease"):
@@ -131,6 +133,16 @@ class ExecuteRequest(Message, frozen=True, tag="execute"):
     """The commander, cleared by its preflight, asks that its commands reach the driver."""
 
 
+class PaceRequest(Message, frozen=True, tag="pace"):
+    """The commander is about to move slowly, and asks to be held to that; or it has done so.
+
+    While ``slow``, the gate judges by the envelope of a slow move (``dvla.runtime.limits.SLOW``).
+    It ends with the lease.
+    """
+
+    slow: bool
+
+
 class ShutdownRequest(Message, frozen=True, tag="shutdown"):
     """Stop, hold, let go of the arm and end the controller process."""
 
@@ -155,6 +167,7 @@ Request = (
     | FollowRequest
     | ResumeRequest
     | ExecuteRequest
+    | PaceRequest
     | ShutdownRequest
     | ClockRequest
 )

@@ -70,7 +70,8 @@ def unwrap_near(angles: NDArray[np.floating], reference: NDArray[np.floating]) -
 def setpoints_from_actions(actions: NDArray[np.floating]) -> Float64:
     """Convert absolute actions to setpoints whose quaternions keep one sign from row to row.
 
-    The gripper of an action is a decision, with its threshold at 0: it becomes +1 or -1.
+    The gripper of an action stays the number that the policy made of it, within [-1, 1]; the arm
+    decides (``dvla.runtime.gripper``).
 
     Args:
         actions: (H, 7) [m, rad, -], finite.
@@ -82,7 +83,7 @@ def setpoints_from_actions(actions: NDArray[np.floating]) -> Float64:
     quaternion = quaternion_from_euler(actions[:, 3:6])
     same_side = np.sum(quaternion[1:] * quaternion[:-1], axis=-1) >= 0
     quaternion[1:] *= np.cumprod(np.where(same_side, 1.0, -1.0))[:, None]
-    gripper = np.where(actions[:, 6:7] >= 0.0, 1.0, -1.0)
+    gripper = np.clip(actions[:, 6:7], -1.0, 1.0)
     return np.concatenate([actions[:, :3], quaternion, gripper], axis=1)
 
 

@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from dvla.runtime.limits import ArmLimits
+from dvla.runtime.limits import ArmLimits, CartesianLimits
 from dvla.runtime.messages import SCHEMA, Command
 from dvla.runtime.pose import Float64
 from dvla.runtime.rotation import rotation_between
@@ -222,17 +222,25 @@ _PARTS = ("linear", "angular")
 _UNITS = (("m/s", "rad/s"), ("m/s2", "rad/s2"), ("m/s3", "rad/s3"))
 
 
-def check_motion(kept: Float64, rows: Float64, period_s: float, limits: ArmLimits) -> Verdict:
+def check_motion(
+    kept: Float64,
+    rows: Float64,
+    period_s: float,
+    limits: ArmLimits,
+    envelope: CartesianLimits | None = None,
+) -> Verdict:
     """Check velocity, acceleration and jerk along a command, and the stop from each of its knots.
 
     Args:
         kept: (>= 3, 8) knots that are played before the command's first used row.
         rows: (n, 8) the rows that would be used.
         period_s: spacing of the knots [s].
-        limits: the arm's.
+        limits: the arm's; every stop is as short as they allow.
+        envelope: what the motion has to keep, inside the arm's own, which is the default. Stops
+            keep its speeds as well.
     """
     path = np.concatenate([kept[-3:], rows])
-    bounds = limits_by_order(limits.envelope)
+    bounds = limits_by_order(envelope or limits.envelope)
     velocity = np.empty((len(path) - 1, 2, 3))
     velocity[:, 0] = path[1:, :3] - path[:-1, :3]
     velocity[:, 1] = rotation_between(path[:-1, 3:7], path[1:, 3:7])
@@ -248,11 +256,16 @@ def check_motion(kept: Float64, rows: Float64, period_s: float, limits: ArmLimit
                     f"{worst[part]:.4g} over {bounds[order, part]:g} {_UNITS[order][part]}",
                 )
     position = (path[:-2, :3] + 4.0 * path[1:-1, :3] + path[2:, :3]) / 6.0
-    return _check_stops(position, (velocity[1:] + velocity[:-1]) / 2.0, acceleration, limits)
+    middle = (velocity[1:] + velocity[:-1]) / 2.0
+    return _check_stops(position, middle, acceleration, limits, bounds[0])
 
 
 def _check_stops(
-    position: Float64, velocity: Float64, acceleration: Float64, limits: ArmLimits
+    position: Float64,
+    velocity: Float64,
+    acceleration: Float64,
+    limits: ArmLimits,
+    speeds: Float64,
 ) -> Verdict:
     """Check that the stop from each state stays inside the speed bound and the workspace.
 
@@ -265,7 +278,7 @@ def _check_stops(
     duration = stop_duration(speed, np.minimum(change, bounds[1]), bounds)
     peak = stop_peak_speed(velocity, acceleration, duration).max(axis=0)
     for part in (0, 1):
-        if peak[part] > bounds[0, part] * (1.0 + RELATIVE_TOLERANCE):
+        if peak[part] > speeds[part] * (1.0 + RELATIVE_TOLERANCE):
             return Verdict("stop_speed", f"a stop would reach {peak[part]:.3g} {_UNITS[0][part]}")
     linear_s = duration[:, :1] * STOP_PATH_MARGIN
     coasting = velocity[:, 0] * linear_s * PATH_C1_END

@@ -4,7 +4,7 @@
     read-only checks            of what the arm reports
     preflight, confirmation     before this module is asked (``dvla.runtime.preflight``)
     execution                   the controller commands the driver, from the measured pose
-    slow move                   to the start pose, watched
+    slow move                   to the start pose, watched, under the slow envelope of the gate
     policy
     hold; on a normal end, if wanted, the slow move back
 
@@ -21,7 +21,7 @@ import numpy as np
 from dvla.runtime.clock import NS_PER_S
 from dvla.runtime.errors import RobotFault
 from dvla.runtime.limits import ArmLimits
-from dvla.runtime.messages import ArmState, ExecuteRequest, FollowRequest, Request
+from dvla.runtime.messages import ArmState, ExecuteRequest, FollowRequest, PaceRequest, Request
 from dvla.runtime.phase import Phase
 from dvla.runtime.pose import Float64
 from dvla.runtime.rotation import rotation_between
@@ -134,7 +134,7 @@ class Sequence:
             return "The policy starts where the arm stands."
         measured = np.asarray(state.measured)
         way_m, turn_rad = _apart(measured, self._goal)
-        duration_s = move_duration_s(measured, self._goal)
+        duration_s = self._move_s(measured)
         return (
             f"It first moves {1e3 * way_m:.0f} mm and {np.degrees(turn_rad):.0f} deg to its start "
             f"pose, in {duration_s:.1f} s, at most 0.1 m/s."
@@ -163,14 +163,18 @@ class Sequence:
         if not len(self._goal):
             return True
         state = self._fresh()
-        duration_s = move_duration_s(np.asarray(state.measured), self._goal) if state else 0.0
+        duration_s = self._move_s(np.asarray(state.measured)) if state else 0.0
         self._say(f"slow move {why}: {duration_s:.1f} s; a hold or Ctrl-C stops it")
+        self._pace(slow=True)
         self._conductor.enter(Phase.MOVE)
         try:
-            return self._until(self._arrived, duration_s + SLACK_S, f"complete the move {why}")
+            done = self._until(self._arrived, duration_s + SLACK_S, f"complete the move {why}")
         except SequenceStopped as stopped:
             self._conductor.hold(str(stopped))
             raise
+        if done:
+            self._pace(slow=False)
+        return done
 
     def go_back(self) -> bool:
         """Stop the policy's motion and move back to the start pose; returns whether it was done.
@@ -186,11 +190,27 @@ class Sequence:
             raise SequenceStopped("the arm did not acknowledge the hold")
         if not self._until(lambda s: s.mode == "hold" and s.held, SLACK_S, "stop", held=True):
             return False
+        self._pace(slow=True)
         self._conductor.enter(Phase.MOVE)
         problem = self._conductor.ask_arm(FollowRequest(session=self._session, sequence=0))
         if problem:
             raise SequenceStopped("the arm does not move back", got=problem)
         return self.move(why="back to the start pose")
+
+    def _move_s(self, start: Float64) -> float:
+        return move_duration_s(start, self._goal, self._limits.envelope)
+
+    def _pace(self, *, slow: bool) -> None:
+        """Have the gate judge by the slow envelope, or by the arm's own again.
+
+        Raises:
+            SequenceStopped: it does not.
+        """
+        request = PaceRequest(session=self._session, sequence=0, slow=slow)
+        problem = self._conductor.ask_arm(request)
+        if problem:
+            pace = "the slow limits" if slow else "its own limits again"
+            raise SequenceStopped(f"the arm does not take {pace}", got=problem)
 
     def _until(
         self,

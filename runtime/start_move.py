@@ -1,8 +1,9 @@
 """The slow move to the start pose: one closed-form path, planned by the servo, judged by the gate.
 
 The path is straight, and its speed the minimum-jerk curve 10 s^3 - 15 s^4 + 6 s^5, with the
-duration that keeps the move's own low limits. It begins and ends at rest. The gate judges it as it
-judges everything else; a hold stops it like any motion.
+duration that keeps the envelope of a slow move (``dvla.runtime.limits.SLOW``). It begins and ends
+at rest. While it runs the gate judges by that envelope, and not by the arm's own
+(``PaceRequest``); a hold stops it like any motion.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvla.runtime.config import ServoConfig
-from dvla.runtime.limits import ArmLimits, CartesianLimits
+from dvla.runtime.limits import ArmLimits, CartesianLimits, slow_envelope
 from dvla.runtime.pose import Float64
 from dvla.runtime.rotation import rotation_between
 from dvla.runtime.servo import STATUS_IDLE, Planner, compiled_planner
@@ -21,15 +22,8 @@ from dvla.runtime.servo import STATUS_IDLE, Planner, compiled_planner
 if TYPE_CHECKING:
     from dvla.bindings import ActionStream
 
-SLOW = CartesianLimits(
-    linear_velocity=0.1,
-    linear_acceleration=0.3,
-    linear_jerk=2.0,
-    angular_velocity=0.3,
-    angular_acceleration=0.9,
-    angular_jerk=6.0,
-)
-"""A person can follow it with the eye, and has time to let the enabling device go."""
+SHARE = 0.95
+"""Of the slow envelope that a move takes: a stop from any of its setpoints has to keep it too."""
 STATUS_FOLLOWING = 1
 MOVE_CHUNK = -2
 """What a tick's ``chunk_id`` says while the start move is in charge; replays go by it."""
@@ -37,17 +31,24 @@ _PEAKS = (1.875, 5.7735, 60.0)
 """Peaks of the curve's first three derivatives."""
 
 
-def move_duration_s(start: Float64, goal: Float64, limits: CartesianLimits = SLOW) -> float:
-    """Return how long the move between two setpoints (8,) takes."""
+def move_duration_s(start: Float64, goal: Float64, limits: CartesianLimits) -> float:
+    """Return how long the move between two setpoints (8,) takes.
+
+    Args:
+        start: (8,) where it begins.
+        goal: (8,) where it ends.
+        limits: the envelope of the arm.
+    """
+    slow = slow_envelope(limits)
     way_m = float(np.linalg.norm(goal[:3] - start[:3]))
     turn_rad = float(np.linalg.norm(rotation_between(start[3:7], goal[3:7])))
     longest = 0.0
     for way, bounds in (
-        (way_m, (limits.linear_velocity, limits.linear_acceleration, limits.linear_jerk)),
-        (turn_rad, (limits.angular_velocity, limits.angular_acceleration, limits.angular_jerk)),
+        (way_m, (slow.linear_velocity, slow.linear_acceleration, slow.linear_jerk)),
+        (turn_rad, (slow.angular_velocity, slow.angular_acceleration, slow.angular_jerk)),
     ):
         for order, (peak, bound) in enumerate(zip(_PEAKS, bounds, strict=True), 1):
-            longest = max(longest, (peak * way / bound) ** (1.0 / order))
+            longest = max(longest, (peak * way / (SHARE * bound)) ** (1.0 / order))
     return longest
 
 
@@ -58,14 +59,17 @@ class SlowMove:
         start: (8,) where it begins.
         goal: (8,) where it ends.
         start_ns: when it begins.
+        limits: the envelope of the arm.
     """
 
-    def __init__(self, start: Float64, goal: Float64, start_ns: int) -> None:
+    def __init__(
+        self, start: Float64, goal: Float64, start_ns: int, limits: CartesianLimits
+    ) -> None:
         self._start = start.copy()
         self._way = goal[:3] - start[:3]
         self._turn = rotation_between(start[3:7], goal[3:7])
         self._start_ns = start_ns
-        self._duration_s = move_duration_s(start, goal)
+        self._duration_s = move_duration_s(start, goal, limits)
 
     @property
     def end_ns(self) -> int:
@@ -101,10 +105,13 @@ class PhasedPlanner:
         stream: plans by the action stream.
         goal: (8,) the start pose.
         period_ns: spacing of the setpoints.
+        limits: the envelope of the arm.
     """
 
-    def __init__(self, stream: Planner, goal: Float64, period_ns: int) -> None:
-        self._stream = stream
+    def __init__(
+        self, stream: Planner, goal: Float64, period_ns: int, limits: CartesianLimits
+    ) -> None:
+        self._stream, self._limits = stream, limits
         self._goal = np.array(goal, np.float64)
         self._period_ns = period_ns
         self._rest = self._goal.copy()
@@ -135,7 +142,7 @@ class PhasedPlanner:
         if self._moving is None:
             goal = self._goal.copy()
             goal[7] = self._rest[7]
-            self._moving = SlowMove(self._rest, goal, now_ns)
+            self._moving = SlowMove(self._rest, goal, now_ns, self._limits)
         times = now_ns + self._period_ns * np.arange(len(setpoints_out), dtype=np.int64)
         self._moving.at(times, setpoints_out)
         self._rest = setpoints_out[0].copy()
@@ -195,4 +202,4 @@ def make_planner(
     planner = compiled_planner(stream, limits.shaper, config)
     if not start_pose:
         return planner
-    return PhasedPlanner(planner, np.array(start_pose), config.period_ns)
+    return PhasedPlanner(planner, np.array(start_pose), config.period_ns, limits.envelope)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from dvla.runtime.events import ArmModeChanged, CommandRejected, Event
+from dvla.runtime.gripper import FOUND
 from dvla.runtime.limits import ArmLimits
 from dvla.runtime.pose import Float64
 from dvla.runtime.robots.base import ArmReading
@@ -84,6 +87,16 @@ def motion_extremes(period_s: float, setpoints: Float64) -> Float64:
     return extremes
 
 
+def assert_gripper_steady(times: Float64, openings: Float64, limits: ArmLimits) -> None:
+    """Assert that a gripper was sent decisions, dwelling on each."""
+    changed = np.flatnonzero(np.diff(openings)) + 1
+    decided = np.abs(openings) == 1.0
+    for before, after in pairwise(changed):
+        if decided[before] and decided[after]:
+            assert times[after] - times[before] >= limits.gripper.dwell_s - 1e-9
+    assert (np.abs(openings[~decided]) <= FOUND).all()
+
+
 def assert_inside(
     driver: LaggingDriver, limits: ArmLimits = LIMITS, tolerance: float = 1e-3
 ) -> None:
@@ -107,4 +120,5 @@ def assert_inside(
     assert (rows[:, :3] >= np.array(limits.workspace.lower) - 1e-9).all()
     assert (rows[:, :3] <= np.array(limits.workspace.upper) + 1e-9).all()
     assert np.isfinite(rows).all()
+    assert_gripper_steady(times, rows[:, 7], limits)
     assert np.abs(np.linalg.norm(rows[:, 3:7], axis=1) - 1.0).max() < 1e-9

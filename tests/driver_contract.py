@@ -142,6 +142,13 @@ def the_gripper_opens_and_closes(rig: ArmRig) -> None:
         assert abs(reading.setpoint[7] - opening) < 0.1
 
 
+def an_opening_as_found_leaves_the_gripper_alone(rig: ArmRig) -> None:
+    setpoint = fresh(rig).setpoint
+    found = setpoint[7]
+    setpoint[7] = np.clip(found, -0.999, 0.999)
+    assert abs(follow(rig, setpoint, 0.6).setpoint[7] - found) < 0.05
+
+
 def a_setpoint_is_neither_kept_nor_changed(rig: ArmRig) -> None:
     setpoint = fresh(rig).setpoint
     setpoint[7] = 1.0
@@ -211,6 +218,7 @@ LAWS: tuple[Callable[[ArmRig], None], ...] = (
     the_arm_goes_where_it_is_sent,
     the_twist_is_the_change_of_the_pose,
     the_gripper_opens_and_closes,
+    an_opening_as_found_leaves_the_gripper_alone,
     a_setpoint_is_neither_kept_nor_changed,
     a_setpoint_that_is_not_finite_is_a_fault_in_words,
     a_setpoint_out_of_reach_is_a_fault_in_words,

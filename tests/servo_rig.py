@@ -12,6 +12,7 @@ from arm_doubles import HOME, LIMITS, MS, EventList, LaggingDriver
 from dvla.runtime import arm as arm_module
 from dvla.runtime.messages import Command, LeaseRequest
 from dvla.runtime.pose import Float64
+from dvla.runtime.rotation import rotate
 
 START = 2_000_000 * MS
 
@@ -95,3 +96,18 @@ class Commander:
         self.move(400)
         assert self.arm.mode == "follow"
         return self
+
+
+def continued(rig: Commander, shape: Float64) -> Float64:
+    """Return rows that continue the commanded motion with jerks of ``shape`` (3, 6), in parts."""
+    pose, twist, change = rig.arm._player.gate.track.motion(rig.now)
+    pose = pose if rig.arm.mode == "follow" else np.array(rig.state().commanded)
+    rows = np.repeat(pose[None], 25, axis=0)
+    jerk = np.repeat(shape, 9, axis=0)[:25] * 500.0
+    bend = change + np.cumsum(jerk, axis=0) * 0.004
+    speed = twist + np.cumsum(bend, axis=0) * 0.004
+    path = np.cumsum(speed, axis=0) * 0.004
+    rows[:, :3] += path[:, :3]
+    for row, turn in zip(rows, path[:, 3:], strict=True):
+        row[3:7] = rotate(turn, pose[3:7])
+    return rows

@@ -107,7 +107,9 @@ def show(link: ArmLink, json: bool) -> None:
     x, y, z = found.measured[:3]
     shadow = " (shadow: it does not move)" if found.shadow else ""
     kind = " (digital twin)" if found.twin else ""
-    print(f"{link.name}: {found.mode}{', ' + found.reason if found.reason else ''}{shadow}{kind}")
+    pace = " (slow: held to the limits of a slow move)" if found.slow else ""
+    why = f", {found.reason}" if found.reason else ""
+    print(f"{link.name}: {found.mode}{why}{shadow}{pace}{kind}")
     print(
         f"  tool at {x:.3f}, {y:.3f}, {z:.3f} m, {1e3 * found.tracking_m:.1f} mm from its command"
     )

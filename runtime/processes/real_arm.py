@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dvla.bindings import ServoClock, SharedRing
-from dvla.runtime.events import EventSink
+from dvla.runtime.events import EventSink, Note
 from dvla.runtime.phase import Phase
 from dvla.runtime.processes.settings import Settings
 from dvla.runtime.replay.journal import JournaledArmController
@@ -49,11 +49,18 @@ class RealArm:
         except BaseException:
             driver.close()
             raise
+        self._driver, self._events = driver, events
         self._begun_for = 0
+        self._noticed = ""
 
     def tick(self, now_ns: int, phase: Phase) -> bool:
         """Read, judge and command; returns whether a commander's motion began in this turn."""
         self.controller.tick(now_ns)
+        notice = getattr(self._driver, "notice", "")
+        if notice != self._noticed:
+            self._noticed = notice
+            if notice:
+                self._events.emit(Note(t_ns=now_ns, source="arm", text=notice))
         commander = self.controller.commander
         acts = phase is Phase.POLICY and self.controller.mode == "follow"
         begins = acts and commander != self._begun_for

@@ -6,7 +6,13 @@ import msgspec
 import numpy as np
 
 from dvla.runtime.arm import ArmController
-from dvla.runtime.messages import Command, FollowRequest, HoldRequest, LeaseRequest
+from dvla.runtime.messages import (
+    Command,
+    FollowRequest,
+    HoldRequest,
+    LeaseRequest,
+    PaceRequest,
+)
 from dvla.runtime.percentiles import Percentiles, percentiles
 from dvla.runtime.pose import Float64
 from dvla.runtime.replay import journal
@@ -89,7 +95,7 @@ def move(data: RunData, inputs: RunInputs, publications: list[Publication]) -> M
         (int(row["t_ns"]), request)
         for row in data.calls[data.calls["kind"] == journal.REQUEST]
         for request in [msgspec.json.decode(journal.row_text(row))]
-        if request["type"] in ("hold", "follow", "resume")
+        if request["type"] in ("hold", "follow", "resume", "pace")
     ]
     counts = dict.fromkeys(("", *REASONS), 0)
     published, place, hold, saturated, underruns = 0, 0, 0, 0, 0
@@ -131,6 +137,8 @@ def move(data: RunData, inputs: RunInputs, publications: list[Publication]) -> M
 def _ask(arm: ArmController, request: dict[str, object], session: int, now_ns: int) -> None:
     if request["type"] in ("follow", "resume"):
         arm.handle(FollowRequest(session=session, sequence=0), now_ns)
+    elif request["type"] == "pace":
+        arm.handle(PaceRequest(session=session, sequence=0, slow=bool(request["slow"])), now_ns)
     else:
         reason = str(request.get("reason", ""))
         arm.handle(HoldRequest(session=session, sequence=0, reason=reason), now_ns)

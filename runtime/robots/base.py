@@ -35,10 +35,13 @@ class ArmDriver(Protocol):
     """One arm. The controller calls it from one thread, at its own rate; nothing here blocks.
 
     The driver converts frames once and solves IK where the arm wants joints. It has no limits of
-    its own beyond the arm's: what reaches ``command`` has passed the envelope. Where an arm has to
-    be taken over first, the driver also has ``engage(now_ns)``: it begins to, ``read`` goes on with
-    it, and its readings are in ``standby`` until it is done. Where a fault lasts until it is ended,
-    ``recover(now_ns)`` begins to, without motion; it is called on a person's request alone.
+    its own beyond the arm's: what reaches ``command`` has passed the envelope, and its gripper is a
+    decision (``dvla.runtime.gripper``): +1 to open, -1 to close, or the opening as it was found,
+    which leaves the gripper alone. Where an arm has to be taken over first, the driver also has
+    ``engage(now_ns)``: it begins to, ``read`` goes on with it, and its readings are in ``standby``
+    until it is done. Where a fault lasts until it is ended, ``recover(now_ns)`` begins to, without
+    motion; it is called on a person's request alone. What a person should know and is no fault, it
+    may say in ``notice``.
     """
 
     def read(self, now_ns: int) -> ArmReading:

@@ -80,6 +80,13 @@ class FrankaDriver:
         """Where the driver is between listening and closed."""
         return self._phase
 
+    @property
+    def notice(self) -> str:
+        """What a person should know that is no fault: the arm goes on without its hand."""
+        if self._gripper is None:
+            return "no hand answers: what is decided of the gripper goes nowhere"
+        return f"the hand: {self._gripper.problem}" if self._gripper.problem else ""
+
     # -- reading -------------------------------------------------------------------------------
 
     def read(self, now_ns: int) -> ArmReading:
@@ -240,7 +247,7 @@ class FrankaDriver:
             self._fail(f"the arm takes no targets: {error}")
             return
         if self._gripper is not None:
-            self._gripper.want(float(setpoint[7]), now_ns)
+            self._gripper.want(float(setpoint[7]))
 
     def _fail(self, fault: str) -> None:
         """Latch a fault; the loop keeps the arm at its last joints, or has ended by itself."""

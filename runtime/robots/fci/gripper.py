@@ -1,5 +1,5 @@
 """The Franka Hand: its calls block for as long as the fingers move, so a thread of its own makes
-them. The control loop leaves a wish and reads the last width.
+them. The control loop leaves the arm controller's decision and reads the last width.
 """
 
 from __future__ import annotations
@@ -7,17 +7,16 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from dvla.runtime.gripper import CLOSED, OPEN
+
 MAX_WIDTH_M = 0.08
-OPEN_AT, CLOSE_AT = 0.2, -0.2
-DWELL_NS = 200_000_000
-"""Shortest time between two decisions; the fingers need about as long to let go of an object."""
 SPEED_M_S = 0.1
 FORCE_N = 30.0
 IDLE_S = 0.02
 
 
 class GripperThread:
-    """Opens and closes a hand, with hysteresis and dwell.
+    """Opens and closes a hand by decisions (``dvla.runtime.gripper``).
 
     Args:
         hand: ``franka.Gripper``.
@@ -30,9 +29,7 @@ class GripperThread:
 
     def __init__(self, hand: Any, *, start: bool = True) -> None:
         self._hand = hand
-        self._wish = 0
-        self._done = 0
-        self._decided_ns = 0
+        self._wish = self._done = 0.0
         self._ended = False
         self.width_m = float(hand.read_once().width)
         self.problem = ""
@@ -47,18 +44,12 @@ class GripperThread:
 
     def reset(self) -> None:
         """Forget the last decision: the fingers stay where they are until the next one."""
-        self._wish = self._done = 0
-        self._decided_ns = 0
+        self._wish = self._done = 0.0
 
-    def want(self, opening: float, now_ns: int) -> None:
-        """Decide on an opening in [-1, 1]; never waits."""
-        wish = self._wish
-        if opening > OPEN_AT:
-            wish = 1
-        elif opening < CLOSE_AT:
-            wish = -1
-        if wish != self._wish and now_ns - self._decided_ns >= DWELL_NS:
-            self._wish, self._decided_ns = wish, now_ns
+    def want(self, opening: float) -> None:
+        """Take a decision; an opening as found is none. Never waits."""
+        if opening in (OPEN, CLOSED):
+            self._wish = opening
 
     def step(self) -> None:
         """Make one call to the hand: the decision that is not done yet, or a reading."""
@@ -68,7 +59,7 @@ class GripperThread:
                 self._done = wish
                 done = (
                     self._hand.move(MAX_WIDTH_M, SPEED_M_S)
-                    if wish > 0
+                    if wish == OPEN
                     # A wide tolerance: whatever is between the fingers is what was to be grasped.
                     else self._hand.grasp(0.0, SPEED_M_S, FORCE_N, MAX_WIDTH_M, MAX_WIDTH_M)
                 )

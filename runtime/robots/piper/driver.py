@@ -25,7 +25,7 @@ from dvla.runtime.robots.base import ArmReading
 from dvla.runtime.robots.piper.bus import FrameBus
 from dvla.runtime.robots.piper.engagement import Engagement, moves, present_joints
 from dvla.runtime.robots.piper.feedback import NEVER_NS, Listener
-from dvla.runtime.robots.piper.gripper import GripperLatch
+from dvla.runtime.robots.piper.gripper import GripperFrames
 from dvla.runtime.robots.piper.health import follows, grip_lost, mode_words, silence, trouble
 from dvla.runtime.robots.piper.kinematics import (
     GRIPPER_STROKE_M,
@@ -83,7 +83,7 @@ class PiperDriver:
     ) -> None:
         self._bus, self._ik = bus, ik
         self._mode_frame = mode_frame(speed_percent)
-        self._gripper = GripperLatch(gripper_effort_nm)
+        self._gripper = GripperFrames(gripper_effort_nm)
         self._listener = Listener(bus)
         self.feedback = self._listener.feedback
         self._phase: Phase = "listening"
@@ -212,7 +212,6 @@ class PiperDriver:
             self._fail(engagement.problem, now_ns)
         elif engagement.done:
             self._ik.reset(self._target)
-            self._gripper.reset()
             self._phase = "engaged"
 
     # -- commanding ----------------------------------------------------------------------------

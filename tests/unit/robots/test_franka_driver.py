@@ -7,11 +7,17 @@ import pytest
 
 pytest.importorskip("mujoco")
 pytest.importorskip("mink")
+from arm_doubles import EventList
 from fake_franka import FrankaRig
 
+from dvla.runtime.arm_host import arm_settings
 from dvla.runtime.errors import RobotFault
+from dvla.runtime.events import Note
+from dvla.runtime.phase import Phase
+from dvla.runtime.processes import real_arm
 from dvla.runtime.robots.fci.kinematics import tcp_and_twist
 from dvla.runtime.robots.fci.start import check_flange
+from dvla.runtime.robots.hardware import Hardware
 from dvla.runtime.twin.arm_model import HAND_TCP_M, HOME_Q, forward_kinematics
 
 
@@ -98,16 +104,18 @@ def test_a_start_that_fails_is_a_fault_in_words() -> None:
     assert "guiding" in rig.driver.read(rig.wait()).fault
 
 
-def test_the_gripper_decides_with_hysteresis_and_dwell(rig: FrankaRig) -> None:
+def test_a_decision_is_made_once_and_an_opening_as_found_is_none(rig: FrankaRig) -> None:
     setpoint = rig.driver.read(rig.wait()).setpoint
-    for opening in [0.9, 0.1, -0.1, -0.9, 0.9, -0.9, 0.9]:
-        setpoint[7] = opening
-        rig.driver.command(setpoint, rig.wait())
-    assert rig.hand.calls == ["move"]
-    for _ in range(60):
-        setpoint[7] = -0.9
-        rig.driver.command(setpoint, rig.wait())
-    assert rig.hand.calls == ["move", "grasp"]
+    for openings, calls in (
+        ((0.999, 0.4, -0.3), []),
+        ((1.0, 1.0, 1.0), ["move"]),
+        ((-1.0, -1.0, -0.2), ["move", "grasp"]),
+    ):
+        for opening in openings:
+            setpoint[7] = opening
+            rig.driver.command(setpoint, rig.wait())
+        rig.wait()
+        assert rig.hand.calls == calls
     assert rig.driver.read(rig.wait()).setpoint[7] == -1.0
 
 
@@ -117,8 +125,43 @@ def test_a_grasp_without_success_is_said_and_no_fault(rig: FrankaRig) -> None:
     setpoint[7] = -1.0
     for _ in range(10):
         rig.driver.command(setpoint, rig.wait())
-    assert rig.gripper.problem == "the hand reports no success"
+    assert rig.driver.notice == "the hand: the hand reports no success"
     assert rig.driver.read(rig.wait()).fault == ""
+
+
+class Wire:
+    """What the process gives a real arm: a clock, a sink of events, and a ring for its journal."""
+
+    def __init__(self) -> None:
+        self.now_ns, self.said = 1_000_000_000, EventList()
+
+    def wait(self) -> int:
+        self.now_ns += 4_000_000
+        return self.now_ns
+
+    def publish(self, *_: object) -> None:
+        """Take a row of the journal."""
+
+
+def test_what_the_hand_says_is_told_once_each_time(
+    rig: FrankaRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire = Wire()
+    monkeypatch.setattr(real_arm, "open_arm", lambda *_: rig.driver)
+    settings = arm_settings("franka", "franka", hardware=Hardware(host="172.16.0.2"))
+    arm = real_arm.RealArm(settings, wire.said, wire, 0.004, wire)  # type: ignore[arg-type]
+
+    def told() -> list[str]:
+        for _ in range(20):
+            arm.tick(wire.wait(), Phase.WAIT)
+        return [event.text for event in wire.said.events if isinstance(event, Note)]
+
+    assert told() == []
+    for problem, count in (("no success", 1), ("", 1), ("connection lost", 2)):
+        rig.gripper.problem = problem
+        assert len(told()) == count
+    rig.driver._gripper = None
+    assert told()[-1].startswith("no hand answers")
 
 
 def test_the_twist_is_the_derivative_of_the_pose() -> None:

@@ -13,6 +13,7 @@ from piper_emulator import LOWER, READY, TEACHING, UPPER
 from servo_loop import ServoLoop, publish
 
 from dvla.runtime.arm import ArmController
+from dvla.runtime.interlocks import ArmBounds, Interlocks
 from dvla.runtime.messages import Command, FollowRequest, HoldRequest, ShutdownRequest
 from dvla.runtime.robots.base import ArmReading
 from dvla.runtime.robots.piper.limits import PIPER_LIMITS
@@ -150,7 +151,7 @@ def test_frozen_feedback_stops_the_arm_before_it_is_a_fault(make_loop) -> None:
 
 def test_an_arm_that_does_not_move_is_noticed(make_loop) -> None:
     loop = make_loop()
-    loop.arm._bounds = msgspec.structs.replace(loop.arm._bounds, tracking_m=0.05)
+    loop.arm._player._interlocks = Interlocks(ArmBounds(tracking_m=0.05))
     loop.rig.arm.wrong.lag_s = 20.0
     loop.play((0.15, 0.2, 0.0), 40)
     loop.run(1.2)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from arm_doubles import HOME, LIMITS
 
-from dvla.runtime.messages import ArmState, ExecuteRequest, FollowRequest, Request
+from dvla.runtime.messages import ArmState, ExecuteRequest, FollowRequest, PaceRequest, Request
 from dvla.runtime.phase import Phase
 from dvla.runtime.sequence import Sequence, SequenceStopped
 
@@ -43,6 +43,9 @@ class Stage:
         return True
 
     def ask_arm(self, request: Request) -> str:
+        if isinstance(request, PaceRequest):
+            self.done.append("slow" if request.slow else "not slow")
+            return self.refusal
         self.done.append(type(request).__name__)
         if isinstance(request, ExecuteRequest) and not self.refusal:
             self.set(shadow=False)
@@ -89,11 +92,12 @@ def test_the_whole_way() -> None:
     assert sequence.execute()
     stage.walks()
     assert sequence.move(why="to the start pose")
-    assert stage.done == ["ExecuteRequest", "MOVE"]
+    assert stage.done == ["ExecuteRequest", "slow", "MOVE", "not slow"]
     stage.set(commanded=tuple(HOME), measured=tuple(HOME))
     stage.walks()
     assert sequence.go_back()
-    assert stage.done[2:] == ["WAIT", "hold", "MOVE", "FollowRequest", "MOVE"]
+    back = ["WAIT", "hold", "slow", "MOVE", "FollowRequest", "slow", "MOVE", "not slow"]
+    assert stage.done[4:] == back
 
 
 @pytest.mark.parametrize(
@@ -165,7 +169,16 @@ def test_a_move_that_goes_wrong_ends_in_hold(fields: dict[str, Any], words: str)
     stage.change = change
     with pytest.raises(SequenceStopped, match=words):
         stage.sequence().move(why="to the start pose")
-    assert stage.done == ["MOVE", "hold"]
+    assert stage.done == ["slow", "MOVE", "hold"], "it is never let go at its own pace again"
+
+
+def test_an_arm_that_does_not_take_the_slow_limits_is_not_moved() -> None:
+    stage = Stage()
+    stage.set(shadow=False)
+    stage.refusal = "only the commander may ask this"
+    with pytest.raises(SequenceStopped, match=r"slow limits.*only the commander"):
+        stage.sequence().move(why="to the start pose")
+    assert stage.done == ["slow"]
 
 
 def test_a_signal_ends_the_move_without_an_error() -> None:

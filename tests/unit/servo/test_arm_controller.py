@@ -11,11 +11,12 @@ import pytest
 from arm_doubles import HOME, LIMITS, MS, EventList, LaggingDriver, assert_inside
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mutants import mutant
-from servo_rig import START
+from mutants import mutant_within
+from servo_rig import START, continued
 from servo_rig import Commander as Rig
 
 from dvla.runtime import arm as arm_module
+from dvla.runtime import arm_motion, arm_player, interlocks, refusals
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.limits import Workspace
 from dvla.runtime.messages import (
@@ -24,7 +25,6 @@ from dvla.runtime.messages import (
     LeaseRelease,
     ShutdownRequest,
 )
-from dvla.runtime.pose import Float64
 
 
 def test_the_first_second_of_a_run() -> None:
@@ -196,35 +196,38 @@ def test_law(name: str) -> None:
     SCENARIOS[name](arm_module)
 
 
-HALT = 'self._epoch += 1\n        self._enter("stopping"'
-STANDING = "arm_epoch=self._epoch,\n            refused_mode"
+ROOMS = (arm_player, arm_module)
+HALT = 'self.epoch += 1\n        self.enter("stopping"'
+STANDING = "arm_epoch=self._player.epoch,\n            refused_mode"
 REFUSED = '"fault", "shutdown", "stopping"):\n            return'
-IN_FAULT = 'if self._mode == "fault":\n            return\n        if self._clearance'
-FAULTY = "if wrong:\n            self._fail"
+IN_FAULT = 'if player.mode == "fault":\n            return\n        if player.clearance'
+FAULTY = "if wrong:\n            self.fail"
+ANY_EPOCH = STANDING.replace("self._player.epoch", "command.arm_epoch")
 STRANGER = "elif request.session != self._lease.session or not request.session:"
-MOVING = "motion[0], 0 * motion[1], motion[2]"
 
 
 @pytest.mark.parametrize(
-    ("name", "old", "new"),
+    ("name", "room", "old", "new"),
     [
-        ("silence_stops", HALT, HALT.replace("+= 1", "+= 0")),
-        ("silence_stops", "StopMotion(*motion,", f"StopMotion({MOVING},"),
-        ("old_epoch_refused", STANDING, STANDING.replace("self._epoch", "command.arm_epoch")),
-        ("old_epoch_refused", "if reason in QUIET_REASONS or repeated:", "if repeated:"),
-        ("hold_is_kept", 'return "hold" if self._hold_reason else ""', 'return ""'),
-        ("hold_is_kept", STRANGER, "elif False:"),
-        ("stopping_refuses", REFUSED, REFUSED.replace(', "stopping"', "")),
-        ("fault_commands_nothing", IN_FAULT, "if self._clearance"),
-        ("fault_commands_nothing", FAULTY, FAULTY.replace("if wrong", "if False")),
-        ("run_out_stops", "if now_ns >= self._track.end_ns:", "if False:"),
-        ("deadline_stops", "if now_ns - self._accepted_ns > bounds", "if 0 > bounds"),
-        ("stale_reading_stops", "if now_ns - self._reading.t_ns > bounds", "if 0 > bounds"),
-        ("tracking_stops", "tracking_m <= bounds.tracking_m and", ""),
+        ("silence_stops", arm_player, HALT, HALT.replace("+= 1", "+= 0")),
+        ("silence_stops", arm_motion, "twist, acceleration, s", "0 * twist, acceleration, s"),
+        ("old_epoch_refused", arm_module, STANDING, ANY_EPOCH),
+        ("old_epoch_refused", refusals, "if reason in QUIET_REASONS or repeated:", "if repeated:"),
+        ("hold_is_kept", arm_module, 'return "hold" if self._hold_reason else ""', 'return ""'),
+        ("hold_is_kept", arm_module, STRANGER, "elif False:"),
+        ("stopping_refuses", arm_module, REFUSED, REFUSED.replace(', "stopping"', "")),
+        ("fault_commands_nothing", arm_module, IN_FAULT, "if player.clearance"),
+        ("fault_commands_nothing", arm_player, FAULTY, FAULTY.replace("if wrong", "if False")),
+        ("run_out_stops", interlocks, "if now_ns >= end_ns:", "if False:"),
+        ("deadline_stops", interlocks, "if now_ns - accepted_ns > bounds", "if 0 > bounds"),
+        ("stale_reading_stops", interlocks, "if now_ns - reading.t_ns > bounds", "if 0 > bounds"),
+        ("tracking_stops", interlocks, "tracking_m <= bounds.tracking_m and", ""),
     ],
 )
-def test_a_controller_without_a_law_fails_its_test(name: str, old: str, new: str) -> None:
-    broken = mutant(arm_module, old, new)
+def test_a_controller_without_a_law_fails_its_test(
+    name: str, room: ModuleType, old: str, new: str
+) -> None:
+    broken = mutant_within(ROOMS, room, old, new)
     with pytest.raises(AssertionError):
         SCENARIOS[name](broken)
 
@@ -304,7 +307,7 @@ def test_nothing_over_a_limit_reaches_the_driver_for_arbitrary_streams(
     rig.lease()
     for what, wait, shape, scale, shift in steps:
         if what == "command":
-            rows = _stream(rig, np.array(shape) * scale)
+            rows = continued(rig, np.array(shape) * scale)
             rig.send(rows, t_due_ns=rig.now // (4 * MS) * 4 * MS + shift * 4 * MS)
         elif what == "hold":
             rig.ask(HoldRequest, reason="test")
@@ -320,20 +323,3 @@ def test_nothing_over_a_limit_reaches_the_driver_for_arbitrary_streams(
         rig.now += tick_ms * MS
     assert_inside(rig.driver)
     assert rig.arm.mode in ("hold", "idle")
-
-
-def _stream(rig: Rig, shape: Float64) -> Float64:
-    """Return rows that continue the commanded motion with jerks of ``shape`` (3, 6), in parts."""
-    from dvla.runtime.rotation import rotate
-
-    pose, twist, change = rig.arm._track.motion(rig.now)
-    pose = pose if rig.arm.mode == "follow" else np.array(rig.state().commanded)
-    rows = np.repeat(pose[None], 25, axis=0)
-    jerk = np.repeat(shape, 9, axis=0)[:25] * 500.0
-    bend = change + np.cumsum(jerk, axis=0) * 0.004
-    speed = twist + np.cumsum(bend, axis=0) * 0.004
-    path = np.cumsum(speed, axis=0) * 0.004
-    rows[:, :3] += path[:, :3]
-    for row, turn in zip(rows, path[:, 3:], strict=True):
-        row[3:7] = rotate(turn, pose[3:7])
-    return rows

@@ -84,13 +84,13 @@ def test_when_it_ends_the_arm_stops_and_the_shipped_limits_are_back() -> None:
     assert 0.0 < loop.arm.state(loop.now_ns).widened[WIDE.name] < WIDE.duration_s
     loop.run(0.8)
     assert loop.arm.mode == "follow"
-    assert loop.arm._limits.envelope.linear_velocity == 4.0
+    assert loop.arm._player.gate.limits.envelope.linear_velocity == 4.0
     loop.run(0.5)
     stops = [e.reason for e in loop.events.events if isinstance(e, ArmModeChanged)]
     assert "an override of the limits has ended" in stops
     assert not loop.arm.state(loop.now_ns).widened
     assert notes(loop.events)[2] == "override ended: envelope.linear_velocity"
-    assert loop.arm._limits == LIMITS
+    assert loop.arm._player.gate.limits == LIMITS
     loop.run(0.3)
     assert loop.arm.mode == "follow"  # it goes on from rest
     assert set(loop.rejected) <= {"epoch", "stopping"}
@@ -101,5 +101,5 @@ def test_an_arm_at_rest_goes_back_to_its_limits_too() -> None:
     arm = ArmController(driver, LIMITS, events, 0, session=1, overrides=(WIDE,))
     for t_ms in range(0, 1010, 10):
         arm.tick(t_ms * MS)
-    assert arm._limits == LIMITS
+    assert arm._player.gate.limits == LIMITS
     assert len(notes(events)) == 2

@@ -250,7 +250,7 @@ MUTANTS: list[tuple[str, str, str]] = [
     ("angular_acceleration", BOTH_PARTS, BOTH_PARTS.replace(", 1", ",")),
     ("angular_jerk", BOTH_PARTS, BOTH_PARTS.replace(", 1", ",")),
     ("linear_seam", "np.concatenate([kept[-3:], rows])", "np.concatenate([rows[:1], rows])"),
-    ("stop_speed", "if peak[part] > bounds[0, part] * (1.0 + RELATIVE_TOLERANCE):", "if False:"),
+    ("stop_speed", "if peak[part] > speeds[part] * (1.0 + RELATIVE_TOLERANCE):", "if False:"),
     ("stop_workspace", "_outside(upper, limits) or", ""),
 ]  # fmt: skip
 

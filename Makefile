@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 # Idle OpenMP threads that spin starve everything else on a small machine.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-checked faults lint typecheck check clean setup jetson
+.PHONY: demo test test-checked faults franka-sim lint typecheck check clean setup jetson
 
 demo: $(STAMPS)/demo
 	@$(BIN)/python -m dvla.benchmarks.demo
@@ -29,6 +29,11 @@ lint: setup
 
 typecheck: setup
 	@$(BIN)/mypy
+
+# The Franka's driver over the libfranka protocol, against a simulated arm (docs/arms.md).
+franka-sim: setup
+	@$(BIN)/pip install --quiet "franka-rs>=0.4"
+	@scripts/franka-sim $(BIN)/python build/franka-sim
 
 check: lint typecheck test
 

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from cleared import clear
 from run_harness import LiveRun
 
-from dvla.runtime.preflight.finding import ok
-from dvla.runtime.preflight.report import NAME, PreflightReport, save
-from dvla.runtime.preflight.setup import fingerprint_of, state_folder
+from dvla.runtime.preflight.report import NAME
 from dvla.runtime.replay.journal import TURN
-from dvla.runtime.robots import robot_by_name
 from dvla.runtime.run_config import RunConfig
-from dvla.runtime.run_settings import policy_facts
 
 Start = Callable[..., LiveRun]
 START_POSE = (0.45, 0.05, 0.32, 3.141593, 0.0, 0.1)
@@ -40,14 +36,10 @@ def sent(run: LiveRun) -> tuple[Any, Any]:
     return turns["t_ns"] * 1e-9, turns["commanded"]
 
 
-def clear(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pose: Pose) -> tuple[str, ...]:
+def cleared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pose: Pose) -> tuple[str, ...]:
     """Put evidence in place that a run with a start pose has passed its preflight; its flags."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    config = RunConfig(sim=True, policy="oracle", start_pose=pose)
-    facts = policy_facts(config)
-    setup = fingerprint_of(config, robot_by_name("franka"), facts["cameras"])
-    now = datetime.now(timezone.utc)
-    save(PreflightReport.of(setup, [ok("test", "passed")], tmp_path, now), state_folder(setup))
+    clear(RunConfig(sim=True, policy="oracle", start_pose=pose), tmp_path)
     return ("--start-pose", *map(str, pose))
 
 
@@ -84,7 +76,7 @@ def test_a_set_up_that_may_not_move_says_so(start: Start) -> None:
 def test_execution_moves_slowly_to_the_start_and_back_and_ends_in_order(
     start: Start, config: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    flags = clear(monkeypatch, tmp_path, START_POSE)
+    flags = cleared(monkeypatch, tmp_path, START_POSE)
     run = start("--config", config, *flags, "--execute", "--yes", "--return-to-start")
     assert run.end() == 0, run.text
     order = ("execution begins", "slow move to the start pose", "slow move back")
@@ -103,7 +95,7 @@ def test_execution_moves_slowly_to_the_start_and_back_and_ends_in_order(
 def test_a_hold_during_the_slow_move_ends_the_run_where_it_stands(
     start: Start, config: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    flags = clear(monkeypatch, tmp_path, FAR_POSE)
+    flags = cleared(monkeypatch, tmp_path, FAR_POSE)
     run = start("--config", config, *flags, "--execute", "--yes", "--return-to-start")
     run.until("slow move to the start pose")
     run.arm("hold")

@@ -5,25 +5,21 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cleared import clear
 from emulated_piper import EmulatedPiper
 from lab import build_lab
 from piper_emulator import READY
 from run_harness import ROOT, LiveRun
 
 from dvla.runtime.pose import quaternion_from_matrix, state_from_setpoint
-from dvla.runtime.preflight.finding import ok
-from dvla.runtime.preflight.report import NAME, PreflightReport, save
-from dvla.runtime.preflight.setup import fingerprint_of, state_folder
+from dvla.runtime.preflight.report import NAME
 from dvla.runtime.replay.journal import TURN
-from dvla.runtime.robots import robot_by_name
 from dvla.runtime.robots.piper.kinematics import tcp_and_twist
 from dvla.runtime.run_config import RunConfig
-from dvla.runtime.run_settings import policy_facts
 
 for package in ("can", "serial", "mujoco", "mink"):
     pytest.importorskip(package, reason=f"{package} is not installed")
@@ -83,9 +79,7 @@ def test_execution_takes_over_moves_slowly_follows_the_policy_and_holds(
     setup.write_text("may_execute: true\nduration: 1.5\n")
     cameras = tuple(lab[at + 1] for at, word in enumerate(lab) if word == "--camera")
     config = RunConfig(robot="piper", can=arm.can, policy="sway", start_pose=pose, camera=cameras)  # type: ignore[arg-type]
-    cleared = fingerprint_of(config, robot_by_name("piper"), policy_facts(config)["cameras"])
-    now = datetime.now(timezone.utc)
-    save(PreflightReport.of(cleared, [ok("test", "passed")], tmp_path, now), state_folder(cleared))
+    clear(config, tmp_path)
 
     flags = ("--config", str(setup), "--can", arm.can, *lab, "--start-pose", *map(str, pose))
     run = start(*flags, "--execute", "--yes", robot=PIPER)

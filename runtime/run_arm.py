@@ -78,7 +78,7 @@ def check_real_arm(config: RunConfig, robot: Robot) -> None:
         raise UsageError(
             f"--policy oracle sees the true state of a digital twin; a real {robot.name} has none",
             expected="--bundle BUNDLE, or --sim",
-            next_command="dvla-run --robot franka --sim --policy oracle",
+            next_command=f"dvla-run --robot {robot.name} --sim --policy oracle",
         )
     if not config.task.strip():
         raise UsageError(

@@ -12,6 +12,7 @@ from dvla.runtime.robots import Robot, robot_by_name, robot_with_twin
 from dvla.runtime.run_arm import check_connection, check_real_arm
 from dvla.runtime.run_config import BUNDLE, ORACLE, RunConfig
 from dvla.runtime.run_inputs import REPLAY, check_inputs
+from dvla.runtime.twin.bodies import twin_body
 from dvla.runtime.twin.objects import parse_task
 
 MAX_DURATION_S = 24 * 3600.0
@@ -29,7 +30,9 @@ def check(config: RunConfig) -> Robot:
     replays = config.robot == REPLAY
     robot = robot_with_twin(config.robot) if config.sim else robot_by_name(config.robot)
     check_connection(config, robot)
-    if not config.sim and not replays:
+    if config.sim:
+        twin_body(robot.name).refuse_look(config.arm_model)
+    elif not replays:
         check_real_arm(config, robot)
     _check_policy(config)
     for name, value, high in (

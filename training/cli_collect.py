@@ -34,7 +34,7 @@ def collect_command(
         out: folder of the episodes, or of the dataset.
         format: "episodes": the expert's next 20 poses at every step, for dvla-train, failures
             included; or a LeRobot dataset of successes alone, with films of the cameras.
-        robot: whose twin.
+        robot: whose twin: franka or piper.
         episodes: how many; of a LeRobot dataset, how many successes.
         policy: "expert", or the folder of a bundle or of a checkpoint, which moves the arm while
             the expert answers; a checkpoint's newest save is taken at every episode.

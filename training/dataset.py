@@ -62,7 +62,8 @@ class Episodes:
         held_out: take the validation share instead of the rest.
 
     Raises:
-        UsageError: a folder holds no episodes, or episodes of reserved seeds.
+        UsageError: a folder holds no episodes, or episodes of reserved seeds, or the folders'
+            episodes are of different arms.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Episodes:
                 self._known.add((folder, seed))
                 self._maps.append(map_episode(folder, seed))
                 self.infos.append(info)
+        _refuse_mixed_arms(self.infos)
         lengths = [len(steps) for steps in self._maps]
         self._starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
         for steps in self._maps[len(self._decisive) :]:
@@ -152,6 +154,18 @@ class Episodes:
         ]
         frames = np.stack([*older, now["images"]], axis=2)
         return now, frames, [self.infos[e].instruction for e in episodes]
+
+
+def _refuse_mixed_arms(infos: Sequence[EpisodeInfo]) -> None:
+    """Raise a UsageError where episodes are of different arms; those that do not say may be any."""
+    arms = sorted({info.robot for info in infos} - {""})
+    if len(arms) > 1:
+        raise UsageError(
+            "The episodes are of different arms",
+            got=", ".join(arms),
+            expected="one: poses, reach and pictures of a policy are those of its arm",
+            next_command="leave the folders of the others out of --data",
+        )
 
 
 class Sampler:

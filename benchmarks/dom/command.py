@@ -51,7 +51,7 @@ def dom(
         policy: "oracle" (the expert's chunk from the true state), "expert" (the same, never late),
             the folder of a bundle, or a policy that an installed package offers: NAME or
             NAME:ARGUMENT.
-        robot: Whose limits the gate enforces.
+        robot: Whose twin, and whose limits the gate enforces: franka or piper.
         task: Draw only the objects that it names, as in "pick up the red can".
         latency: Injected inference latency: milliseconds, "measured" (the policy is timed on this
             machine first), or a .json file with samples.

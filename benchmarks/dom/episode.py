@@ -92,7 +92,8 @@ class ClosedLoop:
         now_ns = self.clock.now_ns()
         world.reset(seed, now_ns)
         limits = robot_with_twin(config.robot).twin_limits
-        driver = TwinDriver(world, DifferentialIk(servo.period_ns / NS_PER_S))
+        ik = DifferentialIk(servo.period_ns / NS_PER_S, arm=world.body.ik(None))
+        driver = TwinDriver(world, ik)
         self.arm = ArmController(driver, limits, self.log, now_ns, session=_ARM_SESSION)
         self._stream = ActionStream.create()
         self.servo = ServoCore(

@@ -140,11 +140,10 @@ class _Timed:
 def measure(config: CellConfig, samples: int = _SAMPLES) -> tuple[float, ...]:
     """Time a policy's inferences [ms] on this machine, on the pictures of validation episodes."""
     from dvla.benchmarks.dom.episode import ClosedLoop
-    from dvla.benchmarks.dom.worker import open_policy
-    from dvla.runtime.twin.world import TwinWorld
+    from dvla.benchmarks.dom.worker import open_policy, world_of
 
     policy, render = open_policy(config)
-    timed, world = _Timed(policy), TwinWorld()
+    timed, world = _Timed(policy), world_of(config)
     alone = msgspec.structs.replace(config, latency=Latency(median_ms=0.0))
     seed = _MEASURE_SEED
     while len(timed.took_ms) < _WARM_UP + samples:

@@ -20,7 +20,7 @@ class CellConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     Attributes:
         policy: ``oracle``, or the folder of a bundle.
-        robot: whose limits the gate enforces.
+        robot: whose twin, and whose limits the gate enforces.
         task: what objects are drawn; any when empty.
         dimension: of the benchmark; None for the plain pick scene, which is the ablation's.
         task_kind: what is done with the objects of a dimension.

@@ -53,7 +53,7 @@ def open_policy(config: CellConfig) -> tuple[ChunkPolicy, Render | None]:
 def world_of(config: CellConfig) -> TwinWorld:
     """Return the world that a cell's episodes are played out in."""
     task = parse_task(config.task) if config.task else Task()
-    return TwinWorld(WorldConfig(task=task, scene=config.scene))
+    return TwinWorld(WorldConfig(robot=config.robot, task=task, scene=config.scene))
 
 
 class EpisodeRunner:
@@ -71,5 +71,6 @@ class EpisodeRunner:
     def run(self, seed: int) -> EpisodeResult:
         """Play the episode of a seed out; a test scene that was redrawn is refused."""
         if self._config.scene is not None:
-            refuse_thawed(draw_scene(seed, self._config.scene))
+            layout = self._world.body.layout
+            refuse_thawed(draw_scene(seed, self._config.scene, layout), self._config.robot)
         return run_episode(self._config, self._policy, self._world, seed, self._render)

@@ -151,7 +151,7 @@ class SteppedEpisode:
                 snapshot = msgspec.structs.replace(
                     snapshot, commanded=commanded, commanded_velocity=velocity
                 )
-        first, second = rollout_of(config or ExpertConfig(), snapshot).run(2, STEP_S)
+        first, second = rollout_of(config, snapshot).run(2, STEP_S)
         return np.array([*(first[:6] + second[:6]) / 2, first[6]], np.float32)
 
     def measures(self) -> dict[str, float | str]:

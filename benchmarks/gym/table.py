@@ -13,6 +13,7 @@ from dvla.engines.errors import UsageError
 from dvla.runtime.limits import ArmLimits
 from dvla.runtime.pose import euler_from_quaternion
 from dvla.runtime.robots import robot_with_twin
+from dvla.runtime.twin.bodies import twin_body
 from dvla.runtime.twin.renderer import TwinRenderer
 from dvla.runtime.twin.scene import CAMERAS
 from dvla.runtime.twin.scenes.asked import AskedScene, asked_scene
@@ -77,9 +78,11 @@ class Table:
     def world_for(self, seed: int) -> TwinWorld:
         """Return the world for an episode; a test scene that was redrawn is refused."""
         if self._asked.scene is not None:
-            refuse_thawed(draw_scene(seed, self._asked.scene))
+            layout = twin_body(self.robot).layout
+            refuse_thawed(draw_scene(seed, self._asked.scene, layout), self.robot)
         if self._world is None:
-            self._world = TwinWorld(WorldConfig(task=self._asked.task, scene=self._asked.scene))
+            task, scene = self._asked.task, self._asked.scene
+            self._world = TwinWorld(WorldConfig(robot=self.robot, task=task, scene=scene))
         return self._world
 
     def describe(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dvla.runtime.arm_link import LOCAL, ArmLink
 from dvla.runtime.overrides import parse_override
 from dvla.runtime.robots import robot_by_name, robot_with_twin
 from dvla.runtime.robots.hardware import Hardware, hardware_of
+from dvla.runtime.twin.bodies import twin_body
 
 
 def run(
@@ -58,6 +59,8 @@ def run(
     """
     del debug  # read from the command line where the errors are told
     known = robot_with_twin(robot) if sim else robot_by_name(robot)
+    if sim:
+        twin_body(known.name).refuse_look(arm_model)
     hardware = (
         None
         if sim

@@ -12,9 +12,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from dvla.runtime.oracle.attitude import LeaningHand
 from dvla.runtime.oracle.grasp import grasp_yaw, grasp_z_m, within_reach
 from dvla.runtime.oracle.motion import RollingMotion
 from dvla.runtime.pose import euler_from_quaternion
+from dvla.runtime.twin.bodies import body_of_code
 from dvla.runtime.twin.episodes import GOAL_M
 from dvla.runtime.twin.objects import EpisodeSpec
 from dvla.runtime.twin.scenes.spec import Thing
@@ -41,6 +43,7 @@ class ExpertConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         close_above_m: height over the grasp from which they may begin to close.
         finger_speed: assumed closing speed of both fingers together [m/s].
         dwell_s: time on the object before lifting.
+        yaw_rate / lean_rate: at which the hand turns and leans [rad/s].
     """
 
     lead_s: float = 0.11
@@ -62,13 +65,27 @@ class ExpertConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     finger_speed: float = 0.1
     dwell_s: float = 0.12
     yaw_rate: float = 1.2
+    lean_rate: float = 0.85
 
+
+PIPER_EXPERT = ExpertConfig(
+    speed=0.37,
+    carry_speed=0.34,
+    acceleration=2.0,
+    braking=1.2,
+    closing_speed=0.3,
+    sink_speed=0.25,
+    sink_braking=0.8,
+    hover_m=0.055,
+    yaw_rate=0.6,
+)
+"""Within what the PiPER's shaper lets the hand do: 0.4 m/s, 2.2 m/s2 and 1 rad/s."""
+EXPERTS = {"franka": ExpertConfig(), "piper": PIPER_EXPERT}
 
 _SUBSTEPS = 2
 _GRASP_SLACK_M = 0.006
 _LIFTED_M = 0.01
 _IN_HAND_M = 0.025
-_OPEN_WIDTH_M = 0.079
 GOAL = np.array(GOAL_M)
 
 
@@ -76,7 +93,7 @@ class Rollout:
     """The expert, the arm's lag, the fingers and the object, rolled forward from a snapshot.
 
     Args:
-        config: how the expert moves.
+        config: how the expert moves; as is right for the snapshot's arm when None.
         spec: the object to pick up.
         snapshot: the true state at the observation's time.
         index: of the object in the snapshot.
@@ -84,18 +101,25 @@ class Rollout:
 
     def __init__(
         self,
-        config: ExpertConfig,
+        config: ExpertConfig | None,
         spec: EpisodeSpec | Thing,
         snapshot: TwinSnapshot,
         index: int = 0,
     ) -> None:
-        self._config = config
+        self._body = body_of_code(snapshot.arm)
+        self._config = config = config or EXPERTS[self._body.name]
         self._snapshot = snapshot
         self._aim(spec, index)
         self._hand = np.array(snapshot.measured[:3])
         self._command = np.array(snapshot.commanded[:3])
         self._velocity = np.array(snapshot.commanded_velocity)
         self._yaw = float(euler_from_quaternion(snapshot.commanded[3:7])[2])
+        self._leaning: LeaningHand | None = None
+        if self._body.wrist is not None:
+            self._leaning = LeaningHand(
+                self._body.wrist, config.lean_rate, self._command, snapshot.commanded[3:7]
+            )
+            self._yaw = self._leaning.yaw
         self._width = snapshot.finger_width_m
         self._t_s = 0.0
         self._gripper = 1.0 if snapshot.commanded[7] > 0.0 else -1.0
@@ -104,6 +128,8 @@ class Rollout:
         held = self._touching() and (still or lifted)
         self._on_object_s = config.dwell_s if held else 0.0
         self._attached = self._on_object_s > 0.0
+        if held and self._leaning is not None:
+            self._yaw_target = self._yaw  # what is held is not turned in the hand again
 
     def _aim(self, spec: EpisodeSpec | Thing, index: int) -> None:
         """Take an object as the one to pick up, as the snapshot had it."""
@@ -112,7 +138,9 @@ class Rollout:
         self._free = RollingMotion(pose[:3], velocity[:3], spec.deceleration)
         self._object = np.array(pose[:3])
         self._object_velocity = np.array(velocity[:3])
-        self._yaw_target = grasp_yaw(spec, pose[3:7])
+        # Of an arm whose last joint ends, the yaw that is nearest to the arm's own plane.
+        own_plane = math.atan2(pose[1], pose[0]) if self._body.wrist is not None else 0.0
+        self._yaw_target = grasp_yaw(spec, pose[3:7], own_plane)
 
     def run(self, steps: int, period_s: float) -> NDArray[np.float64]:
         """Return absolute actions (steps, 7) [m, rad, -] on the grid of the control period.
@@ -125,8 +153,14 @@ class Rollout:
             for substep in range(_SUBSTEPS):
                 self._advance(dt)
                 if substep == 0:
-                    actions[step] = (*self._command, math.pi, 0.0, self._yaw, self._gripper)
+                    actions[step] = (*self._command, *self._attitude(period_s), self._gripper)
         return actions
+
+    def _attitude(self, period_s: float) -> tuple[float, float, float]:
+        """Return the hand's attitude at the command, extrinsic xyz [rad]."""
+        if self._leaning is None:
+            return math.pi, 0.0, self._yaw
+        return self._leaning.euler(self._command, self._yaw, period_s)
 
     def _advance(self, dt: float) -> None:
         """Decide, move the command, and let arm, fingers and object follow."""
@@ -172,7 +206,7 @@ class Rollout:
         self._t_s += dt
         thickness = 2 * self._spec.radius_m
         if self._gripper > 0:
-            self._width = min(0.08, self._width + config.finger_speed * dt)
+            self._width = min(self._body.opening_m, self._width + config.finger_speed * dt)
             self._attached, self._on_object_s = False, 0.0
         else:
             around = self._planar_distance() < 0.02
@@ -201,8 +235,8 @@ class Rollout:
             self._gripper = 1.0
             hover = config.hover_m * self._funnel()
         target = self._object + self._object_velocity * config.lead_s
-        target[2] = grasp_z_m(self._spec) + hover
-        within = within_reach(target)
+        target[2] = grasp_z_m(self._spec, self._body) + hover
+        within = within_reach(target, self._body)
         feed_forward = self._object_velocity * (1, 1, 0)
         return within, feed_forward if within is target else np.zeros(3), config.speed
 
@@ -210,7 +244,7 @@ class Rollout:
         """Return whether the fingers are, or should be, closing on the object."""
         begun = self._gripper < 0
         tolerance = self._config.close_m * (2.0 if begun else 1.0)
-        low = self._hand[2] - grasp_z_m(self._spec) < self._config.close_above_m
+        low = self._hand[2] - grasp_z_m(self._spec, self._body) < self._config.close_above_m
         closed_on_nothing = self._width < 2 * self._spec.radius_m - _GRASP_SLACK_M
         return bool(low) and self._planar_distance() < tolerance and not closed_on_nothing
 
@@ -222,7 +256,7 @@ class Rollout:
 
     def _funnel(self) -> float:
         """Return 0 where the hand may be all the way down, 1 where it must hover."""
-        if self._width < _OPEN_WIDTH_M - 0.01:
+        if self._width < self._body.opened_m:
             return 1.0
         excess = self._planar_distance() - self._config.over_m
         return max(0.0, min(1.0, excess / self._config.funnel_m))

@@ -20,7 +20,7 @@ class OraclePolicy:
     """A ``ChunkPolicy`` that sees the true state of the twin; nothing it does is learned.
 
     Args:
-        config: how the expert moves.
+        config: how the expert moves; as is right for the arm of each observation when None.
         chunk_size: H.
         control_period_s: T [s].
     """
@@ -32,7 +32,7 @@ class OraclePolicy:
         chunk_size: int = 20,
         control_period_s: float = 0.04,
     ) -> None:
-        self._config = config or ExpertConfig()
+        self._config = config
         self._chunk_size = chunk_size
         self._control_period_s = control_period_s
 

@@ -31,8 +31,13 @@ _HELD_M = 0.03
 Decision = tuple[NDArray[np.float64], NDArray[np.float64], float]
 
 
-def rollout_of(config: ExpertConfig, snapshot: TwinSnapshot) -> Rollout:
-    """Return the expert's rollout for the task that a snapshot was taken in."""
+def rollout_of(config: ExpertConfig | None, snapshot: TwinSnapshot) -> Rollout:
+    """Return the expert's rollout for the task that a snapshot was taken in.
+
+    Args:
+        config: how the expert moves; as is right for the snapshot's arm when None.
+        snapshot: the true state.
+    """
     spec = spec_of(snapshot)
     if not isinstance(spec, SceneSpec):
         return Rollout(config, spec, snapshot)
@@ -45,7 +50,7 @@ class SceneRollout(Rollout):
     """The expert's rollout for tasks that end in a container.
 
     Args:
-        config: how the expert moves.
+        config: how the expert moves; as is right for the snapshot's arm when None.
         scene: the episode.
         container: where its targets go.
         snapshot: the true state at the observation's time.
@@ -53,7 +58,7 @@ class SceneRollout(Rollout):
 
     def __init__(
         self,
-        config: ExpertConfig,
+        config: ExpertConfig | None,
         scene: SceneSpec,
         container: Container,
         snapshot: TwinSnapshot,

@@ -54,10 +54,13 @@ class TwinArm:
         self._seed = settings.seed
         self._begun_for = 0
         self._steps_before, self._lost_before_ns = 0, 0
-        config = WorldConfig(arm_model=arm_model, task=_task(settings), auto_restart=True)
+        config = WorldConfig(
+            robot=settings.robot, arm_model=arm_model, task=_task(settings), auto_restart=True
+        )
         self.world = TwinWorld(config, self._gate)
         self.world.reset(settings.seed, now_ns)
-        driver = TwinDriver(self.world, DifferentialIk(PERIOD_S, arm_model))
+        ik = DifferentialIk(PERIOD_S, arm=self.world.body.ik(arm_model))
+        driver = TwinDriver(self.world, ik)
         self.controller = JournaledArmController(
             driver,
             settings.limits,

@@ -46,7 +46,7 @@ ROBOTS = {
         start_pose=FRANKA_START,
     ),
     "piper": Robot(
-        name="piper", limits=PIPER_LIMITS, twin_limits=PIPER_LIMITS, twin=False, driver=True
+        name="piper", limits=PIPER_LIMITS, twin_limits=PIPER_LIMITS, twin=True, driver=True
     ),
     "replay": Robot(
         name="replay", limits=REPLAY_LIMITS, twin_limits=REPLAY_LIMITS, twin=False, driver=False

@@ -175,9 +175,9 @@ def arm_spec(arm_model: Path | None = None) -> mujoco.MjSpec:
     else:
         spec = _user_spec(arm_model)
     for name, stiffness, torque in zip(ARM_JOINTS, STIFFNESS, TORQUE_LIMIT_NM, strict=True):
-        _add_servo(spec, name, stiffness, stiffness * SERVO_LAG_S, torque)
+        add_servo(spec, name, stiffness, stiffness * SERVO_LAG_S, torque)
     for name in FINGER_JOINTS:
-        _add_servo(spec, name, 4000.0, 80.0, FINGER_FORCE_N)
+        add_servo(spec, name, 4000.0, 80.0, FINGER_FORCE_N)
     return spec
 
 
@@ -214,7 +214,7 @@ def _user_spec(path: Path) -> mujoco.MjSpec:
     return spec
 
 
-def _add_servo(
+def add_servo(
     spec: mujoco.MjSpec, joint: str, stiffness: float, damping: float, force: float
 ) -> None:
     """Add a position servo: force = stiffness (target - q) - damping dq, clipped at ``force``."""

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from dvla.runtime.clock import NS_PER_S
 from dvla.runtime.robots.base import ArmReading
-from dvla.runtime.twin.arm_model import FINGER_TRAVEL_M
 from dvla.runtime.twin.ik import DifferentialIk
 from dvla.runtime.twin.world import TwinWorld
 
@@ -65,7 +64,8 @@ class TwinDriver:
         elapsed_s = max((now_ns - self._last_ns) / NS_PER_S, 1e-3)
         velocity = (setpoint[:3] - self._last[:3]) / elapsed_s
         self._last, self._last_ns = setpoint.copy(), now_ns
-        self._world.drive(q, FINGER_TRAVEL_M * (opening + 1.0) / 2.0, setpoint, velocity)
+        travel_m = self._world.body.finger_travel_m
+        self._world.drive(q, travel_m * (opening + 1.0) / 2.0, setpoint, velocity)
 
     def close(self) -> None:
         """Leave the arm in hold: its servos keep their last targets."""

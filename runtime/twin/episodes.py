@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvla.runtime.clock import NS_PER_S
+from dvla.runtime.twin.layout import FRANKA_LAYOUT, TableLayout
 from dvla.runtime.twin.objects import EpisodeSpec
 
 Outcome = Literal["success", "dropped", "out_of_reach", "wrong_order", "timeout"]
@@ -18,8 +19,6 @@ SUCCESS_DISTANCE_M = 0.07
 EPISODE_S = 10.0
 LIFTED_M = 0.05
 LOST_DISTANCE_M = 0.12
-REACH_X_M = (0.15, 0.80)
-REACH_Y_M = 0.60
 
 
 class EpisodeJudge:
@@ -28,10 +27,14 @@ class EpisodeJudge:
     Args:
         spec: the episode.
         start_ns: when it began.
+        layout: of the arm's table.
     """
 
-    def __init__(self, spec: EpisodeSpec, start_ns: int) -> None:
+    def __init__(
+        self, spec: EpisodeSpec, start_ns: int, layout: TableLayout = FRANKA_LAYOUT
+    ) -> None:
         self.start_ns = start_ns
+        self._layout = layout
         self._rest_z = spec.radius_m
         self._lifted = False
 
@@ -59,8 +62,8 @@ class EpisodeJudge:
             self._lifted = True
         elif self._lifted and apart_m > LOST_DISTANCE_M:
             return "dropped"
-        in_x = REACH_X_M[0] < object_at[0] < REACH_X_M[1]
-        if not in_x or abs(object_at[1]) > REACH_Y_M:
+        in_x = self._layout.served_x[0] < object_at[0] < self._layout.served_x[1]
+        if not in_x or abs(object_at[1]) > self._layout.served_y:
             return "out_of_reach"
         if now_ns - self.start_ns >= EPISODE_S * NS_PER_S:
             return "timeout"

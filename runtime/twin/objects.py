@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from dvla.runtime.errors import ConfigError
+from dvla.runtime.twin.layout import FRANKA_LAYOUT, TableLayout
 
 Kind = Literal["ball", "can", "box"]
 Colour = Literal["red", "orange", "yellow", "green", "blue", "purple"]
@@ -25,7 +26,6 @@ RGB: dict[Colour, tuple[float, float, float]] = {
     "purple": (0.52, 0.18, 0.68),
 }
 MASS_KG = 0.05
-SPEED_MAX = 0.75
 DECELERATION: dict[Kind, float] = {"ball": 0.10, "can": 0.10, "box": 0.15}
 """What rolling or sliding friction takes from an object's speed [m/s2]."""
 
@@ -99,25 +99,32 @@ def parse_task(text: str) -> Task:
     return Task(kind=kind, colour=colour)
 
 
-def draw_episode(seed: int, task: Task | None = None) -> EpisodeSpec:
+def draw_episode(
+    seed: int, task: Task | None = None, layout: TableLayout = FRANKA_LAYOUT
+) -> EpisodeSpec:
     """Draw an episode: an object that crosses the reachable table in front of the arm.
 
     Slow objects start within reach (they would not arrive), fast ones at the side, heading across.
+
+    Args:
+        seed: of the episode.
+        task: what is asked for; any object by default.
+        layout: of the arm's table.
     """
     task = task or Task()
     rng = np.random.default_rng((seed, 0x0D0))
     kind: Kind = get_args(Kind)[rng.choice(3, p=(0.5, 0.3, 0.2))]
     colour: Colour = get_args(Colour)[rng.integers(6)]
     kind, colour = task.kind or kind, task.colour or colour
-    radius = float(rng.uniform(0.020, 0.030 if kind == "ball" else 0.027))
-    half_length = float(rng.uniform(0.030, 0.040)) if kind == "can" else radius
-    speed = float(rng.uniform(0.0, SPEED_MAX))
+    radius = layout.size * float(rng.uniform(0.020, 0.030 if kind == "ball" else 0.027))
+    half_length = layout.size * float(rng.uniform(0.030, 0.040)) if kind == "can" else radius
+    speed = float(rng.uniform(0.0, layout.speed_max))
     side = float(rng.choice((-1.0, 1.0)))
-    x = float(rng.uniform(0.40, 0.56))
+    x = float(rng.uniform(*layout.start_x))
     run_m = speed**2 / (2 * DECELERATION[kind])
-    y = side * float(min(0.42, rng.uniform(0.1, 0.3) + 0.5 * run_m))
+    y = side * float(min(layout.farthest_y, rng.uniform(*layout.start_y) + 0.5 * run_m))
     # Aim at a point on the arm's centre line, so that the path stays within reach.
-    aim_x = float(rng.uniform(0.42, 0.54))
+    aim_x = float(rng.uniform(*layout.aim_x))
     heading = math.atan2(-y, aim_x - x)
     return EpisodeSpec(
         seed=seed,

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from dvla.runtime.robots.piper.body import LINK_CAPSULES, ORIENTATION_M_PER_RAD, PIPER_HOME_Q
 from dvla.runtime.robots.piper.kinematics import (
     DH_TABLE,
     DQ_LIMIT,
     Q_LOWER,
     Q_UPPER,
     TCP_OFFSET_M,
+    DhRow,
 )
 from dvla.runtime.twin.dependencies import import_mujoco
 from dvla.runtime.twin.ik import IkArm
@@ -24,21 +26,6 @@ if TYPE_CHECKING:
 
 PIPER_JOINTS = tuple(f"joint{i}" for i in range(1, 7))
 PIPER_TCP_SITE = "tcp"
-PIPER_HOME_Q = (0.0, 1.40, -0.95, 0.0, 1.15, 0.0)
-"""Jaws nearly down in front of the base; what the weak posture task of IK prefers."""
-ORIENTATION_M_PER_RAD = 0.05
-"""Joint 5 ends at 70 degrees; with more weight on attitude the TCP is off by centimetres there."""
-
-_Point = tuple[float, float, float]
-LINK_CAPSULES: tuple[tuple[float, _Point, _Point], ...] = (
-    # radius [m], capsule from, capsule to, in the frame of the link after each joint
-    (0.045, (0.0, 0.0, -0.05), (0.0, 0.0, 0.0)),
-    (0.035, (0.0, 0.0, 0.0), (0.285, 0.0, 0.0)),
-    (0.032, (0.0, 0.0, 0.0), (-0.022, -0.10, 0.0)),
-    (0.030, (0.0, 0.0, -0.12), (0.0, 0.0, 0.0)),
-    (0.028, (0.0, 0.0, 0.0), (0.0, -0.03, 0.0)),
-    (0.026, (0.0, 0.0, -0.03), (0.0, 0.0, 0.08)),
-)
 
 
 def piper_mjcf() -> str:
@@ -46,15 +33,10 @@ def piper_mjcf() -> str:
     body = f'<site name="{PIPER_TCP_SITE}" pos="0 0 {TCP_OFFSET_M}" quat="0 0 0 1" size="0.005"/>'
     rows = zip(DH_TABLE, PIPER_JOINTS, Q_LOWER, Q_UPPER, LINK_CAPSULES, strict=True)
     for row, name, low, high, (radius, start, end) in reversed(list(rows)):
-        # Rx(alpha) Tx(a) Tz(d) places the frame; Rz(theta) turns it to where the joint is zero.
-        place = (row.a, -row.d * math.sin(row.alpha), row.d * math.cos(row.alpha))
-        ca, sa = math.cos(row.alpha / 2), math.sin(row.alpha / 2)
-        ct, st = math.cos(row.theta / 2), math.sin(row.theta / 2)
-        turn = (ca * ct, sa * ct, -sa * st, ca * st)
         body = f"""
-<body name="link_{name}" pos="{_text(*place)}" quat="{_text(*turn)}">
+<body name="link_{name}" {placed(row)}>
   <joint name="{name}" axis="0 0 1" range="{low} {high}"/>
-  <geom type="capsule" size="{radius}" fromto="{_text(*start)} {_text(*end)}" mass="0.5"/>
+  <geom type="capsule" size="{radius}" fromto="{text(*start)} {text(*end)}" mass="0.5"/>
   {body}
 </body>"""
     return f"""
@@ -83,6 +65,16 @@ def piper_ik_arm() -> IkArm:
     )
 
 
-def _text(*numbers: float) -> str:
+def placed(row: DhRow) -> str:
+    """Return the attributes of a body at a row of the table, where its joint is zero."""
+    # Rx(alpha) Tx(a) Tz(d) places the frame; Rz(theta) turns it to where the joint is zero.
+    place = (row.a, -row.d * math.sin(row.alpha), row.d * math.cos(row.alpha))
+    ca, sa = math.cos(row.alpha / 2), math.sin(row.alpha / 2)
+    ct, st = math.cos(row.theta / 2), math.sin(row.theta / 2)
+    turn = (ca * ct, sa * ct, -sa * st, ca * st)
+    return f'pos="{text(*place)}" quat="{text(*turn)}"'
+
+
+def text(*numbers: float) -> str:
     """Write numbers for an MJCF attribute, exactly enough for a micrometre at the fingertips."""
     return " ".join(f"{number:.12g}" for number in numbers)

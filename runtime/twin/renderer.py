@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dvla.runtime.twin.arm_model import ARM_JOINTS, FINGER_JOINTS
+from dvla.runtime.twin.bodies import FRANKA_BODY, TwinBody, body_of_code
 from dvla.runtime.twin.dependencies import import_mujoco
 from dvla.runtime.twin.gl import open_gl
 from dvla.runtime.twin.objects import EpisodeSpec
@@ -22,13 +22,13 @@ from dvla.runtime.twin.scene import (
 from dvla.runtime.twin.scenes.model import build_scene, joint_name
 from dvla.runtime.twin.scenes.recall import spec_of
 from dvla.runtime.twin.scenes.spec import SceneSpec
-from dvla.runtime.twin.snapshot import TwinSnapshot
+from dvla.runtime.twin.snapshot import ARM_DOF, FINGER_DOF, TwinSnapshot
 
 
 class TwinRenderer:
     """Renders snapshots, in the process and thread that made it.
 
-    No shadows and no multi-sampling: on a software renderer they cost more than all the rest.
+    The first snapshot of another arm than the one before loads that arm. No shadows and no multi-sampling: on a software renderer they cost more than all the rest.
 
     Args:
         arm_model: MJCF file that replaces the arm's look.
@@ -56,9 +56,10 @@ class TwinRenderer:
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._upside_down = np.empty((height, width, 3), np.uint8)
         self._context: Any = None
+        self._body: TwinBody = FRANKA_BODY
         self._load(build_model(arm_model))
         self._plain = True
-        self._dressed: tuple[int, int, int, int] | None = None
+        self._dressed: tuple[int, ...] | None = None
 
     def _load(self, model: Any, objects: int = 1) -> None:
         """Take a model; its patterns and shapes go to the graphics library once."""
@@ -73,7 +74,8 @@ class TwinRenderer:
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
             self._scene.flags[flag] = 0
         self._camera_ids = {name: model.camera(name).id for name in CAMERAS}
-        joints = [model.joint(name) for name in (*ARM_JOINTS, *FINGER_JOINTS)]
+        names = (*self._body.joints, *self._body.fingers)
+        joints = [model.joint(name) for name in names]
         self._arm_at = np.array([joint.qposadr[0] for joint in joints])
         free = [model.joint(joint_name(index)).qposadr[0] for index in range(objects)]
         self._objects_at = [slice(at, at + 7) for at in free]
@@ -128,11 +130,15 @@ class TwinRenderer:
     def _pose(self, snapshot: TwinSnapshot) -> None:
         """Put the model into the state of a snapshot, its object dressed for the episode."""
         self._gl.make_current()  # another renderer of this thread may have been, or have ended
-        dressed = (snapshot.seed, snapshot.kind, snapshot.colour, snapshot.scene)
+        dressed = (snapshot.arm, snapshot.seed, snapshot.kind, snapshot.colour, snapshot.scene)
         if dressed != self._dressed:
+            if snapshot.arm != self._body.code:
+                self._body, self._plain = body_of_code(snapshot.arm), False
             self._dress(spec_of(snapshot))
             self._dressed = dressed
-        self._data.qpos[self._arm_at] = snapshot.qpos[:9]
+        arm, fingers = self._arm_at[:-FINGER_DOF], self._arm_at[-FINGER_DOF:]
+        self._data.qpos[arm] = snapshot.qpos[: len(arm)]
+        self._data.qpos[fingers] = snapshot.qpos[ARM_DOF : ARM_DOF + FINGER_DOF]
         for index, at in enumerate(self._objects_at):
             self._data.qpos[at] = snapshot.object_at(index)[0]
         self._mujoco.mj_kinematics(self._model, self._data)
@@ -141,11 +147,11 @@ class TwinRenderer:
     def _dress(self, spec: EpisodeSpec | SceneSpec) -> None:
         """Put the objects of an episode into the model; a scene has a model of its own."""
         if isinstance(spec, SceneSpec):
-            self._load(build_scene(spec, self._arm_model), len(spec.things))
+            self._load(build_scene(spec, self._arm_model, self._body), len(spec.things))
             self._plain = False
             return
         if not self._plain:
-            self._load(build_model(self._arm_model))
+            self._load(build_model(self._arm_model, self._body))
             self._plain = True
         dress_object(self._model, spec)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dvla.runtime.twin.arm_model import arm_spec
+from dvla.runtime.twin.bodies import FRANKA_BODY, TwinBody
 from dvla.runtime.twin.dependencies import import_mujoco
 from dvla.runtime.twin.objects import DECELERATION, MASS_KG, RGB, EpisodeSpec
 from dvla.runtime.twin.scenes.forms import Base, Colour3
@@ -27,37 +27,39 @@ OBJECT_GEOM = "object"
 
 TABLE_X = (-0.25, 0.90)
 TABLE_HALF_Y = 0.65
-OPPOSITE_CAMERA_AT = (1.0, 0.0, 0.6)
-OPPOSITE_CAMERA_LOOKS_AT = (0.34, 0.0, 0.20)
 _GRAVITY = 9.81
 INERTIA_RATIO: dict[Base, float] = {"ball": 0.4, "can": 0.5}
 """Moment of inertia over m r2 of what rolls; anything else slides."""
 
 
-def build_model(arm_model: Path | None = None) -> mujoco.MjModel:
+def build_model(
+    arm_model: Path | None = None, body: TwinBody = FRANKA_BODY
+) -> mujoco.MjModel:
     """Compile arm, table, object, lights and cameras into one model.
 
     The object's shape, size, colour and friction are placeholders until ``dress_object``.
 
     Args:
         arm_model: an MJCF file that replaces the arm's look.
+        body: of the arm.
 
     Raises:
         ConfigError: when the file cannot be used.
     """
-    spec = room_spec(arm_spec(arm_model), Look())
+    spec = room_spec(body, arm_model, Look())
     _add_object(spec)
     return spec.compile()
 
 
-def room_spec(arm: mujoco.MjSpec, look: Look) -> mujoco.MjSpec:
+def room_spec(body: TwinBody, arm_model: Path | None, look: Look) -> mujoco.MjSpec:
     """Put an arm into a room with table, light and cameras.
 
     Args:
-        arm: becomes the scene's model.
+        body: of the arm.
+        arm_model: an MJCF file that replaces the arm's look.
         look: of the surroundings.
     """
-    mujoco, spec = import_mujoco(), arm
+    mujoco, spec = import_mujoco(), body.spec(arm_model)
     spec.modelname = "dvla twin"
     spec.option.timestep = PHYSICS_STEP_S
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
@@ -70,11 +72,11 @@ def room_spec(arm: mujoco.MjSpec, look: Look) -> mujoco.MjSpec:
     spec.visual.headlight.diffuse = [0.30, 0.30, 0.30]
     spec.visual.headlight.specular = [0.0, 0.0, 0.0]
     spec.visual.map.znear = 0.01
-    _add_room(spec, look)
+    _add_room(spec, look, body)
     return spec
 
 
-def _add_room(spec: mujoco.MjSpec, look: Look) -> None:
+def _add_room(spec: mujoco.MjSpec, look: Look, body: TwinBody) -> None:
     """Add table, floor, sky, goal marker, light and the opposite camera."""
     mujoco = import_mujoco()
     geom, world = mujoco.mjtGeom, spec.worldbody
@@ -118,7 +120,7 @@ def _add_room(spec: mujoco.MjSpec, look: Look) -> None:
     eye, target = (
         tuple(a + b for a, b in zip(plain, offset, strict=True))
         for plain, offset in zip(
-            (OPPOSITE_CAMERA_AT, OPPOSITE_CAMERA_LOOKS_AT), look.camera_offset, strict=True
+            (body.camera_at, body.camera_looks_at), look.camera_offset, strict=True
         )
     )
     world.add_camera(

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from dvla.runtime.errors import WireError
 
 ARM_DOF, FINGER_DOF = 7, 2
+"""Slots; an arm of fewer axes leaves its last ones 0."""
 OTHERS_SHAPE = (5, 13)
 """Objects beside the first; of each qpos (7,), then qvel (6,)."""
 SNAPSHOT = np.dtype(
     [
+        ("arm", "<i8"),  # code of the arm's body; 0 for the Franka
         ("episode", "<i8"),
         ("seed", "<i8"),
         ("kind", "<i8"),  # 1 + index of the task's kind; 0 when the task names none
@@ -31,7 +33,7 @@ SNAPSHOT = np.dtype(
         ("commanded_velocity", "<f8", (3,)),  # of its position [m/s]
     ]
 )
-_INTEGERS = ("episode", "seed", "kind", "colour", "scene", "t_ns")
+_INTEGERS = ("arm", "episode", "seed", "kind", "colour", "scene", "t_ns")
 _ARRAYS = ("qpos", "qvel", "others", "measured", "twist", "commanded", "commanded_velocity")
 SNAPSHOT_BYTES = SNAPSHOT.itemsize
 """Slot size of a ring of snapshots."""
@@ -40,6 +42,7 @@ SNAPSHOT_BYTES = SNAPSHOT.itemsize
 class TwinSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A decoded snapshot; arrays as in ``SNAPSHOT``, read-only."""
 
+    arm: int = 0
     episode: int
     seed: int
     kind: int

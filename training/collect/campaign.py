@@ -49,12 +49,14 @@ def collect(
         All whole episodes of the folder, by seed.
 
     Raises:
-        UsageError: a seed is reserved for tests, or the folder holds another kind of scene.
+        UsageError: a seed is reserved for tests, or the folder holds another arm's episodes, or
+            another kind of scene.
         WorkerFailed / WorkerDied: an episode cannot be recorded; the others are kept.
     """
     refuse_test_seeds(seeds)
     folder.mkdir(parents=True, exist_ok=True)
     done = recorded(folder)
+    _refuse_other_arms(folder, done, robot)
     _refuse_others(folder, done, seeds, scene_words(asked_scene(task, scenes).scene))
     left = [seed for seed in seeds if seed not in done]
 
@@ -65,6 +67,18 @@ def collect(
     work = Work.of(EpisodeRecorder, job)
     run_seeds(work, left, min(workers, len(left)), take, environment=ONE_THREAD)
     return recorded(folder)
+
+
+def _refuse_other_arms(folder: Path, done: dict[int, EpisodeInfo], robot: str) -> None:
+    """Raise a UsageError where a folder has episodes of another arm: no policy is of two."""
+    others = sorted({info.robot for info in done.values()} - {robot})
+    if others:
+        raise UsageError(
+            f"{folder} holds episodes of another arm",
+            got=", ".join(others),
+            expected=robot,
+            next_command="choose another --out",
+        )
 
 
 def _refuse_others(

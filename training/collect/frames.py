@@ -42,6 +42,7 @@ class EpisodeInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         latency_ms: injected while recording.
         duration_s: wall time that it took.
         scenes: family and task of the scene; empty for the plain pick scene.
+        robot: whose twin; empty where a dataset of others does not say.
     """
 
     seed: int
@@ -54,6 +55,7 @@ class EpisodeInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     latency_ms: float
     duration_s: float
     scenes: str = ""
+    robot: str = "franka"
 
 
 def write_episode(folder: Path, info: EpisodeInfo, steps: NDArray[np.void]) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from dvla.benchmarks.dom.cameras import keep_pictures
 from dvla.benchmarks.dom.episode import ClosedLoop
 from dvla.benchmarks.dom.result import CellConfig
+from dvla.benchmarks.dom.worker import world_of
 from dvla.engines.bundle import TOKENIZER_NAME
 from dvla.engines.cli_errors import run_main
 from dvla.export.checkpoint import load_checkpoint
@@ -29,7 +30,7 @@ from dvla.runtime.oracle.policy import OraclePolicy
 from dvla.runtime.tokenizer import PromptEncoder
 from dvla.runtime.twin.renderer import TwinRenderer
 from dvla.runtime.twin.snapshot import TwinSnapshot
-from dvla.runtime.twin.world import TwinWorld
+from dvla.runtime.twin.bodies import BODIES
 from dvla.training.collect.frames import CAMERA_HEIGHT, CAMERA_WIDTH
 from dvla.training.seeds import TRAINING_START
 
@@ -58,8 +59,8 @@ class Witness(OraclePolicy):
         return super().predict(observation, noise, seed)
 
 
-def record_observations(count: int) -> list[Observation]:
-    """Play the oracle's episodes out and return some of their observations."""
+def record_observations(count: int, robot: str = "franka") -> list[Observation]:
+    """Play the oracle's episodes on a robot's twin and return some of their observations."""
     renderer = TwinRenderer(width=CAMERA_WIDTH, height=CAMERA_HEIGHT)
 
     def render(snapshot: TwinSnapshot, camera: str) -> NDArray[np.uint8]:
@@ -67,9 +68,10 @@ def record_observations(count: int) -> list[Observation]:
         renderer.render(snapshot, camera, image_hwc)
         return image_hwc
 
-    witness, world, seed = Witness(), TwinWorld(), _FIRST_SEED
+    config = CellConfig(robot=robot)
+    witness, world, seed = Witness(), world_of(config), _FIRST_SEED
     while len(witness.kept) < count:
-        loop = ClosedLoop(CellConfig(), witness, world, seed, keep_pictures(render))
+        loop = ClosedLoop(config, witness, world, seed, keep_pictures(render))
         try:
             loop.run()
         finally:
@@ -103,8 +105,9 @@ def main() -> int:
     parser.add_argument("--checkpoint", type=Path, required=True, help="its tokenizer is used")
     parser.add_argument("--out", type=Path, required=True, help="the .npz")
     parser.add_argument("--count", type=int, default=8)
+    parser.add_argument("--robot", default="franka", choices=sorted(BODIES))
     asked = parser.parse_args()
-    arrays = arrays_of(record_observations(asked.count), asked.checkpoint)
+    arrays = arrays_of(record_observations(asked.count, asked.robot), asked.checkpoint)
     np.savez_compressed(asked.out, **arrays)  # type: ignore[arg-type]
     return 0
 

@@ -17,7 +17,6 @@ from dvla.benchmarks.dom.latency import Latency
 from dvla.benchmarks.dom.result import CellConfig
 from dvla.benchmarks.dom.seeded import SeededPolicy
 from dvla.runtime.config import SchedulerConfig, ServoConfig
-from dvla.runtime.oracle.expert import ExpertConfig
 from dvla.runtime.oracle.policy import OraclePolicy
 from dvla.runtime.policy_api import ChunkPolicy, GuidedPolicy
 from dvla.runtime.twin.scene import CAMERAS
@@ -99,7 +98,7 @@ class Recorder:
         self._render = keep_pictures(render)
         self._spot, self._learner = spot, learner
         self._max_steps = round(max_s / PERIOD_S)
-        self._expert, self._robot = ExpertConfig(), robot
+        self._robot = robot
         self._scenes = scene_words(scene)
 
     def record(self, plan: Plan) -> tuple[EpisodeInfo, NDArray[np.void]]:
@@ -134,6 +133,7 @@ class Recorder:
             latency_ms=plan.latency_ms,
             duration_s=round(time.perf_counter() - started_s, 3),
             scenes=self._scenes,
+            robot=self._robot,
         )
         return info, np.array(rows, STEP)
 
@@ -152,7 +152,7 @@ class Recorder:
             row["images"][index] = shrink(self._render(snapshot, camera), IMAGE_PX)
             row["spots"][index] = self._spot(snapshot, camera, target)
         row["state"] = state_of(snapshot)
-        row["actions"] = expert_actions(snapshot, self._expert, HORIZON, PERIOD_S)
+        row["actions"] = expert_actions(snapshot, None, HORIZON, PERIOD_S)
         pose, velocity = snapshot.object_at(target)
         row["object"][:3], row["object"][3:] = pose[:3], velocity[:3]
         rows.append(row)

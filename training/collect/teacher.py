@@ -12,7 +12,7 @@ from dvla.runtime.twin.snapshot import TwinSnapshot
 
 
 def expert_actions(
-    snapshot: TwinSnapshot, config: ExpertConfig, steps: int, period_s: float
+    snapshot: TwinSnapshot, config: ExpertConfig | None, steps: int, period_s: float
 ) -> NDArray[np.float32]:
     """Return the expert's commanded poses from a true state.
 
@@ -21,7 +21,7 @@ def expert_actions(
 
     Args:
         snapshot: the true state.
-        config: how the expert moves.
+        config: how the expert moves; as is right for the snapshot's arm when None.
         steps: H.
         period_s: T [s].
 
@@ -35,7 +35,7 @@ def expert_actions(
 
 def target_of(snapshot: TwinSnapshot) -> int:
     """Return the number of the object that the expert would take next."""
-    return rollout_of(ExpertConfig(), snapshot).index if snapshot.scene else 0
+    return rollout_of(None, snapshot).index if snapshot.scene else 0
 
 
 def state_of(snapshot: TwinSnapshot) -> NDArray[np.float64]:

@@ -55,7 +55,7 @@ def open_recorder(job: Job) -> Recorder:
         return image_hwc
 
     asked = asked_scene(job.task, job.scenes)
-    world = TwinWorld(WorldConfig(task=asked.task, scene=asked.scene))
+    world = TwinWorld(WorldConfig(robot=job.robot, task=asked.task, scene=asked.scene))
     max_s = PLAIN_S if asked.scene is None else EPISODE_S[asked.scene.task]
     return Recorder(
         world,

@@ -60,7 +60,8 @@ def as_episodes(folder: Path) -> Path:
         seed = provenance.seeds[number] if provenance else FOREIGN_SEED + episode.index
         if seed not in done:
             latency_ms = provenance.latencies_ms[number] if provenance else 0.0
-            write_episode(inside, *_convert(folder, dataset, episode, seed, latency_ms))
+            robot = provenance.robot if provenance else ""
+            write_episode(inside, *_convert(folder, dataset, episode, seed, latency_ms, robot))
     return inside
 
 
@@ -103,7 +104,12 @@ def _provenance(folder: Path) -> Provenance | None:
 
 
 def _convert(
-    folder: Path, dataset: LeRobotDataset, episode: Episode, seed: int, latency_ms: float
+    folder: Path,
+    dataset: LeRobotDataset,
+    episode: Episode,
+    seed: int,
+    latency_ms: float,
+    robot: str,
 ) -> tuple[EpisodeInfo, NDArray[np.void]]:
     """Return an episode as the training takes it; chunks end with the last action, repeated."""
     has_object = dataset.has(OBJECT)
@@ -131,6 +137,7 @@ def _convert(
         controller=folder.resolve().name,
         latency_ms=latency_ms,
         duration_s=0.0,
+        robot=robot,
     )
     return info, steps
 

@@ -15,7 +15,6 @@ from dvla.benchmarks.dom.episode import ClosedLoop
 from dvla.benchmarks.dom.latency import Latency
 from dvla.benchmarks.dom.result import CellConfig
 from dvla.runtime.config import SchedulerConfig
-from dvla.runtime.oracle.expert import ExpertConfig
 from dvla.runtime.oracle.policy import OraclePolicy
 from dvla.runtime.twin.renderer import TwinRenderer
 from dvla.runtime.twin.scene import CAMERAS, IMAGE_HEIGHT, IMAGE_WIDTH
@@ -58,7 +57,8 @@ class SeedRecorder:
         self._job = msgspec.json.decode(job, type=RecordJob)
         self._renderer = TwinRenderer()
         asked = asked_scene(self._job.task, self._job.scenes)
-        self._world = TwinWorld(WorldConfig(task=asked.task, scene=asked.scene))
+        robot = self._job.robot
+        self._world = TwinWorld(WorldConfig(robot=robot, task=asked.task, scene=asked.scene))
         self._render = keep_pictures(self._picture)
 
     def run(self, seed: int) -> Staged:
@@ -116,7 +116,7 @@ class SeedRecorder:
 def _row(snapshot: TwinSnapshot) -> NDArray[np.void]:
     row = np.zeros((), STEP)
     row["state"] = state_of(snapshot)
-    row["action"] = expert_actions(snapshot, ExpertConfig(), 1, 1.0 / FPS)[0]
+    row["action"] = expert_actions(snapshot, None, 1, 1.0 / FPS)[0]
     pose, velocity = snapshot.object_at(target_of(snapshot))
     row["object"][:3], row["object"][3:] = pose[:3], velocity[:3]
     return row

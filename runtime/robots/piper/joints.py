@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dvla.runtime.geometry import TABLE, ArmGeometry, LinkCapsule
 from dvla.runtime.limits import JointLimits
+from dvla.runtime.robots.piper.body import LINK_CAPSULES, ORIENTATION_M_PER_RAD, PIPER_HOME_Q
 from dvla.runtime.robots.piper.kinematics import (
     DH_TABLE,
     DQ_LIMIT,
@@ -17,7 +18,6 @@ from dvla.runtime.robots.piper.kinematics import (
     Q_UPPER,
     TCP_OFFSET_M,
 )
-from dvla.runtime.twin.piper_model import LINK_CAPSULES, ORIENTATION_M_PER_RAD, PIPER_HOME_Q
 
 JAW_RADIUS_M = 0.009
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from dvla.runtime.errors import ConfigError
+from dvla.runtime.twin.layout import FRANKA_LAYOUT, TableLayout
 from dvla.runtime.twin.scenes.choice import FAMILIES, SceneChoice
 from dvla.runtime.twin.scenes.environment import ENVIRONMENTS, Environment, draw_environment
 from dvla.runtime.twin.scenes.language import Expression, describe, instruct
@@ -19,7 +20,9 @@ _ATTEMPTS = 20_000
 
 
 @lru_cache(maxsize=16)
-def draw_scene(seed: int, choice: SceneChoice) -> SceneSpec:
+def draw_scene(
+    seed: int, choice: SceneChoice, layout: TableLayout = FRANKA_LAYOUT
+) -> SceneSpec:
     """Draw the scene of an episode.
 
     A drawing whose objects stand in each other's way, or whose target no description picks out,
@@ -28,20 +31,21 @@ def draw_scene(seed: int, choice: SceneChoice) -> SceneSpec:
     Args:
         seed: of the episode; its last digit is the environment of a dimension.
         choice: of the task and the family.
+        layout: of the arm's table.
     """
     index = seed if choice.family == "training" else seed % ENVIRONMENTS
-    environment = draw_environment(choice.family, index)
+    environment = draw_environment(choice.family, index, layout)
     rng = np.random.default_rng((seed, FAMILIES.index(choice.family), 0x5CE))
     targets = _TARGETS[choice.task]
     for _ in range(_ATTEMPTS):
-        container = None if choice.task == "pick" else draw_container(rng)
-        things = draw_things(rng, environment, targets, container)
+        container = None if choice.task == "pick" else draw_container(rng, layout)
+        things = draw_things(rng, environment, targets, container, layout)
         if things is None:
             continue
         expressions = _expressions(rng, environment, things, targets)
         if expressions is None:
             continue
-        return _scene(rng, seed, choice, environment, things, expressions, container)
+        return _scene(rng, seed, choice, environment, things, expressions, container, layout)
     raise ConfigError(
         "No scene could be drawn",
         got=f"seed {seed}, {choice.family}, {choice.task}",
@@ -66,6 +70,7 @@ def _scene(
     things: tuple[Thing, ...],
     expressions: list[Expression],
     container: Container | None,
+    layout: TableLayout,
 ) -> SceneSpec:
     return SceneSpec(
         seed=seed,
@@ -75,6 +80,6 @@ def _scene(
         things=things,
         targets=len(expressions),
         container=container,
-        pushes=draw_pushes(rng, environment, things),
+        pushes=draw_pushes(rng, environment, things, layout),
         look=draw_look(rng, environment),
     )

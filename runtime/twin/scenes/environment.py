@@ -9,12 +9,13 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from dvla.runtime.twin.objects import SPEED_MAX
+from dvla.runtime.twin.layout import FRANKA_LAYOUT, TableLayout
 from dvla.runtime.twin.scenes.choice import FAMILIES, Family
 from dvla.runtime.twin.scenes.forms import SEEN_COLOURS, UNSEEN_COLOURS, UNSEEN_FORMS, Form
 from dvla.runtime.twin.scenes.language import Attribute
 
 ENVIRONMENTS = 10
+SPEED_MAX = FRANKA_LAYOUT.speed_max
 SEEN_FORMS: tuple[Form, ...] = ("ball", "can", "box", "apple", "bottle", "brick")
 ROLLING: tuple[Form, ...] = ("ball", "can", "apple", "bottle")
 
@@ -63,13 +64,36 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     camera_m: float = 0.0
 
 
-def draw_environment(family: Family, index: int) -> Environment:
+def draw_environment(
+    family: Family, index: int, layout: TableLayout = FRANKA_LAYOUT
+) -> Environment:
     """Return an environment of a family.
+
+    What moves is drawn for the Franka's table, and made slower by the share of its speeds that
+    another arm's table has: speeds, changes of motion, and pushes.
 
     Args:
         family: a dimension, or the mixture for training (where every seed has its own).
         index: 0 to 9 for a dimension.
+        layout: of the arm's table.
     """
+    drawn, share = _draw(family, index), layout.speed_share
+    if share == 1.0:
+        return drawn
+    return msgspec.structs.replace(
+        drawn,
+        speeds=_slower(drawn.speeds, share),
+        turn_speed=_slower(drawn.turn_speed, share),
+        push_n=round(share * drawn.push_n, 4),
+        push_nm=round(share * drawn.push_nm, 6),
+    )
+
+
+def _slower(speeds: tuple[float, float], share: float) -> tuple[float, float]:
+    return round(share * speeds[0], 4), round(share * speeds[1], 4)
+
+
+def _draw(family: Family, index: int) -> Environment:
     rng = np.random.default_rng((FAMILIES.index(family), index, 0xE7))
     lower = SPEED_MAX * index / ENVIRONMENTS
     upper = SPEED_MAX * (index + 1) / ENVIRONMENTS

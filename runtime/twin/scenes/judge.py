@@ -10,11 +10,10 @@ from dvla.runtime.twin.episodes import (
     GOAL_M,
     LIFTED_M,
     LOST_DISTANCE_M,
-    REACH_X_M,
-    REACH_Y_M,
     SUCCESS_DISTANCE_M,
     Outcome,
 )
+from dvla.runtime.twin.layout import FRANKA_LAYOUT, TableLayout
 from dvla.runtime.twin.scenes.choice import EPISODE_S
 from dvla.runtime.twin.scenes.spec import Container, SceneSpec, Thing
 
@@ -77,10 +76,14 @@ class SceneJudge:
     Args:
         scene: the episode.
         start_ns: when it began.
+        layout: of the arm's table.
     """
 
-    def __init__(self, scene: SceneSpec, start_ns: int) -> None:
+    def __init__(
+        self, scene: SceneSpec, start_ns: int, layout: TableLayout = FRANKA_LAYOUT
+    ) -> None:
         self.start_ns = start_ns
+        self._layout = layout
         self._scene = scene
         self._lifted = [False] * scene.targets
         self._goal = np.array(GOAL_M)
@@ -108,8 +111,8 @@ class SceneJudge:
                 self._lifted[index] = True
             elif self._lifted[index] and apart_m > LOST_DISTANCE_M and not inside:
                 return "dropped"
-            in_x = REACH_X_M[0] < pose[0] < REACH_X_M[1]
-            if not in_x or abs(pose[1]) > REACH_Y_M:
+            in_x = self._layout.served_x[0] < pose[0] < self._layout.served_x[1]
+            if not in_x or abs(pose[1]) > self._layout.served_y:
                 return "out_of_reach"
         if all(done) and at_goal:
             return "success"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dvla.runtime.twin.layout import TableLayout
 from dvla.runtime.twin.scenes.environment import Environment
 from dvla.runtime.twin.scenes.forms import COLOURS, Colour3
 from dvla.runtime.twin.scenes.spec import Container, ContainerForm, Look, Texture
@@ -16,7 +17,7 @@ _COLOURS = ("blue", "green", "white", "brown", "purple")
 _PLAIN = Look()
 
 
-def draw_container(rng: np.random.Generator) -> Container:
+def draw_container(rng: np.random.Generator, layout: TableLayout) -> Container:
     """Draw a container at one side of the table, within reach."""
     form = _FORMS[int(rng.integers(3))]
     colour = _COLOURS[int(rng.integers(len(_COLOURS)))]
@@ -25,11 +26,11 @@ def draw_container(rng: np.random.Generator) -> Container:
         form=form,
         colour=colour,
         rgb=mixed(rng, COLOURS[colour], 0.05),
-        half_m=round(float(rng.uniform(0.075, 0.090)), 4),
-        height_m=round(float(rng.uniform(*_HEIGHT_M[form])), 4),
+        half_m=round(float(rng.uniform(*layout.container_half)), 4),
+        height_m=round(layout.size * float(rng.uniform(*_HEIGHT_M[form])), 4),
         position=(
-            round(float(rng.uniform(0.28, 0.62)), 4),
-            round(side * float(rng.uniform(0.20, 0.34)), 4),
+            round(float(rng.uniform(*layout.container_x)), 4),
+            round(side * float(rng.uniform(*layout.container_y)), 4),
         ),
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dvla.runtime.twin.arm_model import arm_spec
+from dvla.runtime.twin.bodies import FRANKA_BODY, TwinBody
 from dvla.runtime.twin.dependencies import import_mujoco
 from dvla.runtime.twin.scene import (
     OBJECT_JOINT,
@@ -33,14 +33,17 @@ def joint_name(index: int) -> str:
     return OBJECT_JOINT if index == 0 else f"{OBJECT_JOINT}{index}"
 
 
-def build_scene(scene: SceneSpec, arm_model: Path | None = None) -> mujoco.MjModel:
+def build_scene(
+    scene: SceneSpec, arm_model: Path | None = None, body: TwinBody = FRANKA_BODY
+) -> mujoco.MjModel:
     """Compile a scene.
 
     Args:
         scene: what is in it.
         arm_model: MJCF file that replaces the arm's look.
+        body: of the arm.
     """
-    spec = room_spec(arm_spec(arm_model), scene.look)
+    spec = room_spec(body, arm_model, scene.look)
     for index, thing in enumerate(scene.things):
         _add_thing(spec, joint_name(index), thing)
     if scene.container is not None:

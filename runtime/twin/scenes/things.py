@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from dvla.runtime.twin.layout import TableLayout
 from dvla.runtime.twin.scenes.environment import Environment
 from dvla.runtime.twin.scenes.forms import (
     BASE,
@@ -18,9 +19,6 @@ from dvla.runtime.twin.scenes.forms import (
 from dvla.runtime.twin.scenes.looks import mixed
 from dvla.runtime.twin.scenes.spec import MAX_THINGS, Container, Push, Texture, Thing
 
-_LANES_X = (0.34, 0.43, 0.52, 0.61)
-_GAP_M = 0.055
-"""Between things: the open hand needs that much beside what it takes."""
 _AHEAD_S = (0.0, 0.3, 0.6, 0.9, 1.2)
 """Instants at which nothing may be in another's way."""
 _BESIDE_A_CONTAINER = 4
@@ -36,21 +34,23 @@ def draw_things(
     environment: Environment,
     targets: int,
     container: Container | None,
+    layout: TableLayout,
 ) -> tuple[Thing, ...] | None:
     """Draw the targets, then the others; None where they would be in each other's way."""
+    lanes_x = layout.lanes_x
     things: list[Thing] = []
     room = MAX_THINGS if container is None else _BESIDE_A_CONTAINER
     count = min(room, targets + environment.distractors)
-    lanes = rng.permutation(len(_LANES_X))
+    lanes = rng.permutation(len(lanes_x))
     for index in range(count):
         form, colour = _identity(rng, environment, things, index - targets)
         slow = environment.lanes or (index < targets and environment.speeds[1] <= _SLOW)
         moving = index == 0 or slow
-        lane = _LANES_X[lanes[index]] if environment.lanes and index < len(lanes) else None
-        thing = _draw(rng, environment, form, colour, moving=moving, lane=lane)
-        if not all(_apart(thing, other) for other in things):
+        lane = lanes_x[lanes[index]] if environment.lanes and index < len(lanes) else None
+        thing = _draw(rng, environment, form, colour, layout, moving=moving, lane=lane)
+        if not all(_apart(thing, other, layout.gap_m) for other in things):
             return None
-        if container is not None and not _clear(thing, container):
+        if container is not None and not _clear(thing, container, layout.gap_m):
             return None
         things.append(thing)
     return tuple(things)
@@ -75,21 +75,24 @@ def _draw(
     environment: Environment,
     form: Form,
     colour: str,
+    layout: TableLayout,
     *,
     moving: bool,
     lane: float | None,
 ) -> Thing:
     """Draw one object: slow ones start within reach, fast ones at the side, heading across."""
     base = BASE[form]
-    radius = round(float(rng.uniform(*RADIUS_M[base])), 4)
-    half = round(float(rng.uniform(*HALF_LENGTH_M[base])), 4) if base in HALF_LENGTH_M else radius
+    radius = round(layout.size * float(rng.uniform(*RADIUS_M[base])), 4)
+    half = radius
+    if base in HALF_LENGTH_M:
+        half = round(layout.size * float(rng.uniform(*HALF_LENGTH_M[base])), 4)
     deceleration = round(DECELERATION[base] * float(rng.uniform(*environment.friction)), 4)
     textures: tuple[Texture, ...] = ("plain", "checker", "gradient")
     texture = textures[int(rng.integers(3))] if environment.textures else "plain"
     speed = float(rng.uniform(*environment.speeds))
     rests = rng.random() < environment.still or not moving
     speed = 0.0 if rests else speed
-    x, y, heading = _course(rng, speed, deceleration, lane)
+    x, y, heading = _course(rng, layout, speed, deceleration, lane)
     turn = float(rng.uniform(-1.0, 1.0)) * environment.turn_rate
     return Thing(
         form=form,
@@ -109,43 +112,52 @@ def _draw(
 
 
 def _course(
-    rng: np.random.Generator, speed: float, deceleration: float, lane: float | None
+    rng: np.random.Generator,
+    layout: TableLayout,
+    speed: float,
+    deceleration: float,
+    lane: float | None,
 ) -> tuple[float, float, float]:
     """Return start x, y [m] and heading [rad]."""
     side = float(rng.choice((-1.0, 1.0)))
     if lane is not None:
-        y = side * float(rng.uniform(0.0 if speed < 0.05 else 0.12, 0.30))
+        nearest, farthest = layout.lane_y
+        y = side * float(rng.uniform(0.0 if speed < 0.05 else nearest, farthest))
         lean = float(rng.uniform(-0.08, 0.08))
         return lane + float(rng.uniform(-0.01, 0.01)), y, -side * math.pi / 2 + lean
     if speed == 0.0:
         turned = float(rng.uniform(-math.pi, math.pi))
-        return float(rng.uniform(0.32, 0.62)), side * float(rng.uniform(0.0, 0.34)), turned
-    x = float(rng.uniform(0.38, 0.58))
+        x, y = float(rng.uniform(*layout.rest_x)), side * float(rng.uniform(0.0, layout.rest_y))
+        return x, y, turned
+    x = float(rng.uniform(*layout.scene_x))
     run_m = speed**2 / (2 * deceleration)
-    y = side * float(min(0.42, rng.uniform(0.1, 0.3) + 0.5 * run_m))
-    aim_x = float(rng.uniform(0.42, 0.54))
+    y = side * float(min(layout.farthest_y, rng.uniform(*layout.start_y) + 0.5 * run_m))
+    aim_x = float(rng.uniform(*layout.aim_x))
     return x, y, math.atan2(-y, aim_x - x)
 
 
-def _apart(one: Thing, other: Thing) -> bool:
+def _apart(one: Thing, other: Thing, gap_m: float) -> bool:
     """Return whether two objects keep out of each other's way while they roll."""
-    least = one.reach_m + other.reach_m + _GAP_M
+    least = one.reach_m + other.reach_m + gap_m
     return all(math.dist(one.path(t), other.path(t)) > least for t in _AHEAD_S)
 
 
-def _clear(thing: Thing, container: Container) -> bool:
+def _clear(thing: Thing, container: Container, gap_m: float) -> bool:
     """Return whether an object rolls clear of the container, with room for the hand."""
-    least = thing.reach_m + container.reach_m + _GAP_M
+    least = thing.reach_m + container.reach_m + gap_m
     return all(math.dist(thing.path(t), container.position) > least for t in _AHEAD_S)
 
 
 def draw_pushes(
-    rng: np.random.Generator, environment: Environment, things: tuple[Thing, ...]
+    rng: np.random.Generator,
+    environment: Environment,
+    things: tuple[Thing, ...],
+    layout: TableLayout,
 ) -> tuple[Push, ...]:
     """Draw the change of motion and the disturbances of an environment."""
     pushes: list[Push] = []
     if environment.turn_at_s is not None:
-        pushes.append(_turn(rng, environment, things[0]))
+        pushes.append(_turn(rng, environment, things[0], layout.middle_x))
     for index, thing in enumerate(things):
         for _ in range(environment.pushes):
             angle, force = rng.uniform(-math.pi, math.pi), rng.uniform(0.2, 1.0)
@@ -171,13 +183,15 @@ def draw_pushes(
     return tuple(pushes)
 
 
-def _turn(rng: np.random.Generator, environment: Environment, thing: Thing) -> Push:
+def _turn(
+    rng: np.random.Generator, environment: Environment, thing: Thing, middle_x: float
+) -> Push:
     """Return the push that changes where the target goes: towards the middle of the table."""
     assert environment.turn_at_s is not None
     at_s = round(float(rng.uniform(*environment.turn_at_s)), 3)
     change = float(rng.uniform(*environment.turn_speed))
     x, y = thing.path(at_s)
-    towards = math.atan2(-y, 0.48 - x) + float(rng.uniform(-0.9, 0.9))
+    towards = math.atan2(-y, middle_x - x) + float(rng.uniform(-0.9, 0.9))
     # A rolling body takes up only 1 / (1 + I / m r2) of an impulse at its centre.
     inertia = {"ball": 1.4, "can": 1.5}.get(thing.kind, 1.0)
     force = inertia * thing.mass_kg * change / _TURN_S

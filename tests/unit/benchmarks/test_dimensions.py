@@ -22,6 +22,7 @@ from dvla.benchmarks.dom.frozen import (
     frozen_seeds,
     own_task,
     read_record,
+    record_of,
     refuse_thawed,
     scene_digest,
 )
@@ -30,11 +31,13 @@ from dvla.benchmarks.dom.result import CellConfig, EpisodeResult
 from dvla.engines.errors import UsageError
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.machine import describe_machine
+from dvla.runtime.twin.layout import PIPER_LAYOUT
 from dvla.runtime.twin.scenes.choice import DIMENSIONS, SceneChoice, TaskKind
 from dvla.runtime.twin.scenes.draw import draw_scene
 from dvla.runtime.twin.scenes.environment import draw_environment
 from dvla.training.seeds import refuse_test_seeds
 
+FROZEN_PIPER_SHA256 = "@@"
 FROZEN_SHA256 = "fd084e0d260c6745e00d5f75a1b1881934a74ec23269f0287c1b8f496ce0f6e7"
 
 
@@ -48,6 +51,20 @@ def test_the_record_of_the_test_scenes_is_the_frozen_one() -> None:
         assert len(frozen.scenes) == 8 * TRIALS and frozen.task == own_task(name)
         for seed in frozen_seeds(name)[:10]:
             refuse_thawed(draw_scene(seed, SceneChoice(family=name, task=frozen.task)))
+
+
+def test_the_record_of_the_piper_is_the_frozen_one_and_not_the_frankas() -> None:
+    assert hashlib.sha256(record_of("piper").read_bytes()).hexdigest() == FROZEN_PIPER_SHA256
+    record, layout = read_record("piper"), PIPER_LAYOUT
+    assert tuple(record) == DIMENSIONS
+    for name, frozen in record.items():
+        assert frozen.environments == tuple(draw_environment(name, i, layout) for i in range(10))
+        assert frozen.scenes != read_record()[name].scenes
+        for seed in frozen_seeds(name)[:3]:
+            choice = SceneChoice(family=name, task=frozen.task)
+            refuse_thawed(draw_scene(seed, choice, layout), "piper")
+            with pytest.raises(ConfigError, match=r"frozen-piper\.json"):
+                refuse_thawed(draw_scene(seed, choice), "piper")
 
 
 def test_a_test_seed_that_draws_another_scene_is_refused() -> None:

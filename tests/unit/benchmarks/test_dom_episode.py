@@ -11,6 +11,7 @@ from dvla.benchmarks.dom.campaign import CampaignReport, Cell, run_campaign
 from dvla.benchmarks.dom.episode import run_episode
 from dvla.benchmarks.dom.latency import Latency
 from dvla.benchmarks.dom.result import CellConfig, wilson_interval
+from dvla.benchmarks.dom.worker import world_of
 from dvla.runtime.config import SchedulerConfig
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.oracle.policy import OraclePolicy
@@ -36,6 +37,14 @@ def test_the_oracle_catches_moving_objects_with_200_ms_of_latency(world):
         # One chunk every 200 ms, whose first five of twenty actions are stale when it arrives.
         assert result.inferences == pytest.approx(result.completion_s / 0.2, abs=3)
         assert 0.2 < result.observation_age_p50_s < 0.45
+
+
+def test_the_piper_catches_within_the_limits_of_the_real_arm():
+    config = CellConfig(robot="piper", latency=Latency(median_ms=200))
+    world = world_of(config)
+    results = [run_episode(config, OraclePolicy(), world, seed) for seed in (1, 2)]
+    assert [result.outcome for result in results] == ["success", "success"]
+    assert not any(result.rejected for result in results)
 
 
 def test_the_same_seed_gives_the_same_result_whatever_ran_before():
@@ -101,7 +110,8 @@ def test_a_campaign_goes_on_where_it_was_killed(tmp_path):
 def test_wrong_flags_are_one_paragraph():
     command = [sys.executable, "-m", "dvla.benchmarks.cli", "dom"]
     for flags, words in (
-        (["--robot", "toaster"], ("toaster", "franka")),
+        (["--robot", "toaster"], ("toaster", "franka, piper")),
+        (["--robot", "replay"], ("replay has no digital twin", "franka, piper")),
         (["--trials", "0"], ("--trials", "1 to")),
         (["--latency", "-1"], ("--latency", "10000 ms")),
         (["--policy", "no.bundle"], ("no.bundle", "expert, oracle")),

@@ -15,6 +15,7 @@ from dvla.benchmarks.gym.stepped import STEP_S, GivenAction, SteppedEpisode
 from dvla.engines.errors import DvlaError
 from dvla.runtime.observation import Observation
 from dvla.runtime.robots.franka import FRANKA_TWIN_LIMITS
+from dvla.runtime.robots.piper.limits import PIPER_LIMITS
 from dvla.runtime.twin.gl import open_gl
 
 pytest.importorskip("mujoco")
@@ -74,7 +75,7 @@ def test_wrong_calls_say_what_is_valid(env):
         (lambda: env.reset(options={"task": "juggle"}), ("juggle", "ball, can, box")),
         (lambda: env.reset(options={"speed": 1}), ("speed", "task, scenes")),
         (lambda: env.reset(options={"task": "place", "scenes": "plain"}), ("no container",)),
-        (lambda: gymnasium.make(NAME, robot="toaster"), ("toaster", "franka")),
+        (lambda: gymnasium.make(NAME, robot="toaster"), ("toaster", "franka, piper")),
         (lambda: gymnasium.make(NAME, width=0), ("width", "16 to 1280")),
     ):
         with pytest.raises(DvlaError) as error:
@@ -96,6 +97,23 @@ def test_the_expert_catches_through_the_environment_as_it_does_in_the_harness(en
     assert told["is_success"] and told["outcome"] == "success" and told["rejected"] == 0
     with pytest.raises(gymnasium.error.ResetNeeded):
         env.step(env.action_space.sample())
+
+
+def test_the_pipers_environment_has_its_own_bounds_and_its_expert_comes_down():
+    made = gymnasium.make(NAME, **SMALL, robot="piper")
+    try:
+        seen, told = made.reset(seed=40_000)
+        assert made.observation_space.contains(seen)
+        np.testing.assert_allclose(made.action_space.high[:3], PIPER_LIMITS.workspace.upper)
+        start_z = seen["state"][2]
+        for _ in range(15):
+            action = made.unwrapped.expert_action()
+            seen, _, _, _, told = made.step(action)
+        assert told["rejected"] == 0 and told["mode"] == "follow"
+        assert seen["state"][2] < start_z - 0.03
+        assert made.action_space.contains(action)
+    finally:
+        made.close()
 
 
 def test_a_hand_that_stands_still_lets_the_object_go(env):

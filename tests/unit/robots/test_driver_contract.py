@@ -14,19 +14,19 @@ pytest.importorskip("mink")
 
 
 class TwinRig:
-    """The Franka's twin under a virtual clock."""
+    """An arm's twin under a virtual clock."""
 
-    joints = 7
-
-    def __init__(self) -> None:
+    def __init__(self, robot: str = "franka") -> None:
         from dvla.runtime.twin.driver import TwinDriver
         from dvla.runtime.twin.ik import DifferentialIk
-        from dvla.runtime.twin.world import TwinWorld
+        from dvla.runtime.twin.world import TwinWorld, WorldConfig
 
-        self.world = TwinWorld()
+        self.world = TwinWorld(WorldConfig(robot=robot))
+        self.joints = len(self.world.body.joints)
         self.now_ns = 1_000_000_000
         self.world.reset(0, self.now_ns)
-        self.driver = TwinDriver(self.world, DifferentialIk(0.004))
+        ik = DifferentialIk(0.004, arm=self.world.body.ik(None))
+        self.driver = TwinDriver(self.world, ik)
 
     def wait(self) -> int:
         self.now_ns += 4_000_000
@@ -38,6 +38,10 @@ class TwinRig:
 
     def close(self) -> None:
         self.driver.close()
+
+
+def piper_twin_rig() -> TwinRig:
+    return TwinRig("piper")
 
 
 def piper_rig() -> Any:
@@ -54,7 +58,9 @@ def franka_rig() -> Any:
 
 
 @pytest.mark.parametrize(
-    "make", [TwinRig, piper_rig, franka_rig], ids=["franka-twin", "piper", "franka"]
+    "make",
+    [TwinRig, piper_twin_rig, piper_rig, franka_rig],
+    ids=["franka-twin", "piper-twin", "piper", "franka"],
 )
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 def test_law(law: Callable[[ArmRig], None], make: Callable[[], ArmRig]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,20 +122,22 @@ def test_the_limits_are_inside_their_bounds_and_the_workspace_within_reach() -> 
 
 def test_the_registry_says_what_can_be_done() -> None:
     piper = ROBOTS["piper"]
-    assert piper.limits is PIPER_LIMITS and piper.driver and not piper.twin
-    with pytest.raises(ConfigError, match=r"no digital twin.*franka"):
-        robot_with_twin("piper")
+    assert piper.limits is PIPER_LIMITS and piper.driver and piper.twin
+    assert robot_with_twin("piper").twin_limits is PIPER_LIMITS
+    with pytest.raises(ConfigError, match=r"no digital twin.*franka, piper"):
+        robot_with_twin("replay")
     with pytest.raises(ConfigError, match=r"unknown robot.*franka, piper"):
         robot_with_twin("pepper")
 
 
-def test_a_run_that_does_not_say_where_the_arm_is_or_has_no_twin_is_refused() -> None:
+def test_a_run_without_a_twin_that_does_not_say_where_the_arm_is_is_refused() -> None:
     for robot in ("franka", "piper"):
         with pytest.raises(DvlaError, match=f"nothing says where the real {robot} is"):
             check(RunConfig(robot=robot, policy="oracle"))
-    with pytest.raises(ConfigError, match=r"piper has no digital twin"):
-        check(RunConfig(robot="piper", policy="oracle", sim=True))
-    assert check(RunConfig(robot="franka", policy="oracle", sim=True)).name == "franka"
+    for robot in ("franka", "piper"):
+        assert check(RunConfig(robot=robot, policy="oracle", sim=True)).name == robot
+    with pytest.raises(DvlaError, match=r"--arm-model .* the piper's has only its own"):
+        check(RunConfig(robot="piper", policy="oracle", sim=True, arm_model=Path("arm.xml")))
 
 
 # -- the model and its inverse -----------------------------------------------------------------
@@ -160,8 +163,9 @@ def test_the_model_is_the_table(q: tuple[float, ...]) -> None:
 @given(st.tuples(*[st.floats(-0.3, 0.3)] * 6))
 def test_ik_follows_a_way_within_ranges_and_speeds(offset: tuple[float, ...]) -> None:
     pytest.importorskip("mink")
+    from dvla.runtime.robots.piper.body import PIPER_HOME_Q
     from dvla.runtime.twin.ik import DifferentialIk
-    from dvla.runtime.twin.piper_model import PIPER_HOME_Q, piper_ik_arm
+    from dvla.runtime.twin.piper_model import piper_ik_arm
 
     period_s = 0.004
     ik = DifferentialIk(period_s, arm=piper_ik_arm())

@@ -34,7 +34,7 @@ WRONG: dict[str, tuple[RunConfig, dict[str, Any], str]] = {
     "another's bus": (FRANKA, {"can": "can0"}, r"--can leads to another arm than a franka"),
     "another's box": (PIPER, {"host": "10.0.0.1"}, r"--host leads to another arm than a piper"),
     "a twin's bus": (FRANKA, {"sim": True, "can": "can0"}, r"--can leads to a real arm.*--sim"),
-    "a twin": (PIPER, {"sim": True}, r"piper has no digital twin"),
+    "a twin's bus too": (PIPER, {"sim": True}, r"--can leads to a real arm.*--sim"),
     "two ways": (PIPER, {"arm_address": "local"}, r"--can starts an arm.*leave one of the two"),
     "load": (PIPER, {"load_kg": 1.0}, r"--load-kg has a meaning only with --host"),
     "speed": (FRANKA, {"speed_percent": 50}, r"--speed-percent .* only with --can"),

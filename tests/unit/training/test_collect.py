@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -27,6 +28,7 @@ from dvla.training.collect.frames import EpisodeInfo, map_episode, recorded, wri
 from dvla.training.collect.record import Plan, Recorder, draw_plan
 from dvla.training.collect.shrink import shrink
 from dvla.training.collect.teacher import expert_actions, state_of, target_of
+from dvla.training.dataset import Episodes
 from dvla.training.seeds import TEST_SEEDS, VALIDATION_SEEDS, refuse_test_seeds
 
 SEED = 100_003
@@ -169,6 +171,30 @@ def test_a_folder_keeps_to_one_kind_of_scene(tmp_path: Path) -> None:
         collect(tmp_path, [SEED], "expert", 1, lambda told: None, task="place")
     assert "training place" in str(error.value) and "the plain scene" in str(error.value)
     assert list(collect(tmp_path, [SEED], "expert", 1, lambda told: None)) == [SEED]
+
+
+def test_a_folder_keeps_to_one_arm_and_so_does_a_training(tmp_path: Path) -> None:
+    plan = Plan(
+        seed=SEED, controller="expert", latency_ms=0.0, ci=True, laas=True, take_over_s=None
+    )
+    world = TwinWorld(WorldConfig(robot="piper"))
+    info, steps = Recorder(world, plain, middle, max_s=0.2, robot="piper").record(plan)
+    assert info.robot == "piper"
+    hand = steps["state"][:, :3]
+    assert np.allclose(steps["actions"][0, 0, :3], hand[0], atol=0.02)
+    assert np.all(np.abs(steps["actions"][..., 3] - np.pi) < 0.8)
+    write_episode(tmp_path / "piper", *renamed(info, steps))
+    write_episode(tmp_path / "franka", *renamed(*record(max_s=0.1)))
+    with pytest.raises(UsageError, match=r"another arm.*piper.*franka"):
+        collect(tmp_path / "piper", [SEED], "expert", 1, lambda told: None)
+    Episodes([tmp_path / "piper"])
+    with pytest.raises(UsageError, match=r"different arms.*franka, piper"):
+        Episodes([tmp_path / "piper", tmp_path / "franka"])
+
+
+def renamed(info: EpisodeInfo, steps: np.ndarray) -> tuple[EpisodeInfo, np.ndarray]:
+    """Return an episode under a seed that is not held out."""
+    return msgspec.structs.replace(info, seed=100_001), steps
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import zmq
 from dvla.runtime.addresses import ArmAddresses
 from dvla.runtime.clock_offset import ClockOffset
 from dvla.runtime.events import AnyEvent, Event
+from dvla.runtime.twin.bodies import OF_CODE
 from dvla.runtime.twin.snapshot import SNAPSHOT_BYTES, TwinSnapshot, unpack_snapshot
 from dvla.runtime.wire import EVENT_QUEUE, MAX_EVENT_BYTES, STREAM_QUEUE
 from dvla.runtime.wire_link import Link, Plug, Receiver, Sender
@@ -108,7 +109,7 @@ class SnapshotStream(Link):
                 self.malformed += 1
                 continue
             snapshot = unpack_snapshot(frames[0])
-            if not np.isfinite(snapshot.qpos).all():
+            if snapshot.arm not in OF_CODE or not np.isfinite(snapshot.qpos).all():
                 self.malformed += 1
                 continue
             t_ns = snapshot.t_ns - self._offset().offset_ns

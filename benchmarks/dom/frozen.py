@@ -3,10 +3,10 @@
     python -m dvla.benchmarks.dom.frozen --check     # draw all scenes, compare with the record
     python -m dvla.benchmarks.dom.frozen --write     # make the record: a new benchmark
 
-Either takes ``--robot``: the Franka's record is ``frozen.json``, another arm's ``frozen-NAME.json``.
-It holds the environments of every dimension and a digest of every scene of its own
-task. A scene that has another digest is not the benchmark's: workers refuse it before they run it.
-Other tasks draw from the same seeds and environments, without a digest.
+Either takes ``--robot``: the Franka's record is ``frozen.json``, the PiPER's ``frozen-piper.json``.
+It holds the environments of every dimension and a digest of every scene of its own task. A scene
+that has another digest is not the benchmark's: workers refuse it before they run it. Other tasks
+draw from the same seeds and environments, without a digest.
 """
 
 from __future__ import annotations
@@ -73,9 +73,18 @@ def scene_digest(scene: SceneSpec) -> str:
 
 @lru_cache(maxsize=4)
 def read_record(robot: str = "franka") -> dict[Dimension, FrozenDimension]:
-    """Return the record of the repository for an arm."""
-    found = record_of(robot).read_bytes()
-    return msgspec.json.decode(found, type=dict[Dimension, FrozenDimension])
+    """Return the record of the repository for an arm.
+
+    Raises:
+        ConfigError: the benchmark has no frozen scenes for it.
+    """
+    path = record_of(robot)
+    if not path.is_file():
+        raise ConfigError(
+            f"the benchmark has no frozen scenes for the {robot}",
+            choices=[name for name in sorted(BODIES) if record_of(name).is_file()],
+        )
+    return msgspec.json.decode(path.read_bytes(), type=dict[Dimension, FrozenDimension])
 
 
 def refuse_thawed(scene: SceneSpec, robot: str = "franka") -> None:
@@ -105,9 +114,7 @@ def _dimension(name: Dimension, layout: TableLayout) -> FrozenDimension:
     digests = (scene_digest(draw_scene(seed, choice, layout)) for seed in frozen_seeds(name))
     return FrozenDimension(
         first_seed=frozen_seeds(name).start,
-        environments=tuple(
-            draw_environment(name, index, layout) for index in range(ENVIRONMENTS)
-        ),
+        environments=tuple(draw_environment(name, index, layout) for index in range(ENVIRONMENTS)),
         task=choice.task,
         scenes="".join(digests),
     )
@@ -123,7 +130,9 @@ def main() -> int:
     asked = parser.parse_args()
     drawn = draw_record(asked.robot)
     if asked.write:
-        record_of(asked.robot).write_bytes(msgspec.json.format(msgspec.json.encode(drawn), indent=1) + b"\n")
+        record_of(asked.robot).write_bytes(
+            msgspec.json.format(msgspec.json.encode(drawn), indent=1) + b"\n"
+        )
         return 0
     changed = [name for name in DIMENSIONS if read_record(asked.robot)[name] != drawn[name]]
     print(f"changed: {', '.join(changed)}" if changed else "as recorded")

@@ -42,9 +42,7 @@ def grasp_z_m(spec: EpisodeSpec | Thing, body: TwinBody = FRANKA_BODY) -> float:
     return max(body.reach.lowest_grasp_m, spec.rest_z_m)
 
 
-def within_reach(
-    target: NDArray[np.float64], body: TwinBody = FRANKA_BODY
-) -> NDArray[np.float64]:
+def within_reach(target: NDArray[np.float64], body: TwinBody = FRANKA_BODY) -> NDArray[np.float64]:
     """Return the target itself where a hand that points down can go, else the nearest such point.
 
     Args:

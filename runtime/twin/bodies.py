@@ -144,6 +144,7 @@ PIPER_BODY = TwinBody(
 )
 
 BODIES = {body.name: body for body in (FRANKA_BODY, PIPER_BODY)}
+OF_CODE = {body.code: body for body in BODIES.values()}
 
 
 def twin_body(name: str) -> TwinBody:
@@ -158,5 +159,11 @@ def twin_body(name: str) -> TwinBody:
 
 
 def body_of_code(code: int) -> TwinBody:
-    """Return the arm behind the small integer of a snapshot."""
-    return next(body for body in BODIES.values() if body.code == code)
+    """Return the arm behind the small integer of a snapshot.
+
+    Raises:
+        ConfigError: there is none; the snapshot is of another version.
+    """
+    if code not in OF_CODE:
+        raise ConfigError("a snapshot is of an unknown arm", got=code, choices=sorted(BODIES))
+    return OF_CODE[code]

@@ -93,9 +93,9 @@ PIPER_LAYOUT = TableLayout(
     lane_y=(0.08, 0.19),
     middle_x=0.31,
     container_x=(0.20, 0.36),
-    container_y=(0.16, 0.24),
+    container_y=(0.18, 0.26),
     container_half=(0.066, 0.076),
-    gap_m=0.050,
+    gap_m=0.045,
     served_x=(0.10, 0.52),
     served_y=0.42,
 )

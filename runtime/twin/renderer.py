@@ -28,7 +28,8 @@ from dvla.runtime.twin.snapshot import ARM_DOF, FINGER_DOF, TwinSnapshot
 class TwinRenderer:
     """Renders snapshots, in the process and thread that made it.
 
-    The first snapshot of another arm than the one before loads that arm. No shadows and no multi-sampling: on a software renderer they cost more than all the rest.
+    The first snapshot of another arm than the one before loads that arm. No shadows and no
+    multi-sampling: on a software renderer they cost more than all the rest.
 
     Args:
         arm_model: MJCF file that replaces the arm's look.

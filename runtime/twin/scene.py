@@ -32,9 +32,7 @@ INERTIA_RATIO: dict[Base, float] = {"ball": 0.4, "can": 0.5}
 """Moment of inertia over m r2 of what rolls; anything else slides."""
 
 
-def build_model(
-    arm_model: Path | None = None, body: TwinBody = FRANKA_BODY
-) -> mujoco.MjModel:
+def build_model(arm_model: Path | None = None, body: TwinBody = FRANKA_BODY) -> mujoco.MjModel:
     """Compile arm, table, object, lights and cameras into one model.
 
     The object's shape, size, colour and friction are placeholders until ``dress_object``.

@@ -28,9 +28,9 @@ from dvla.runtime.chunk import Chunk
 from dvla.runtime.observation import Observation
 from dvla.runtime.oracle.policy import OraclePolicy
 from dvla.runtime.tokenizer import PromptEncoder
+from dvla.runtime.twin.bodies import BODIES
 from dvla.runtime.twin.renderer import TwinRenderer
 from dvla.runtime.twin.snapshot import TwinSnapshot
-from dvla.runtime.twin.bodies import BODIES
 from dvla.training.collect.frames import CAMERA_HEIGHT, CAMERA_WIDTH
 from dvla.training.seeds import TRAINING_START
 

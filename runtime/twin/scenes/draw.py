@@ -20,9 +20,7 @@ _ATTEMPTS = 20_000
 
 
 @lru_cache(maxsize=16)
-def draw_scene(
-    seed: int, choice: SceneChoice, layout: TableLayout = FRANKA_LAYOUT
-) -> SceneSpec:
+def draw_scene(seed: int, choice: SceneChoice, layout: TableLayout = FRANKA_LAYOUT) -> SceneSpec:
     """Draw the scene of an episode.
 
     A drawing whose objects stand in each other's way, or whose target no description picks out,

@@ -37,7 +37,7 @@ from dvla.runtime.twin.scenes.draw import draw_scene
 from dvla.runtime.twin.scenes.environment import draw_environment
 from dvla.training.seeds import refuse_test_seeds
 
-FROZEN_PIPER_SHA256 = "@@"
+FROZEN_PIPER_SHA256 = "47f567025c00a464c01e3e7b2bac6723505ae6e71e4fae30cd5b2a547f8b23cf"
 FROZEN_SHA256 = "fd084e0d260c6745e00d5f75a1b1881934a74ec23269f0287c1b8f496ce0f6e7"
 
 
@@ -65,6 +65,8 @@ def test_the_record_of_the_piper_is_the_frozen_one_and_not_the_frankas() -> None
             refuse_thawed(draw_scene(seed, choice, layout), "piper")
             with pytest.raises(ConfigError, match=r"frozen-piper\.json"):
                 refuse_thawed(draw_scene(seed, choice), "piper")
+    with pytest.raises(ConfigError, match=r"no frozen scenes for the toaster.*franka, piper"):
+        read_record("toaster")
 
 
 def test_a_test_seed_that_draws_another_scene_is_refused() -> None:

@@ -25,7 +25,7 @@ from dvla.runtime.twin.scenes.draw import draw_scene
 from dvla.runtime.twin.scenes.environment import draw_environment
 from dvla.runtime.twin.world import TwinWorld, WorldConfig
 
-FRANKA_EPISODES_SHA256 = "@@"
+FRANKA_EPISODES_SHA256 = "8f4bea9dde8f7df8eaea7bd5f3c775958a48bb59553cf96abb2585b10e72b8cf"
 """Of the plain scenes behind every Franka figure in the documentation."""
 WRIST = PIPER_BODY.wrist
 assert WRIST is not None
@@ -40,6 +40,8 @@ def test_every_twin_has_a_body_an_expert_and_a_code_of_its_own() -> None:
     twins = {name for name, robot in ROBOTS.items() if robot.twin}
     assert twins == set(BODIES) == set(EXPERTS)
     assert [body_of_code(body.code).name for body in BODIES.values()] == list(BODIES)
+    with pytest.raises(ConfigError, match=r"unknown arm.*99.*franka, piper"):
+        body_of_code(99)
     with pytest.raises(ConfigError, match=r"replay has no digital twin.*franka, piper"):
         twin_body("replay")
     FRANKA_BODY.refuse_look(Path("other.xml"))
@@ -71,9 +73,7 @@ def test_joints_that_are_somewhere_lean_at_least_as_much_as_is_needed(
 
 
 @settings(max_examples=50, deadline=None)
-@given(
-    st.floats(-0.8, 0.8), st.floats(0.2, 0.45), st.floats(0.0, 0.3), st.floats(-1.2, 1.2)
-)
+@given(st.floats(-0.8, 0.8), st.floats(0.2, 0.45), st.floats(0.0, 0.3), st.floats(-1.2, 1.2))
 def test_a_hand_that_leans_is_taken_up_where_it_was(
     azimuth: float, radius_m: float, height_m: float, yaw: float
 ) -> None:
@@ -112,9 +112,7 @@ def test_the_pipers_plain_scenes_are_within_its_reach_its_gripper_and_its_speed(
             (x + s * math.cos(drawn.heading_rad), y + s * math.sin(drawn.heading_rad))
             for s in np.linspace(0.0, run_m, 50)
         ]
-        within = [
-            reach.x[0] <= px <= reach.x[1] and abs(py) <= reach.y for px, py in ahead
-        ]
+        within = [reach.x[0] <= px <= reach.x[1] and abs(py) <= reach.y for px, py in ahead]
         assert any(within), drawn
 
 

@@ -17,12 +17,12 @@ OTHERS_SHAPE = (5, 13)
 """Objects beside the first; of each qpos (7,), then qvel (6,)."""
 SNAPSHOT = np.dtype(
     [
-        ("arm", "<i8"),  # code of the arm's body; 0 for the Franka
         ("episode", "<i8"),
         ("seed", "<i8"),
         ("kind", "<i8"),  # 1 + index of the task's kind; 0 when the task names none
         ("colour", "<i8"),  # 1 + index of the task's colour; 0 when the task names none
         ("scene", "<i8"),  # code of the scene's choice; 0 for the plain pick scene
+        ("arm", "<i8"),  # code of the arm's body; 0 for the Franka
         ("t_ns", "<i8"),
         ("qpos", "<f8", (16,)),  # 7 arm [rad], 2 fingers [m], object position [m], quaternion
         ("qvel", "<f8", (15,)),  # 7 arm [rad/s], 2 fingers [m/s], object [m/s, rad/s body frame]
@@ -33,7 +33,7 @@ SNAPSHOT = np.dtype(
         ("commanded_velocity", "<f8", (3,)),  # of its position [m/s]
     ]
 )
-_INTEGERS = ("arm", "episode", "seed", "kind", "colour", "scene", "t_ns")
+_INTEGERS = ("episode", "seed", "kind", "colour", "scene", "arm", "t_ns")
 _ARRAYS = ("qpos", "qvel", "others", "measured", "twist", "commanded", "commanded_velocity")
 SNAPSHOT_BYTES = SNAPSHOT.itemsize
 """Slot size of a ring of snapshots."""
@@ -42,12 +42,12 @@ SNAPSHOT_BYTES = SNAPSHOT.itemsize
 class TwinSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A decoded snapshot; arrays as in ``SNAPSHOT``, read-only."""
 
-    arm: int = 0
     episode: int
     seed: int
     kind: int
     colour: int
     scene: int
+    arm: int = 0
     t_ns: int
     qpos: NDArray[np.float64]
     qvel: NDArray[np.float64]

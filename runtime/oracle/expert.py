@@ -74,8 +74,8 @@ PIPER_EXPERT = ExpertConfig(
     acceleration=2.0,
     braking=1.2,
     closing_speed=0.3,
-    sink_speed=0.25,
-    sink_braking=0.8,
+    sink_speed=0.22,
+    sink_braking=0.5,
     hover_m=0.055,
     yaw_rate=0.6,
 )

@@ -139,8 +139,8 @@ PIPER_BODY = TwinBody(
         bend_rad=1.15,
     ),
     layout=PIPER_LAYOUT,
-    camera_at=(0.80, 0.0, 0.46),
-    camera_looks_at=(0.26, 0.0, 0.12),
+    camera_at=(0.72, 0.0, 0.42),
+    camera_looks_at=(0.28, 0.0, 0.14),
 )
 
 BODIES = {body.name: body for body in (FRANKA_BODY, PIPER_BODY)}

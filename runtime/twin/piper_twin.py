@@ -39,6 +39,7 @@ _GRIP_N = 15.0
 _ROTOR_INERTIA = 0.05
 _WHITE, _DARK = "0.93 0.94 0.95 1", "0.16 0.18 0.22 1"
 _PAD_HALF_M = 0.022
+_FLANGE = (0.0, 0.0, 0.04)
 
 
 def piper_twin_mjcf() -> str:
@@ -46,7 +47,8 @@ def piper_twin_mjcf() -> str:
     body = _hand_mjcf()
     rows = zip(DH_TABLE, PIPER_JOINTS, Q_LOWER, Q_UPPER, LINK_CAPSULES, _MASSES_KG, strict=True)
     for row, name, low, high, (radius, start, end), mass in reversed(list(rows)):
-        capsule = f'fromto="{text(*start)} {text(*end)}" size="{radius}"'
+        tip = _FLANGE if name == PIPER_JOINTS[-1] else end  # the gate's reaches through the hand
+        capsule = f'fromto="{text(*start)} {text(*tip)}" size="{radius}"'
         ring = f'size="{radius + 0.005} 0.022" mass="0.05" rgba="{_DARK}"'
         body = f"""
 <body name="link_{name}" gravcomp="1" {placed(row)}>
@@ -90,10 +92,10 @@ def _hand_mjcf() -> str:
     return f"""
 <body name="hand" gravcomp="1" quat="0 0 0 1">
   <geom class="look" type="box" size="0.022 0.046 0.015" pos="0 0 0.077" mass="0.25"/>
-  <geom class="look" type="box" size="0.010 0.013 0.008" pos="0.050 0 0.030" mass="0.03"
+  <geom class="look" type="box" size="0.010 0.013 0.008" pos="0.050 0 0.046" mass="0.03"
         rgba="{_DARK}"/>
   <site name="{PIPER_TCP_SITE}" pos="0 0 {TCP_OFFSET_M}" size="0.005" rgba="0 0 0 0"/>
-  <camera name="{WRIST_CAMERA}" pos="0.060 0 0.052" xyaxes="{view}" fovy="72"/>
+  <camera name="{WRIST_CAMERA}" pos="0.060 0 0.070" xyaxes="{view}" fovy="72"/>
   {jaw.format(n=1, quat="1 0 0 0", joint=FINGER_JOINTS[0])}
   {jaw.format(n=2, quat="0 0 0 1", joint=FINGER_JOINTS[1])}
 </body>"""

@@ -183,18 +183,15 @@ def test_a_folder_keeps_to_one_arm_and_so_does_a_training(tmp_path: Path) -> Non
     hand = steps["state"][:, :3]
     assert np.allclose(steps["actions"][0, 0, :3], hand[0], atol=0.02)
     assert np.all(np.abs(steps["actions"][..., 3] - np.pi) < 0.8)
-    write_episode(tmp_path / "piper", *renamed(info, steps))
-    write_episode(tmp_path / "franka", *renamed(*record(max_s=0.1)))
+    for name, (told, rows) in {"piper": (info, steps), "franka": record(max_s=0.1)}.items():
+        (tmp_path / name).mkdir()
+        # Under a seed that is not held out.
+        write_episode(tmp_path / name, msgspec.structs.replace(told, seed=100_001), rows)
     with pytest.raises(UsageError, match=r"another arm.*piper.*franka"):
         collect(tmp_path / "piper", [SEED], "expert", 1, lambda told: None)
     Episodes([tmp_path / "piper"])
     with pytest.raises(UsageError, match=r"different arms.*franka, piper"):
         Episodes([tmp_path / "piper", tmp_path / "franka"])
-
-
-def renamed(info: EpisodeInfo, steps: np.ndarray) -> tuple[EpisodeInfo, np.ndarray]:
-    """Return an episode under a seed that is not held out."""
-    return msgspec.structs.replace(info, seed=100_001), steps
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ try:
     from dvla.bindings.servo_planner import PlanStatus, ServoPlanner
     from dvla.bindings.shaper import PoseShaper, ShaperLimits
     from dvla.bindings.shared_ring import SharedRing
+    from dvla.bindings.workspace_guard import WorkspaceGuard
 except ModuleNotFoundError as error:  # an uncompiled checkout: say how to build, hide nothing else
     if not (error.name or "").startswith("dvla.bindings."):
         raise
@@ -30,5 +31,6 @@ __all__ = [
     "ServoPlanner",
     "ShaperLimits",
     "SharedRing",
+    "WorkspaceGuard",
     "interpolate",
 ]

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from dvla.bindings.action_stream cimport ActionStream, Status
 from dvla.bindings.shaper cimport PoseShaper, ShaperState
+from dvla.bindings.workspace_guard cimport WorkspaceGuard
 
 cdef enum Plan:
     PLAN_IDLE
@@ -19,6 +20,7 @@ cdef class ServoPlanner:
     cdef int64_t _last_ns
     cdef uint64_t _sequence
     cdef double *_rows
+    cdef WorkspaceGuard _guard
     cdef ShaperState _ghost
     cdef Plan _status
     cdef int64_t _t_obs_ns

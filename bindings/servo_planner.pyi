@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from dvla.bindings.action_stream import ActionStream
 from dvla.bindings.shaper import PoseShaper
+from dvla.bindings.workspace_guard import WorkspaceGuard
 
 class PlanStatus(enum.IntEnum):
     """What the tick's setpoint came from."""
@@ -20,9 +21,18 @@ class ServoPlanner:
     the known future of the stream, its stop included.
     """
 
+    SATURATED_WORKSPACE: int  # the guard moved the target
+    SATURATED_BRAKE: int  # the guard braked
+
     horizon: int
 
-    def __init__(self, stream: ActionStream, shaper: PoseShaper, horizon: int) -> None: ...
+    def __init__(
+        self,
+        stream: ActionStream,
+        shaper: PoseShaper,
+        horizon: int,
+        guard: WorkspaceGuard | None = None,
+    ) -> None: ...
     def reset(self, setpoint: NDArray[np.float64]) -> None: ...  # (8,), at rest
     def plan(
         self,

@@ -14,6 +14,7 @@ from dvla.bindings.action_stream cimport (
 )
 from dvla.bindings.interpolation cimport Knot
 from dvla.bindings.shaper cimport PoseShaper, ShaperState
+from dvla.bindings.workspace_guard cimport BRAKE_BIT, WORKSPACE_BIT, WorkspaceGuard
 
 cdef int64_t NEVER = -(1 << 62)
 cdef size_t ROW_BYTES = 8 * sizeof(double)
@@ -37,9 +38,19 @@ cdef class ServoPlanner:
         stream: the reader's end.
         shaper: the state that moves; the planner alone steps it from here on.
         horizon: setpoints per plan, one shaper period apart.
+        guard: keeps the plan, and every stop from it, inside a box, whatever the stream says.
     """
 
-    def __init__(self, ActionStream stream not None, PoseShaper shaper not None, int horizon):
+    SATURATED_WORKSPACE = WORKSPACE_BIT
+    SATURATED_BRAKE = BRAKE_BIT
+
+    def __init__(
+        self,
+        ActionStream stream not None,
+        PoseShaper shaper not None,
+        int horizon,
+        WorkspaceGuard guard=None,
+    ):
         if not 1 <= horizon <= 1000:
             raise ValueError(f"horizon: got {horizon}, expected 1 to 1000")
         self._stream = stream
@@ -50,6 +61,7 @@ cdef class ServoPlanner:
         self._rows = <double *> malloc(horizon * ROW_BYTES)
         if self._rows == NULL:
             raise MemoryError()
+        self._guard = guard
         self._forget()
 
     def __dealloc__(self):
@@ -75,7 +87,15 @@ cdef class ServoPlanner:
         cdef Status status = self._stream.sample_nogil(t_ns, target, twist)
         if status == STATUS_ACTIVE:
             at_rest[0] = False
-            self._saturation = self._shaper.step_nogil(state, target, twist)
+            self._saturation = 0
+            if self._guard is not None:
+                self._saturation = self._guard.lead_inside(
+                    state.setpoint, &state.linear, target, twist
+                )
+            if self._saturation & BRAKE_BIT:
+                self._shaper.stop_nogil(state)
+            else:
+                self._saturation |= self._shaper.step_nogil(state, target, twist)
         else:
             self._saturation = 0
             at_rest[0] = self._shaper.stop_nogil(state)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from dvla.runtime.config import ServoConfig
 from dvla.runtime.errors import ConfigError
-from dvla.runtime.limits import ArmLimits, CartesianLimits
+from dvla.runtime.limits import ArmLimits
 from dvla.runtime.messages import MAX_SETPOINTS, ArmState, Command
 from dvla.runtime.pose import SETPOINT_WIDTH
 
@@ -35,6 +35,10 @@ MIN_HORIZON_STEPS = 6
 """A shorter command has run out before its successor can be joined to it."""
 MAX_STATE_AGE_S = 0.2
 """Without an arm state younger than this the servo falls silent, and the arm stops by itself."""
+WORKSPACE_MARGIN_M = 0.005
+"""Actions that lead nearer to a side of the workspace, or out of it, are led along it instead: the
+arm refuses, and then stops at, what it could not brake inside. A table is such a side, and a policy
+that grasps low is always a millimetre wrong."""
 STATUS_IDLE = 0
 
 
@@ -98,7 +102,7 @@ class ServoCore:
         lead_s: float = DEFAULT_LEAD_S,
         planner: Planner | None = None,
     ) -> None:
-        self._planner = planner or compiled_planner(stream, limits.shaper, config)
+        self._planner = planner or compiled_planner(stream, limits, config)
         self._session = session
         self._period_ns = config.period_ns
         self._horizon = config.horizon_steps
@@ -234,10 +238,21 @@ class ServoCore:
         row["setpoint"] = self._plan[0]
 
 
-def compiled_planner(stream: ActionStream, limits: CartesianLimits, config: ServoConfig) -> Planner:
+def compiled_planner(stream: ActionStream, limits: ArmLimits, config: ServoConfig) -> Planner:
     """Return the planner on a stream, without the GIL and without allocation."""
-    from dvla.bindings import PoseShaper, ServoPlanner, ShaperLimits
+    from dvla.bindings import PoseShaper, ServoPlanner, ShaperLimits, WorkspaceGuard
 
-    bounds = ShaperLimits(**msgspec.structs.asdict(limits))
+    bounds = ShaperLimits(**msgspec.structs.asdict(limits.shaper))
     shaper = PoseShaper(bounds, config.period_ns * 1e-9)
-    return ServoPlanner(stream, shaper, config.horizon_steps)
+    lower, upper = np.array(limits.workspace.lower), np.array(limits.workspace.upper)
+    margin = np.minimum(WORKSPACE_MARGIN_M, (upper - lower) / 2.0)
+    guard = WorkspaceGuard(
+        lower + margin,
+        upper - margin,
+        reserve=WORKSPACE_MARGIN_M / 2.0,
+        acceleration=limits.envelope.linear_acceleration,
+        jerk=limits.envelope.linear_jerk,
+        hardest=limits.shaper.linear_acceleration,
+        plan_jerk=limits.shaper.linear_jerk,
+    )
+    return ServoPlanner(stream, shaper, config.horizon_steps, guard)

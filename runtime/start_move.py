@@ -199,7 +199,7 @@ def make_planner(
         config: of the servo.
         start_pose: (8,) setpoint, or empty.
     """
-    planner = compiled_planner(stream, limits.shaper, config)
+    planner = compiled_planner(stream, limits, config)
     if not start_pose:
         return planner
     return PhasedPlanner(planner, np.array(start_pose), config.period_ns, limits.envelope)

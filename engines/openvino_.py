@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _DEVICE = "CPU"
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
+_WITHOUT_WEIGHTS = {"CACHE_MODE": "OPTIMIZE_SIZE"}
 _REBUILD = "export the bundle again: dvla-export MODEL -o BUNDLE --overwrite"
 
 
@@ -49,6 +51,12 @@ class OpenVinoEngine(Engine):
         )
 
     @classmethod
+    def compiled_identity(cls) -> BackendIdentity:
+        """Return that, and that its compiled graphs read their weights from the ONNX's file."""
+        here = cls.identity()
+        return msgspec.structs.replace(here, options=here.options | {"weights": "of the ONNX"})
+
+    @classmethod
     def precisions(cls) -> tuple[str, ...]:
         """Return fp32, and bf16 where this processor has it: emulated it would only be slower."""
         has_bf16 = "BF16" in openvino().Core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
@@ -56,6 +64,7 @@ class OpenVinoEngine(Engine):
 
     def _load_impl(self) -> None:
         core = openvino().Core()
+        self._weights = external_weights(self.onnx_path)
         stored = self.compiled.find(self.graph.name) if self.compiled else None
         compiled = self._import(core, stored) if stored else None
         self._is_stored = compiled is not None
@@ -91,14 +100,19 @@ class OpenVinoEngine(Engine):
         }
         if self.options.threads is not None:
             properties["INFERENCE_NUM_THREADS"] = self.options.threads
+        if self._weights is not None:
+            properties |= _WITHOUT_WEIGHTS
         return properties
 
     def _import(self, core: ov.Core, stored: Path) -> ov.CompiledModel | None:
         """Return a stored compiled model, its weights mapped; nothing if OpenVINO refuses it."""
+        properties = self._properties()
+        if self._weights is not None:
+            properties["WEIGHTS_PATH"] = str(self._weights)
         try:
             self._mapped = np.memmap(stored, np.uint8, "r")
             tensor = openvino().Tensor(self._mapped)
-            return core.import_model(tensor, _DEVICE, self._properties())
+            return core.import_model(tensor, _DEVICE, properties)
         except RuntimeError:
             return None
 
@@ -134,6 +148,17 @@ class OpenVinoEngine(Engine):
     def _close_impl(self) -> None:
         del self._request, self._compiled
         self.__dict__.pop("_mapped", None)
+
+
+def external_weights(onnx_path: Path) -> Path | None:
+    """Return the one file beside an ONNX graph that holds its weights; None if they are in it.
+
+    The graph names the file in plain text. A compiled graph without weights of its own is a two
+    hundredth of its size, and is loaded without a second copy of them in memory.
+    """
+    content = onnx_path.read_bytes()
+    named = [p for p in onnx_path.parent.glob("*.data") if p.name.encode() in content]
+    return named[0] if len(named) == 1 else None
 
 
 def _first_line(error: Exception) -> str:

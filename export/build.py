@@ -52,7 +52,7 @@ from dvla.export.steps import check_steps, steps_cost, with_steps
 from dvla.runtime.tokenizer import PromptEncoder, find_tokenizer
 
 # Graphs, reference, tokenizer and compiled graphs, relative to the checkpoint's weights in float32.
-_SPACE_FACTOR = 2.1
+_SPACE_FACTOR = 2.8
 # Runs the graphs where the backend that was asked for cannot.
 _FALLBACK = "onnxruntime"
 _LIBRARIES = ("torch", "safetensors", "onnx", "onnxscript")

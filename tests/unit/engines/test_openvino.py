@@ -19,7 +19,7 @@ from dvla.engines import compiled, registry
 from dvla.engines.bundle import read_bundle
 from dvla.engines.compiled import CompiledStore
 from dvla.engines.errors import EngineMismatch, MissingDependency, UsageError
-from dvla.engines.selection import chosen_engine, key_here
+from dvla.engines.selection import chosen_engine, compiled_store, key_here
 from dvla.export.build import verify_bundle
 from dvla.export.checkpoint import load_checkpoint
 from dvla.export.progress import Progress
@@ -46,7 +46,7 @@ def bundle(verified: Path, tmp_path: Path) -> Path:
 
 def store_of(bundle: Path) -> CompiledStore:
     opened = read_bundle(bundle)
-    return CompiledStore(bundle, key_here(opened, chosen_engine(opened, "openvino").engine))
+    return compiled_store(opened, chosen_engine(opened, "openvino").engine)
 
 
 def actions_of(bundle: Path, golden: Golden = TINY) -> Any:
@@ -126,7 +126,10 @@ def test_the_stored_graphs_are_what_was_verified_and_are_loaded(bundle: Path) ->
         assert (bundle / "onnx" / name).is_file()
     policy = Policy.load(bundle, backend="openvino", threads=1)
     assert policy.pipeline.prefix._is_stored
+    assert policy.pipeline.denoise._is_stored
     policy.close()
+    weights = (bundle / "onnx" / "prefix.onnx.data").stat().st_size
+    assert store.path("prefix").stat().st_size < weights, "the weights are read from the ONNX's"
     np.testing.assert_array_equal(actions_of(bundle), wanted)
 
 

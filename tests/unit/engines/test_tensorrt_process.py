@@ -48,6 +48,7 @@ def test_an_end_without_a_plan_is_one_clear_error(
         compile_with(tmp_path, code)
 
 
+@pytest.mark.usefixtures("control_c")
 def test_an_interrupt_ends_the_compiler_and_removes_its_plan(tmp_path: Path) -> None:
     pid_path, plan = tmp_path / "pid", tmp_path / "x.plan"
     child = f"open({str(plan)!r}, 'w').write('half')\n"

@@ -173,6 +173,7 @@ def test_help_names_every_option() -> None:
     assert run("--nonsense").returncode == 2
 
 
+@pytest.mark.usefixtures("control_c")
 def test_control_c_leaves_nothing(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "dvla.export.cli", TINY_CHECKPOINT, "-o", tmp_path / "b",

@@ -16,9 +16,17 @@ from golden_model import TINY_CHECKPOINT, Golden
 from numpy.typing import NDArray
 
 from dvla.engines.bundle import MANIFEST_NAME
+from dvla.engines.tensors import GraphSpec
 from dvla.export.build import ExportOptions, export_bundle
+from dvla.export.facts import default_camera_size, policy_facts
+from dvla.export.model.policy import DynamicVla
+from dvla.export.onnx_export import write_denoise
+from dvla.export.prefix_graph import prefix_spec
 from dvla.export.progress import Progress
-from dvla.export.synthetic import synthetic_checkpoint
+from dvla.export.reference import synthetic_inputs
+from dvla.export.resize import Size
+from dvla.export.step_graph import step_spec
+from dvla.export.synthetic import ARCHS, synthetic_checkpoint, synthetic_policy_config
 from dvla.export.synthetic_tokenizer import write_byte_tokenizer
 from dvla.runtime.observation import Observation
 
@@ -57,8 +65,34 @@ def full_checkpoint() -> Path:
 def full_bundle() -> Path:
     """Return the bundle of the full size, which takes a minute; it is shared too."""
     bundle = scratch() / "full.bundle"
-    export_bundle(full_checkpoint(), bundle, ExportOptions(), Progress())
+    seen = one_observation(scratch() / "full.npz")
+    export_bundle(full_checkpoint(), bundle, ExportOptions(observations=seen), Progress())
     return bundle
+
+
+def one_observation(path: Path) -> Path:
+    """Write an observation of the full size: the gate of a big model need not take five."""
+    config = synthetic_policy_config("full")
+    facts = policy_facts(config, ARCHS["full"], default_camera_size(config))
+    made = synthetic_inputs(facts, cases=1)
+    names = ("frames", "token_ids", "token_mask", "state", "noise")
+    np.savez(path, **{name: getattr(made, name) for name in names})
+    return path
+
+
+def tiny_graphs(
+    policy: DynamicVla, camera: Size, units: tuple[str, ...], folder: Path, stage: Any
+) -> tuple[GraphSpec, ...]:
+    """Do what ``write_graphs`` does for the tiny checkpoint, without tracing it once more.
+
+    The prefix and the step are those of the tiny bundle, whatever the number of steps is.
+    """
+    folder.mkdir(parents=True)
+    for path in (tiny_bundle() / "onnx").glob("*"):
+        if path.name.startswith(("prefix.onnx", "step.onnx")):
+            shutil.copy(path, folder)
+    denoise = write_denoise(policy, units, folder)
+    return prefix_spec(policy, camera), step_spec(policy), denoise
 
 
 def copy_of_tiny_bundle(folder: Path) -> Path:

@@ -109,9 +109,11 @@ def test_everything_writes_one_report(monkeypatch, capsys, tmp_path):
     from bundle_tools import TINY_CHECKPOINT, tiny_bundle
 
     from dvla.benchmarks.report import device
+    from dvla.benchmarks.servo import measure
 
     monkeypatch.setattr(device, "probe_device", lambda threads: DEVICE)
     monkeypatch.setattr(commands, "STREAM_ROUNDS", 2)
+    monkeypatch.setattr(measure, "LOADS", ("idle",))  # the engine as a load: test_bench_loops
     out = tmp_path / "all.json"
     code, told, _ = run(
         monkeypatch, capsys, "all", tiny_bundle(), "--checkpoint", TINY_CHECKPOINT,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
 import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from dvla.benchmarks import cli
 from dvla.benchmarks.dom.campaign import CampaignReport, Cell, summarise
 from dvla.benchmarks.dom.dimensions import (
     dimension_cell,
@@ -159,13 +159,17 @@ def test_reports_that_are_there_are_not_made_again(tmp_path: Path) -> None:
         run(3)
 
 
-def test_wrong_dimensions_are_one_paragraph() -> None:
-    command = [sys.executable, "-m", "dvla.benchmarks.cli", "dom", "--plain"]
+def test_wrong_dimensions_are_one_paragraph(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for flags, words in (
         (["--dims", "speed"], ("'speed'", "reactivity, adaptation")),
         (["--task-kind", "place"], ("--dims",)),
         (["--dims", "motion", "--first-seed", "3"], ("frozen seeds", "--first-seed")),
     ):
-        done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False)
-        assert done.returncode == 2, done.stderr
-        assert all(word in done.stderr for word in words) and "Traceback" not in done.stderr
+        monkeypatch.setattr(sys, "argv", ["dvla-bench", "dom", "--plain", *flags])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = capsys.readouterr().err
+        assert ended.value.code == 2, told
+        assert all(word in told for word in words) and "Traceback" not in told

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundle_tools import tiny_bundle, tokenizer
+from bundle_tools import tiny_bundle, tiny_graphs, tokenizer
 from golden_model import TINY_CHECKPOINT
 
 from dvla.engines.bundle import read_bundle
 from dvla.engines.errors import UsageError
 from dvla.engines.manifest import PolicyFacts
-from dvla.export import cli
+from dvla.export import build, cli
 from dvla.export.calibration import load_calibration
 from dvla.export.reference import Reference
 from dvla.runtime.tokenizer import PromptEncoder
@@ -69,6 +69,7 @@ def test_the_two_layouts_give_the_same_observations(tmp_path: Path) -> None:
 def test_an_export_says_what_it_was_compared_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(build, "write_graphs", tiny_graphs)
     bundle = tmp_path / "b"
     arguments = [TINY_CHECKPOINT, "-o", bundle, "--tokenizer", tokenizer(), "--calibration"]
     told = ["dvla-export", *map(str, arguments), str(dataset(tmp_path))]

@@ -9,7 +9,6 @@ import pytest
 import torch
 from bundle_tools import (
     full_bundle,
-    full_checkpoint,
     golden_noise,
     golden_observation,
     tiny_bundle,
@@ -23,6 +22,7 @@ from dvla.export.checkpoint import load_policy
 from dvla.export.model.images import prepare_images
 from dvla.export.model.policy import DynamicVla
 from dvla.export.resize import resize_matrices
+from dvla.export.synthetic import synthetic_policy_config
 from dvla.export.unroll import varying_values
 from dvla.runtime.policy import Policy
 
@@ -158,7 +158,7 @@ def test_the_full_size_exports_and_gives_the_references_actions() -> None:
     # An export writes no bundle that does not pass, and no engine loads that did not.
     exported = Policy.load(full_bundle())
     golden = full_golden()
-    config = load_policy(full_checkpoint()).config
+    config = synthetic_policy_config("full")
     observation = golden_observation(golden, exported.facts.cameras, config)
     chunk = exported.predict(observation, noise=golden_noise(golden))
     exported.close()

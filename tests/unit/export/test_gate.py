@@ -9,8 +9,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-import torch
-from bundle_tools import copy_of_tiny_bundle, edit_manifest, tiny_bundle, tokenizer
+from bundle_tools import (
+    copy_of_tiny_bundle,
+    edit_manifest,
+    tiny_bundle,
+    tiny_graphs,
+    tokenizer,
+)
 from golden_model import TINY_CHECKPOINT
 
 from dvla.engines import bundle as bundles
@@ -104,20 +109,24 @@ def test_a_fault_in_the_denoise_graph_fails(tmp_path: Path, fault: Callable[[Any
 
 @pytest.mark.parametrize("graph", ["prefix", "step"])
 def test_a_weight_that_is_off_by_five_per_cent_fails(tmp_path: Path, graph: str) -> None:
-    import onnx
-
     bundle = copy_of_tiny_bundle(tmp_path)
-    model = onnx.load(str(bundle / "onnx" / f"{graph}.onnx"), load_external_data=False)
-    largest = max(model.graph.initializer, key=lambda t: _external(t, "length"))
-    data = bundle / "onnx" / f"{graph}.onnx.data"
-    weights = np.memmap(
-        data, np.float32, "r+", _external(largest, "offset"), (_external(largest, "length") // 4,)
-    )
-    weights *= np.float32(1.05)
-    weights.flush()
+    enlarge_a_weight(bundle / "onnx", graph)
     reseal(bundle)
     with pytest.raises(ExportMismatch):
         verify_bundle(bundle, "onnxruntime", Progress())
+
+
+def enlarge_a_weight(folder: Path, graph: str) -> None:
+    """Make the largest tensor of a graph larger by five per cent."""
+    import onnx
+
+    model = onnx.load(str(folder / f"{graph}.onnx"), load_external_data=False)
+    largest = max(model.graph.initializer, key=lambda t: _external(t, "length"))
+    shape = (_external(largest, "length") // 4,)
+    data = folder / f"{graph}.onnx.data"
+    weights = np.memmap(data, np.float32, "r+", _external(largest, "offset"), shape)
+    weights *= np.float32(1.05)
+    weights.flush()
 
 
 def _external(tensor: Any, key: str) -> int:
@@ -127,12 +136,10 @@ def _external(tensor: Any, key: str) -> int:
 def test_an_export_that_fails_leaves_no_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = build.write_graphs
-
-    def faulty(policy: Any, *arguments: Any) -> Any:
-        bias = policy.model.action_out_proj.bias
-        policy.model.action_out_proj.bias = torch.nn.Parameter(bias + 0.01, requires_grad=False)
-        return right(policy, *arguments)
+    def faulty(policy: Any, camera: Any, units: Any, folder: Path, stage: Any) -> Any:
+        graphs = tiny_graphs(policy, camera, units, folder, stage)
+        enlarge_a_weight(folder, "step")
+        return graphs
 
     monkeypatch.setattr(build, "write_graphs", faulty)
     with pytest.raises(ExportMismatch) as caught:

@@ -1,12 +1,14 @@
 """A short video of the cameras side by side: H.264 in MP4, playable in any browser.
 
 While it is written it consists of fragments, so that a killed run leaves a film that plays up to
-its last second; ``close`` then rewrites it with the index in front.
+its last second; ``close`` then rewrites it with the index in front. Its comment says when the first
+picture was captured on the host's monotonic clock.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -25,8 +27,17 @@ ENCODER_OPTIONS = {"preset": "ultrafast", "tune": "zerolatency", "crf": "27"}
 KEYFRAME_FRAMES = 12  # a fragment per second is what a kill can cost
 
 
+BEGINS = "begins at {} ns"
+
+
 class VideoUnavailable(Exception):
     """No video can be made, or no more of it."""
+
+
+def begin_of(comment: str) -> int | None:
+    """Return when a film begins, by its comment [ns]; None where that says nothing of it."""
+    found = re.fullmatch(BEGINS.format(r"(\d+)"), comment)
+    return int(found[1]) if found else None
 
 
 class VideoWriter:
@@ -152,6 +163,7 @@ class VideoWriter:
                 "flush_packets": "1",  # a finished fragment reaches the kernel at once
             },
         )
+        self._container.metadata["comment"] = BEGINS.format(t_ns)
         stream = self._container.add_stream("libx264", rate=Fraction(1000, 80))
         stream.height, stream.width = size
         stream.pix_fmt = "yuv420p"
@@ -182,6 +194,7 @@ class VideoWriter:
                     os.fspath(finished), "w", format="mp4", options={"movflags": "faststart"}
                 ) as target,
             ):
+                target.metadata["comment"] = source.metadata.get("comment", "")
                 stream = target.add_stream_from_template(source.streams.video[0])
                 for packet in source.demux(source.streams.video[0]):
                     if packet.dts is not None:

@@ -141,6 +141,7 @@ def show_run(data: RunData, scene: Scene) -> None:
             scene.picture(camera, t_ns, image_hwc)
     if not cameras and data.video is not None:
         film = FilmReader(data.video)
+        begin_ns = film.begin_ns or data.manifest.started_ns
         for t_s, image_hwc in film.frames():
-            scene.picture("film", data.manifest.started_ns + round(t_s * NS_PER_S), image_hwc)
+            scene.picture("film", begin_ns + round(t_s * NS_PER_S), image_hwc)
         film.close()

@@ -176,6 +176,7 @@ def _of_run(path: Path, number: int, facts: PolicyFacts) -> RecordedEpisode:
         films={
             key: FilmPart(
                 path=str(film.path.resolve()),
+                start_s=(int(rows["t_ns"][0]) - film.begin_ns) * 1e-9,
                 left=place * film.cell_width,
                 width=facts.camera_width,
                 height=facts.camera_height,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvla.engines.errors import MissingDependency, UsageError
+from dvla.runtime.video import begin_of
 
 
 class FilmReader:
@@ -19,6 +20,9 @@ class FilmReader:
         path: of the film.
         start_s: where to begin, from the film's start.
         length_s: until when, the last picture included; all of the rest when None.
+
+    Attributes:
+        begin_ns: when its first picture was captured, monotonic; None of films that do not say it.
 
     Raises:
         UsageError: the film cannot be read.
@@ -42,6 +46,7 @@ class FilmReader:
         self.width = int(self._stream.codec_context.width)
         self.height = int(self._stream.codec_context.height)
         self.fps = float(self._stream.average_rate or 0.0)
+        self.begin_ns = begin_of(self._container.metadata.get("comment", ""))
 
     def frames(self) -> Iterator[tuple[float, NDArray[np.uint8]]]:
         """Yield (seconds from the part's beginning, image (h, w, 3) uint8 RGB), in order."""

@@ -9,8 +9,10 @@ import numpy as np
 
 from dvla.engines.errors import UsageError
 from dvla.engines.manifest import PolicyFacts
+from dvla.runtime.events import EpisodeStarted
 from dvla.runtime.pose import state_from_setpoint
 from dvla.runtime.recordings.film import frames_at
+from dvla.runtime.recordings.film_reader import FilmReader
 from dvla.runtime.recordings.lerobot import Observed, other_size
 from dvla.runtime.run_data import load_run
 from dvla.runtime.video import FRAME_HZ
@@ -21,9 +23,8 @@ _NS = 1e-9
 class RunFilm:
     """A recorded run, checked against a policy.
 
-    The film is compressed and shows the cameras side by side, in the policy's order; its first
-    picture is taken to be as old as the first state. That is exact enough for the gate, where
-    engine and model see the same input whatever it is.
+    The film is compressed and shows the cameras side by side, in the policy's order. States from
+    before it begins are left out.
 
     Args:
         path: of the run folder.
@@ -32,11 +33,16 @@ class RunFilm:
     Raises:
         RunFolderError: a file of the run is damaged.
         UsageError: nothing was filmed, the arm was not recorded, or the policy had no task.
+
+    Attributes:
+        begin_ns: when the film begins.
     """
 
     def __init__(self, path: Path, facts: PolicyFacts) -> None:
         self._facts, self._run = facts, load_run(path)
-        run, task = self._run, self._run.manifest.task
+        run = self._run
+        begun = (event.text for event in run.events if isinstance(event, EpisodeStarted))
+        task = run.manifest.task or next(begun, "")  # a twin makes its own instruction
         if run.video is None or len(run.arm) < 2:
             raise UsageError(
                 f"The run {path} cannot be calibrated on",
@@ -53,8 +59,11 @@ class RunFilm:
                 expected=f"states of {facts.state_width}",
             )
 
+        film = FilmReader(run.video)
+        film.close()
+        self.begin_ns = film.begin_ns or int(run.arm["t_ns"][0])
         known = np.isfinite(run.arm["measured"][:, : facts.state_width + 1]).all(axis=1)
-        self.arm = run.arm[known]
+        self.arm = run.arm[known & (run.arm["t_ns"] >= self.begin_ns)]
         if len(self.arm) < 2:
             raise UsageError(
                 f"The arm of the run {path} reported too few numbers",
@@ -85,7 +94,7 @@ class RunFilm:
         """Yield frames (cameras, n_obs, h, w, 3), state (S,) and instruction, evenly spread."""
         facts, arm = self._facts, self.arm
         back_s = np.array(facts.history_steps) * facts.control_period_s
-        clock_s = (arm["t_ns"] - arm["t_ns"][0]) * _NS
+        clock_s = (arm["t_ns"] - self.begin_ns) * _NS
         # The film may end before the states do; its last picture is within a tenth of them.
         times_s = (
             -back_s.min() + (clock_s[-1] * 0.8 + back_s.min()) * (np.arange(count) + 0.5) / count

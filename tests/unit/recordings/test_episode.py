@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from synthetic_run import START_NS, make_run
+from synthetic_run import START_NS, make_run, manifest, path_m
 
 from dvla.engines.errors import UsageError
 from dvla.engines.manifest import PolicyFacts
@@ -26,6 +26,7 @@ from dvla.runtime.run_config import RunConfig
 from dvla.runtime.run_data import load_run
 from dvla.runtime.run_inputs import of_episode, write_recorded
 from dvla.runtime.summary import summarise_data
+from dvla.runtime.video import VideoWriter
 
 pytest.importorskip("av")
 pytest.importorskip("pyarrow")
@@ -148,6 +149,25 @@ def test_a_wrong_dataset_is_refused_in_one_paragraph(
         load_episode(dataset, number, facts())
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_folder_pairs_each_picture_with_the_state_of_its_time(tmp_path: Path) -> None:
+    """The arm reports before its cameras deliver; the film says when it begins."""
+    folder, late_s = make_run(tmp_path, 2.0, video=False), 0.6
+    film = VideoWriter(folder.video, facts().cameras)
+    for index in range(30):
+        t_ns = START_NS + round((late_s + 0.04 * index) * 1e9)
+        for camera in reversed(facts().cameras):
+            film.add(camera, t_ns, np.full((48, 64, 3), 20 + 5 * index, np.uint8))
+    film.close()
+    folder.write_manifest(manifest(task=""))
+    episode = load_episode(folder.path, 0, facts())
+    assert episode.instruction == "pick up the <red> can", "a twin makes its own"
+    lag_s = 0.06
+    wanted = path_m(np.maximum(late_s + episode.t_s - lag_s, 0.0))
+    np.testing.assert_allclose(episode.states[:, :3], wanted, atol=1e-9)
+    part = episode.films[facts().cameras[1]]
+    assert part.start_s == pytest.approx(0.0, abs=1e-6) and part.left == 64
 
 
 def test_the_number_of_an_episode_is_read_from_its_name(tmp_path: Path) -> None:

@@ -31,12 +31,16 @@ class StageResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Attributes:
         compared: decisions that were compared until the end or the first difference.
         missing: why the stage could not be replayed to its end, or empty.
+        cut_off: whether it ends where the recording was cut off, by a kill or a full disk.
+        left_out: why such a run does not record this stage, or empty.
     """
 
     stage: str
     compared: int
     difference: Difference | None = None
     missing: str = ""
+    cut_off: bool = False
+    left_out: str = ""
 
     @property
     def equal(self) -> bool:

@@ -48,6 +48,7 @@ class SchedulerRerun:
         self.events: list[Event] = []
         self.publications: list[Publication] = []
         self._now_ns = 0
+        self._arrived_ns = -1
         self.scheduler = Scheduler(
             config,
             chunk_size=inputs.chunk_size,
@@ -71,7 +72,10 @@ class SchedulerRerun:
                 scheduler.begin_inference(event.t_ns, event.t_obs_ns)
             case ChunkArrived():
                 scheduler.on_chunk(chunk_of(event), event.t_ns)
+                self._arrived_ns = event.t_ns
             case SchedulerTold(what="hold"):
+                if event.t_ns == self._arrived_ns:  # the policy loop has advanced in between
+                    scheduler.advance(event.t_ns)
                 scheduler.on_hold(event.t_ns)
             case SchedulerTold(what="generation"):
                 scheduler.new_generation(event.t_ns)
@@ -101,8 +105,13 @@ def rerun_scheduler(events: Iterable[AnyEvent], inputs: RunInputs) -> SchedulerR
     return rerun
 
 
-def compare_decisions(recorded: Iterable[AnyEvent], replayed: Iterable[Event]) -> StageResult:
-    """Compare every event of the scheduler, field by field, in the order of their times."""
+def compare_decisions(
+    recorded: Iterable[AnyEvent], replayed: Iterable[Event], *, whole: bool = True
+) -> StageResult:
+    """Compare every event of the scheduler, field by field, in the order of their times.
+
+    Of a recording that was cut off (not ``whole``), what the last inputs led to may be missing.
+    """
     theirs = [event for event in recorded if isinstance(event, DECISIONS)]
     ours = sorted(
         (event for event in replayed if isinstance(event, DECISIONS)), key=lambda e: e.t_ns
@@ -112,6 +121,8 @@ def compare_decisions(recorded: Iterable[AnyEvent], replayed: Iterable[Event]) -
         if difference is not None:
             return StageResult(stage="scheduler", compared=index + 1, difference=difference)
     compared = min(len(theirs), len(ours))
+    if len(theirs) < len(ours) and not whole:
+        return StageResult(stage="scheduler", compared=compared, cut_off=True)
     if len(theirs) != len(ours):
         longer = theirs if len(theirs) > len(ours) else ours
         found = Difference(

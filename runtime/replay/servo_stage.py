@@ -95,7 +95,12 @@ class ServoRerun:
 
 
 def replay_servo(
-    servo: NDArray[Any], arm: NDArray[Any], inputs: RunInputs, publications: list[Publication]
+    servo: NDArray[Any],
+    arm: NDArray[Any],
+    inputs: RunInputs,
+    publications: list[Publication],
+    *,
+    whole: bool = True,
 ) -> tuple[StageResult, dict[int, Command]]:
     """Run the servo on its recorded ticks and compare every row.
 
@@ -104,15 +109,19 @@ def replay_servo(
         arm: (m,) ARM_SAMPLE as recorded.
         inputs: of the run.
         publications: of the replayed scheduler.
+        whole: whether the recording was ended in order, so that every tick has what it went by.
 
     Returns:
         The comparison, and the commands by sequence, for the gate.
     """
     samples = {int(sequence): row for row, sequence in enumerate(arm["sequence"])}
+    newest = max(samples, default=0)
     rerun = ServoRerun(inputs, publications)
     commands: dict[int, Command] = {}
     for index, recorded in enumerate(servo):
         sequence = int(recorded["state_sequence"])
+        if not whole and (sequence > newest or int(recorded["timeline"]) > len(publications)):
+            return StageResult(stage="servo", compared=index, cut_off=True), commands
         if sequence and sequence not in samples:
             missing = f"arm state {sequence}, by which tick {index} went, was not recorded"
             return StageResult(stage="servo", compared=index, missing=missing), commands

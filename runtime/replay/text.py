@@ -11,8 +11,11 @@ def exact_text(replay: ExactReplay) -> str:
     """Say stage by stage whether every decision came out again."""
     lines = [f"{replay.run}: {replay.chunks} chunks replayed"]
     for stage in replay.stages:
-        if stage.equal:
-            lines.append(f"  {stage.stage:10s} {stage.compared} decisions, bit-equal")
+        if stage.left_out:
+            lines.append(f"  {stage.stage:10s} left out: {stage.left_out}")
+        elif stage.equal:
+            until = " until the recording was cut off" if stage.cut_off else ""
+            lines.append(f"  {stage.stage:10s} {stage.compared} decisions, bit-equal{until}")
         elif stage.missing:
             lines.append(f"  {stage.stage:10s} cannot go on: {stage.missing}")
         elif stage.difference is not None:

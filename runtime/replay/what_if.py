@@ -30,6 +30,7 @@ from dvla.runtime.replay.following_arm import Motion, move
 from dvla.runtime.replay.inputs import RunInputs, read_inputs
 from dvla.runtime.replay.scheduler_stage import INPUTS, SchedulerRerun
 from dvla.runtime.run_data import RunData
+from dvla.runtime.run_folder import RunFolderError
 from dvla.runtime.scheduler_state import SchedulerCounters
 
 TRUTHS = {"true": True, "on": True, "yes": True, "1": True}
@@ -113,6 +114,13 @@ def what_if(data: RunData, settings: Sequence[str]) -> WhatIf:
         ConfigError: a setting is wrong, or asks for chunks that the run never made.
     """
     inputs = read_inputs(data.folder)
+    if not len(data.calls):
+        raise RunFolderError(
+            f"{data.folder.path} does not say when its arm was controlled, so that --set cannot "
+            "move one",
+            got=f"no {data.folder.calls.name}, as where the controller runs by itself",
+            expected="a run that started its own arm controller (no --arm-address)",
+        )
     config = changed_config(inputs.scheduler, settings)
     if config.ci and not inputs.scheduler.ci:
         raise ConfigError(

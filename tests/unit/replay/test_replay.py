@@ -6,20 +6,31 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
-from recorded_run import record_run
+from recorded_run import PERIOD_NS, START_NS, H, chunk_at, record_run
 
 from dvla.runtime.config import SchedulerConfig
 from dvla.runtime.errors import ConfigError
+from dvla.runtime.events import ArmModeChanged, ChunkMerged
 from dvla.runtime.replay.exact import replay_exactly
 from dvla.runtime.replay.inputs import read_inputs
+from dvla.runtime.replay.scheduler_journal import JournaledScheduler
+from dvla.runtime.replay.scheduler_stage import compare_decisions, rerun_scheduler
 from dvla.runtime.replay.text import exact_text, what_if_text
 from dvla.runtime.replay.what_if import changed_config, what_if
 from dvla.runtime.run_data import load_run
 from dvla.runtime.run_folder import RunFolder, RunFolderError
+
+
+class Log(list[Any]):
+    """An ``EventSink`` that is a list."""
+
+    def emit(self, event: object) -> None:
+        self.append(event)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +141,49 @@ def test_a_missing_arm_state_is_told_and_not_guessed(copy: RunFolder) -> None:
     np.save(copy.arm, np.delete(rows, 100))
     last = replay_exactly(copy.path).stages[-1]
     assert "was not recorded" in last.missing and not last.equal
+
+
+def test_a_hold_in_the_turn_of_a_chunk_comes_after_it(recorded: RunFolder) -> None:
+    """As when the pictures of the next observation are found to be frozen."""
+    inputs, events, now_ns = read_inputs(recorded), Log(), START_NS
+    scheduler = JournaledScheduler(
+        inputs.scheduler, chunk_size=H, control_period_ns=PERIOD_NS, sink=events,
+        publish=lambda timeline: None, max_observation_age_ns=2 * 10**9,
+    )  # fmt: skip
+    ticket = scheduler.begin_inference(now_ns, now_ns)
+    now_ns += 100_000_000
+    chunk = chunk_at(ticket.t_obs_ns, ticket.sequence, ticket.generation, 0.1)
+    scheduler.on_chunk(chunk, now_ns)
+    scheduler.advance(now_ns)
+    scheduler.on_hold(now_ns, "frozen")
+    assert any(isinstance(event, ChunkMerged) for event in events)
+    found = compare_decisions(events, rerun_scheduler(events, inputs).events)
+    assert found.equal, found
+
+
+def test_what_a_kill_cut_off_is_replayed_up_to_the_cut(copy: RunFolder) -> None:
+    end_ns = load_run(copy.path).end_ns
+    for path, lost in ((copy.arm, 3), (copy.servo, 2)):
+        np.save(path, np.load(path)[:-lost])
+    replay = replay_exactly(copy.path)
+    assert replay.equal, exact_text(replay)
+    assert [stage.cut_off for stage in replay.stages] == [False, True, True]
+    assert exact_text(replay).count("until the recording was cut off") == 2
+    # A run that ended in order was not cut off: what is missing there was lost.
+    with copy.events.open("ab") as file:
+        file.write(msgspec.json.encode(ArmModeChanged(t_ns=end_ns, mode="shutdown")) + b"\n")
+    last = replay_exactly(copy.path).stages[-1]
+    assert "was not recorded" in last.missing and not last.equal
+
+
+def test_a_controller_of_its_own_keeps_its_journal_to_itself(copy: RunFolder) -> None:
+    np.save(copy.calls, np.load(copy.calls)[:0])
+    assert not replay_exactly(copy.path).equal
+    copy.write_config({"arm_address": "tcp://127.0.0.1:9000"})
+    replay = replay_exactly(copy.path)
+    assert replay.equal and "left out: the arm's controller ran by itself" in exact_text(replay)
+    with pytest.raises(RunFolderError, match="no --arm-address"):
+        what_if(load_run(copy.path, calls=True), ["laas=false"])
 
 
 def test_an_older_folder_is_refused_with_words(copy: RunFolder) -> None:

@@ -94,6 +94,7 @@ class Supervisor:
         self._shared = shared
         self._say = say
         self._children: dict[str, Launched] = {}
+        self._loading: dict[str, Launched] = {}
         self.words: dict[str, str] = {}
         """What each process said when it was ready: what it was granted."""
 
@@ -104,7 +105,9 @@ class Supervisor:
         return {"supervisor": os.getpid(), **pids}
 
     def start(self, wanted: Callable[[], bool] = lambda: True) -> None:
-        """Start every process; each is ready before the next begins.
+        """Start every process; each is ready before the next begins its work.
+
+        All load their modules meanwhile, side by side: that is most of what a start takes.
 
         Args:
             wanted: asked while waiting; when it says no, nothing further is started.
@@ -115,9 +118,12 @@ class Supervisor:
         if self._arm is not None:
             self._say(f"arm: {self._arm.open(monotonic_ns())}")
         for name in self._order:
+            self._loading[name] = Launched(PROCESSES[name], self.settings.rings)
+        for name in self._order:
             settings = msgspec.structs.replace(self.settings, pids=self.pids)
-            child = Launched(PROCESSES[name], settings)
-            self._children[name] = child
+            # From here on it is one of the run; whose turn never comes has done nothing to undo.
+            child = self._children[name] = self._loading.pop(name)
+            child.tell(settings)
             text = child.wait_ready(START_TIMEOUT_S.get(name, 60.0), wanted)
             if not wanted():
                 return
@@ -191,6 +197,9 @@ class Supervisor:
             reason: recorded with the hold.
             at_once: skip every wait that the arm does not need.
         """
+        for child in self._loading.values():
+            child.process.kill()
+            child.end(1.0)
         if self._arm is not None:
             self._arm.let_go()
         elif "arm" in self._children:

@@ -6,12 +6,16 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
-ROOT = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
 PATIENCE_S = 90.0
 PROCESSES = ("recorder", "arm", "camera", "policy", "servo")
 
@@ -24,6 +28,7 @@ class LiveRun:
         flags: of dvla-run, besides the ones that every test needs.
         env: environment variables to add.
         robot: flags of the robot; the Franka's twin unless another is meant.
+        doubles: process -> module of the tests' folder that stands in for it.
     """
 
     def __init__(
@@ -32,13 +37,19 @@ class LiveRun:
         *flags: str,
         env: dict[str, str] | None = None,
         robot: tuple[str, ...] = ("--robot", "franka", "--sim"),
+        doubles: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.runs = tmp_path / "runs"
         self.private = tmp_path / "private"
         self.private.mkdir(mode=0o700, exist_ok=True)
         self.log = tmp_path / f"log-{time.monotonic_ns()}.txt"
+        module = ["dvla.runtime.cli.run"]
+        if doubles:
+            module = ["dvla.benchmarks.faults.doubles.run", "run"]
+            env = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, TESTS))), **(env or {})}
+        swaps = [word for each in doubles.items() for word in ("--double", "=".join(each))]
         command = [
-            sys.executable, "-m", "dvla.runtime.cli.run",
+            sys.executable, "-m", *module, *swaps,
             *robot, "--plain", "--out", str(self.runs), *flags,
         ]  # fmt: skip
         self.state = tmp_path / "state"
@@ -118,6 +129,14 @@ class LiveRun:
         files = [str(path) for path in self.private.rglob("*") if not path.is_dir()]
         living = [f"{name} {pid}" for name, pid in self.pids().items() if alive(pid)]
         return files + living
+
+
+def free_address() -> str:
+    """Return an address on this host where an arm controller can listen: five ports from it on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1] % 50000 + 10000
+    return f"tcp://127.0.0.1:{port}"
 
 
 def alive(pid: int) -> bool:

@@ -99,7 +99,10 @@ def _tie_to_supervisor(spec: ProcessSpec, supervisor_pid: int) -> None:
 
 def run_child(name: str, body: Callable[[Child], None]) -> None:
     """Be the process ``name``: read the settings, run ``body``, report how it ended."""
-    settings = msgspec.json.decode(sys.stdin.buffer.read(), type=Settings)
+    told = sys.stdin.buffer.read()
+    if not told:  # the supervisor ended before it was this process's turn
+        sys.exit(0)
+    settings = msgspec.json.decode(told, type=Settings)
     child = Child(name, settings, ready_fd=int(sys.argv[1]))
     _tie_to_supervisor(child.spec, settings.supervisor_pid)
 

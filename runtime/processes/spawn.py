@@ -38,29 +38,37 @@ def inherited_fds(rings: Rings) -> list[int]:
 class Launched:
     """One started process and the pipe on which it reports that it is ready.
 
+    It loads its modules at once, and waits with everything else until it is told its settings.
+
     Args:
         spec: its row of the table.
-        settings: of the run.
+        rings: that it inherits.
     """
 
-    def __init__(self, spec: ProcessSpec, settings: Settings) -> None:
+    def __init__(self, spec: ProcessSpec, rings: Rings) -> None:
         self.spec = spec
         self._ready_r, ready_w = os.pipe()
+        # Ctrl-C reaches the whole foreground group, also those that cannot ignore it yet.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", f"dvla.runtime.processes.{spec.name}", str(ready_w)],
                 stdin=subprocess.PIPE,
-                pass_fds=[*inherited_fds(settings.rings), ready_w],
+                pass_fds=[*inherited_fds(rings), ready_w],
             )
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(ready_w)
+        self._report = b""
+
+    def tell(self, settings: Settings) -> None:
+        """Let it begin."""
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(msgspec.json.encode(settings))
             self.process.stdin.close()
         except BrokenPipeError:  # it died at once; wait_ready says so
             pass
-        self._report = b""
 
     @property
     def pid(self) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from emulated_piper import EmulatedPiper
+from run_harness import free_address
 from scripted_commander import PATIENCE_S, ScriptedCommander
 
 from dvla.runtime.arm_link import ArmLink
@@ -33,10 +33,7 @@ class Bench:
         path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
         self._env = {**os.environ, "PYTHONPATH": path, "XDG_RUNTIME_DIR": str(folder)}
         self.arm = EmulatedPiper()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1] % 50000 + 10000
-        self.address = f"tcp://127.0.0.1:{port}"
+        self.address = free_address()
         self.program: subprocess.Popen[str] | None = None
 
     def dvla_arm(self, *flags: str) -> subprocess.Popen[str]:

@@ -40,12 +40,17 @@ def test_a_silent_process_stops_the_run_and_is_named(start: Start, name: str) ->
     assert run.left_behind() == []
 
 
-def test_nothing_outlives_a_killed_supervisor(start: Start) -> None:
+def test_nothing_outlives_a_killed_supervisor_and_the_next_run_ends_by_sigterm(
+    start: Start,
+) -> None:
     run = start(*ORACLE)
     run.until_following()
     run.process.kill()
     run.process.wait()
     time.sleep(LEFT_AFTER_S)
     assert run.left_behind() == []
-    again = start("--policy", "oracle", "--duration", "1")
-    assert again.end() == 0, again.text
+    again = start(*ORACLE)
+    again.until_following()
+    again.process.terminate()
+    assert again.end() == 128 + signal.SIGTERM, again.text
+    assert again.left_behind() == []

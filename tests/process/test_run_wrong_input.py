@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from run_harness import LiveRun
+
+from dvla.runtime.cli.run import main
 
 Start = Callable[..., LiveRun]
 ORACLE = ("--policy", "oracle", "--duration", "1")
@@ -29,7 +33,12 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
 }
 
 
-@pytest.mark.parametrize("case", WRONG)
+STARTS_PROCESSES = ("unknown robot", "arm model", "no renderer")
+"""Found by a process of the run; the others are found before there is any, the first one here too.
+"""
+
+
+@pytest.mark.parametrize("case", STARTS_PROCESSES)
 def test_a_wrong_input_gets_one_paragraph_and_its_exit_code(start: Start, case: str) -> None:
     flags, code, message = WRONG[case]
     run = start(*flags, env={"MUJOCO_GL": "glfw"} if case == "no renderer" else None)
@@ -38,6 +47,23 @@ def test_a_wrong_input_gets_one_paragraph_and_its_exit_code(start: Start, case: 
     assert "Traceback" not in run.text
     assert run.left_behind() == []
     assert not run.runs.exists() or not list(run.runs.iterdir()), "an empty run folder was left"
+
+
+@pytest.mark.parametrize("case", sorted(WRONG.keys() - STARTS_PROCESSES))
+def test_before_anything_starts_a_wrong_input_is_refused(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags, code, message = WRONG[case]
+    out = tmp_path / "runs"
+    words = ["dvla-run", "--robot", "franka", "--sim", "--plain", "--out", str(out), *flags]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr().err
+    assert ended.value.code == code, told
+    assert re.search(message, told), told
+    assert "Traceback" not in told
+    assert not out.exists(), "a run folder was left"
 
 
 def test_a_full_disk_ends_the_recording_and_not_the_run(start: Start, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 ROOMS = ("runtime", "export", "engines", "bindings", "benchmarks", "training")
+# A compiler of these needs half a gigabyte; small boards have more cores than that allows.
+JOBS = min(4, os.cpu_count() or 1)
 DEBUG = os.environ.get("DVLA_BOUNDS_CHECKED") == "1"
 
 
@@ -41,6 +43,7 @@ setup(
     ext_modules=cythonize(
         extensions(),
         build_dir="build/cython",
+        nthreads=JOBS,
         quiet=True,
         language_level=3,
         compiler_directives={
@@ -51,5 +54,6 @@ setup(
             "show_performance_hints": False,
             "embedsignature": True,
         },
-    )
+    ),
+    options={"build_ext": {"parallel": JOBS}},
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -69,9 +69,13 @@ def measure(path: Path) -> LatencySetUp:
         change, times_ns = _changes(path, camera)
         shown_s = np.asarray((times_ns - origin_ns) * 1e-9, np.float64)
         try:
-            found[camera] = find_delay(f"the delay of {camera}", t_s, measured, shown_s, change)
+            rest = find_delay(f"the delay of {camera}", t_s, measured, shown_s, change)
         except LatencyUnclear as error:
             refused[camera] = str(error)
+            continue
+        # What the run itself took off its stamps is not seen in them any more.
+        taken_s = data.manifest.delays_s.get(camera.rsplit(".", 1)[-1], 0.0)
+        found[camera] = msgspec.structs.replace(rest, delay_s=rest.delay_s + taken_s)
     if refused and not found:
         raise LatencyUnclear(" ".join(refused.values()))
     return LatencySetUp(
@@ -120,14 +124,40 @@ def read_set_up(path: Path) -> LatencySetUp:
         ) from error
 
 
-def corrected(specs: dict[str, CameraSpec], set_up: LatencySetUp) -> dict[str, CameraSpec]:
+def set_up_of(path: Path, robot: str, *, sim: bool) -> LatencySetUp:
+    """Return the delays of the set-up that a run is on.
+
+    Raises:
+        ConfigError: there are none, the file is damaged, or they are another set-up's.
+    """
+    set_up = read_set_up(path)
+    if (set_up.robot, set_up.sim) != (robot, sim):
+        kinds = {True: "digital twin of the", False: "real"}
+        raise ConfigError(
+            f"the delays in {path} are those of another set-up",
+            got=f"measured on the {kinds[set_up.sim]} {set_up.robot}",
+            expected=f"the {kinds[sim]} {robot}",
+            next_command="dvla-run ... --mcap there, then dvla-calibrate latency RUN --out FILE",
+        )
+    return set_up
+
+
+def corrected(
+    specs: dict[str, CameraSpec], features: Iterable[str], set_up: LatencySetUp
+) -> dict[str, CameraSpec]:
     """Return cameras whose capture times are corrected by what was measured.
 
     A latency that a ``--camera`` flag names itself stays; a picture is never dated later.
+
+    Args:
+        specs: cameras that flags name, by feature; where none is named the twin's is meant.
+        features: images of the policy.
+        set_up: what was measured.
     """
-    return {
-        feature: msgspec.structs.replace(spec, latency_s=max(0.0, delay.delay_s))
-        if (delay := set_up.cameras.get(feature)) is not None and not spec.latency_s
-        else spec
-        for feature, spec in specs.items()
-    }
+    found = dict(specs)
+    for feature in features:
+        delay = set_up.cameras.get(feature)
+        spec = specs.get(feature, CameraSpec(role=feature, kind="twin"))
+        if delay is not None and not spec.latency_s:
+            found[feature] = msgspec.structs.replace(spec, latency_s=max(0.0, delay.delay_s))
+    return found

@@ -26,14 +26,21 @@ from dvla.runtime.robots import Robot
 from dvla.runtime.run_config import RunConfig
 from dvla.runtime.run_end import report_run
 from dvla.runtime.run_folder import RunFolder, RunManifest
-from dvla.runtime.run_inputs import REPLAY, episode_of, input_settings, of_episode, write_recorded
+from dvla.runtime.run_inputs import (
+    REPLAY,
+    delays_s,
+    episode_of,
+    input_settings,
+    of_episode,
+    write_recorded,
+)
 from dvla.runtime.run_screen import RunScreen
 from dvla.runtime.run_settings import make_settings, policy_facts
 from dvla.runtime.sequence import Sequence
 from dvla.runtime.signals import Impatient, Signals
 from dvla.runtime.supervisor import START_ORDER, SharedMemory, Supervisor
 from dvla.runtime.twin.snapshot import SNAPSHOT_BYTES
-from dvla.runtime.viewer_live import start_viewer
+from dvla.runtime.viewer_live import Viewer
 from dvla.runtime.wire import StateSubscriber
 
 TURN_S = 0.05
@@ -87,10 +94,10 @@ class Run:
         )
         self._supervisor.enter(Phase.WAIT)
         self._signals = Signals()
-        self._started_ns = monotonic_ns()
-        self._started_utc = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self._clock_in()
         self._screen = RunScreen(config, self._shared.status, self._supervisor, self._arm)
         self._states: StateSubscriber | None = None
+        self._viewer: Viewer | None = None
         self._keys = Keys()
 
     def main(self) -> int:
@@ -102,10 +109,11 @@ class Run:
         try:
             self._supervisor.start(lambda: not self._signals.received)
             started = not self._signals.received
-            self._started_ns = monotonic_ns()  # what counts is the run, not its set-up
+            self._clock_in()  # what counts is the run, not its set-up
             self._record_again()
             if self._config.viz:
-                start_viewer(self._folder)
+                self._viewer = Viewer(self._folder)
+                say(self._viewer.words)
             self._conduct()
         except DvlaError as error:
             failure = error
@@ -128,11 +136,18 @@ class Run:
         if started and not at_once:
             self._record_again(ending)
             cleared = self._report(judge=failure is None and not self._config.execute)
+            if self._viewer is not None:
+                say(self._viewer.words)
         if failure is not None:
             raise failure
         if self._signals.received:
             return 128 + self._signals.received
         return 0 if cleared else EXIT_NOT_CLEARED
+
+    def _clock_in(self) -> None:
+        """Take down the time of the start, on both clocks."""
+        self._started_ns = monotonic_ns()
+        self._started_utc = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
     def _record_again(self, ending: str = "") -> None:
         """Write them with what became known since; a disk that is full by now ends no run."""
@@ -162,6 +177,7 @@ class Run:
                 pids=self._supervisor.pids,
                 shadow=self._config.in_shadow and not self._config.execute,
                 ending=ending,
+                delays_s=delays_s(settings),
             )
         )
 

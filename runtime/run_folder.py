@@ -10,6 +10,8 @@ inputs.json     the settings that the scheduler, the servo and the gate ran unde
 calls.npy       one ARM_CALL row per call of the arm controller, for dvla-replay
 recorded.npy    in a replay, one RECORDED_STEP row per step of the episode
 video.mp4       the cameras side by side
+recording-*.mcap   with --mcap: everything once more, every picture of every camera among it
+run.rrd, viewer.log   with --viz, where there is no display: for rerun, and what the viewer said
 summary.json    the numbers, computed from the files above
 report.html     the same for people
 """
@@ -44,6 +46,8 @@ class RunManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         pids: process name -> process id.
         shadow: nothing was to reach the arm's driver, or there was none (a replay).
         ending: why the run ended before its time, in words; empty at a normal end and after a kill.
+        delays_s: delays of the set-up that due times and capture times were corrected by: ``arm``
+            and cameras, by name.
     """
 
     robot: str
@@ -61,6 +65,7 @@ class RunManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     pids: dict[str, int] = {}
     shadow: bool = False
     ending: str = ""
+    delays_s: dict[str, float] = {}
     schema: int = SCHEMA
 
 

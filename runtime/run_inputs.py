@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +11,16 @@ import msgspec
 import numpy as np
 
 from dvla.engines.bundle import read_bundle
-from dvla.engines.errors import UsageError
+from dvla.engines.errors import MissingDependency, UsageError
 from dvla.runtime.cameras.spec import CameraSpec, parse_cameras, require_all
 from dvla.runtime.errors import ConfigError
-from dvla.runtime.latency_set_up import corrected, read_set_up
+from dvla.runtime.latency_set_up import LatencySetUp, corrected, set_up_of
 from dvla.runtime.recordings.episode import RecordedEpisode, load_episode, parse_episode
 from dvla.runtime.recordings.recorded_rows import RECORDED_STEP
 from dvla.runtime.twin.scene import CAMERAS
 
 if TYPE_CHECKING:
+    from dvla.runtime.processes.settings import Settings
     from dvla.runtime.run_config import RunConfig
 
 REPLAY = "replay"
@@ -33,6 +35,7 @@ def check_inputs(config: RunConfig) -> None:
     Raises:
         UsageError: they do not.
         ConfigError: a value is out of its bounds.
+        MissingDependency: what was asked for needs a library that is not installed.
     """
     low, high = TOLERANCE_BOUNDS_MS
     if not low <= config.camera_tolerance_ms <= high:
@@ -45,6 +48,7 @@ def check_inputs(config: RunConfig) -> None:
         raise ConfigError(
             "--mcap-mb is out of bounds", got=config.mcap_mb, expected=f"1 to {MAX_MCAP_MB}"
         )
+    _require_libraries(config)
     available = os.sched_getaffinity(0)
     if not available.issuperset(config.engine_cpus):
         raise ConfigError(
@@ -79,6 +83,20 @@ def check_inputs(config: RunConfig) -> None:
         )
 
 
+def _require_libraries(config: RunConfig) -> None:
+    for flag, wanted, extra, names in (
+        ("--mcap", config.mcap, "recordings", ("mcap", "av")),
+        ("--viz", config.viz, "viz", ("rerun", "mcap", "av")),
+    ):
+        missing = [name for name in names if wanted and find_spec(name) is None]
+        if missing:
+            raise MissingDependency(
+                f"{flag} needs what is not installed",
+                got=f"no Python package {', '.join(missing)}",
+                next_command=f"pip install 'dvla[{extra}]', or run without {flag}",
+            )
+
+
 def episode_of(config: RunConfig) -> RecordedEpisode | None:
     """Return the episode that a run replays, None when it replays none.
 
@@ -104,9 +122,26 @@ def lead_s(config: RunConfig) -> float:
     """Return how much earlier setpoints are due, so that the arm is there in time [s].
 
     Raises:
-        ConfigError: the measured delays cannot be read.
+        ConfigError: the measured delays cannot be read, or are another set-up's.
     """
-    return 0.0 if config.latency is None else read_set_up(config.latency).actuation.delay_s
+    set_up = _set_up(config)
+    return 0.0 if set_up is None else set_up.actuation.delay_s
+
+
+def _set_up(config: RunConfig) -> LatencySetUp | None:
+    """Return the delays of the set-up that were asked for."""
+    if config.latency is None:
+        return None
+    return set_up_of(config.latency, config.robot, sim=config.sim)
+
+
+def delays_s(settings: Settings) -> dict[str, float]:
+    """Return by how much due times and capture times of a run are corrected; by name [s]."""
+    found = {"arm": settings.scheduler.lead_s}
+    found |= {
+        name.rsplit(".", 1)[-1]: spec.latency_s for name, spec in settings.camera_specs.items()
+    }
+    return {name: delay_s for name, delay_s in found.items() if delay_s}
 
 
 def input_settings(config: RunConfig, features: dict[str, Any]) -> dict[str, Any]:
@@ -118,11 +153,12 @@ def input_settings(config: RunConfig, features: dict[str, Any]) -> dict[str, Any
 
     Raises:
         CameraError: a camera is missing, or its role is none of the policy's.
-        ConfigError: the twin has no such camera.
+        ConfigError: the twin has no such camera, or the delays are another set-up's.
     """
     specs: dict[str, CameraSpec] = parse_cameras(config.camera, features)
-    if config.latency is not None:
-        specs = corrected(specs, read_set_up(config.latency))
+    set_up = _set_up(config)
+    if set_up is not None:
+        specs = corrected(specs, features, set_up)
     if config.sim:
         for feature in features:
             if feature not in specs and feature.rsplit(".", 1)[-1] not in CAMERAS:

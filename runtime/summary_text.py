@@ -81,6 +81,7 @@ def sections(summary: RunSummary) -> list[Section]:
     s = summary
     predicted = [("Predicted and recorded", _prediction(s.prediction))] if s.prediction else []
     first = "–" if s.first_action_s is None else f"{s.first_action_s:.2f} s after the start"
+    delays = [f"{name} {1e3 * delay_s:.0f} ms" for name, delay_s in s.manifest.delays_s.items()]
     return [
         *predicted,
         (
@@ -99,6 +100,7 @@ def sections(summary: RunSummary) -> list[Section]:
                 ("observation age at dispatch", spread(s.observation_age_s, 1e3, "ms", 0)),
                 ("servo lateness", spread(s.lateness_s, 1e3, "ms", 2)),
                 ("servo overruns", f"{s.overruns} of {s.servo_ticks} ticks"),
+                *([("delays taken off", ", ".join(delays))] if delays else []),
             ],
         ),
         (

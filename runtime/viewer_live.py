@@ -18,6 +18,7 @@ import msgspec
 
 from dvla.runtime.arm_samples import ARM_SAMPLE
 from dvla.runtime.events import AnyEvent
+from dvla.runtime.processes.spawn import how
 from dvla.runtime.recordings.jpeg import decode_jpeg
 from dvla.runtime.recordings.mcap_read import TOPIC, Picture
 from dvla.runtime.recordings.tail import LineTail, McapTail, RowTail
@@ -90,16 +91,35 @@ def follow(folder: RunFolder, scene: Scene) -> int:
         time.sleep(TURN_S)
 
 
-def start_viewer(folder: RunFolder) -> subprocess.Popen[bytes]:
-    """Start the viewer of a run in a process of its own; without a display it writes a file.
+class Viewer:
+    """The viewer of a run, in a process of its own that nobody waits for, as nice as can be.
 
-    Its words go into ``viewer.log`` in the run folder; it is as nice as can be.
+    Without a display it writes a file; what it says goes into ``viewer.log`` in the run folder.
+
+    Args:
+        folder: of the run.
     """
-    shown = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    where: list[Any] = [] if shown else ["--save", folder.path / "run.rrd"]
-    with (folder.path / "viewer.log").open("wb") as log:
-        return subprocess.Popen(
-            ["nice", "-n", "19", sys.executable, "-m", "dvla.runtime.cli.view",
-             folder.path, "--live", *where],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+
+    def __init__(self, folder: RunFolder) -> None:
+        shown = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        self._log, self._file = folder.path / "viewer.log", folder.path / "run.rrd"
+        self._saves = not shown
+        where: list[Any] = ["--save", self._file] if self._saves else []
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                ["nice", "-n", "19", sys.executable, "-m", "dvla.runtime.cli.view",
+                 folder.path, "--live", *where],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    @property
+    def words(self) -> str:
+        """How it is, for people."""
+        code = self._process.poll()
+        if code:
+            return f"viewer: it ended early ({how(code)}), and the run went on; see {self._log}"
+        if not self._saves:
+            return "viewer: rerun shows the run"
+        if code is None:
+            return f"viewer: no display; writing {self._file} (rerun {self._file} shows it)"
+        return f"viewer: written: {self._file}; rerun {self._file} shows it"

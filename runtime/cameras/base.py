@@ -21,6 +21,11 @@ class CameraFrame(msgspec.Struct, frozen=True, kw_only=True):
     t_ns: int
 
 
+def less(latency_s: float) -> str:
+    """Say what is taken off the time stamps of a camera; nothing where that is nothing."""
+    return f", less {1e3 * latency_s:.1f} ms" if latency_s else ""
+
+
 class Camera(Protocol):
     """One camera. The camera process calls it from one thread; nothing here blocks.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from dvla.engines.errors import DvlaError
-from dvla.runtime.cameras.base import CameraFrame
+from dvla.runtime.cameras.base import CameraFrame, less
 from dvla.runtime.cameras.errors import CameraError, CameraFault
 from dvla.runtime.cameras.fit import FrameFit
 from dvla.runtime.cameras.frame_ring import FrameShape
@@ -86,7 +86,7 @@ class DeviceCamera:
             f"{name}: {width}x{height}"
             + self._fit.words
             + f", times from {grabber.stamps}"
-            + (f", less {spec.latency_s * 1e3:.1f} ms" if spec.latency_s else "")
+            + less(spec.latency_s)
         )
 
     def _first_frame(self) -> CameraFrame | None:

@@ -64,7 +64,7 @@ def open_recorded(
         if not Path(spec.source).is_file():
             raise CameraError(f"{name}: there is no film", got=repr(spec.source))
         part = FilmPart(path=spec.source)
-        return RecordedCamera(name, part, wanted, spec.fit, start_ns)
+        return RecordedCamera(name, part, wanted, spec.fit, start_ns, latency_s=spec.latency_s)
     if not bundle:
         raise CameraError(
             f"{name}: a dataset is played for a policy",
@@ -77,7 +77,9 @@ def open_recorded(
     key = spec.feature or name
     if key not in episode.films:
         raise CameraError(f"{path} has no film {key}", choices=sorted(episode.films))
-    return RecordedCamera(name, episode.films[key], wanted, spec.fit, start_ns, episode.length_s)
+    return RecordedCamera(
+        name, episode.films[key], wanted, spec.fit, start_ns, episode.length_s, spec.latency_s
+    )
 
 
 def open_camera(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dvla.runtime.cameras.base import CameraFrame
+from dvla.runtime.cameras.base import CameraFrame, less
 from dvla.runtime.cameras.frame_ring import FrameShape
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.twin.renderer import TwinRenderer
@@ -53,6 +53,7 @@ class TwinCamera:
     Args:
         name: one of the scene's cameras.
         scene: that it looks at.
+        latency_s: how much older than its time stamp a picture is; taken off the stamp.
 
     Raises:
         ConfigError: the twin has no such camera.
@@ -60,11 +61,14 @@ class TwinCamera:
 
     dropped = 0
 
-    def __init__(self, name: str, scene: TwinScene) -> None:
+    def __init__(self, name: str, scene: TwinScene, latency_s: float = 0.0) -> None:
         if name not in CAMERAS:
             raise ConfigError(f"the twin has no camera for the role {name}", choices=CAMERAS)
         self._name, self._scene, self._last_ns = name, scene, 0
-        self.description = f"{name}: the twin's, rendered by {scene.renderer.platform}"
+        self.latency_ns = round(latency_s * 1e9)
+        self.description = f"{name}: the twin's, rendered by {scene.renderer.platform}" + less(
+            latency_s
+        )
 
     def read(self, now_ns: int) -> CameraFrame | None:
         """Render the newest snapshot, once."""
@@ -75,7 +79,7 @@ class TwinCamera:
         shape = self._scene.shape
         image_hwc = np.empty((shape.height, shape.width, 3), np.uint8)
         self._scene.renderer.render(snapshot, self._name, image_hwc)
-        return CameraFrame(image_hwc=image_hwc, t_ns=snapshot.t_ns)
+        return CameraFrame(image_hwc=image_hwc, t_ns=snapshot.t_ns - self.latency_ns)
 
     def close(self) -> None:
         """The scene's renderer closes with its owner."""

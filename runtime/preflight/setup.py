@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from dvla.engines.bundle import read_bundle
+from dvla.engines.integrity import sha256_file
 from dvla.runtime.cameras.frame_ring import FrameRing, FrameShape
 from dvla.runtime.overrides import parse_override
 from dvla.runtime.policy_entry import versioned
@@ -50,6 +51,7 @@ def fingerprint_of(config: RunConfig, robot: Robot, cameras: dict[str, FrameShap
         f"resume {scheduler.resume}",
         f"servo {config.servo_hz} Hz",
         f"injected {config.inject_latency_ms:g} ms",
+        *([f"delays {sha256_file(config.latency)[:12]}"] if config.latency else []),
     ]
     return Fingerprint(
         robot=robot.name,

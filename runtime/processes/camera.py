@@ -65,9 +65,10 @@ class Eyes:
     @property
     def description(self) -> str:
         """What the cameras are, for people."""
-        if all(isinstance(camera, TwinCamera) for camera in self.cameras.values()):
+        cameras = self.cameras.values()
+        if all(isinstance(camera, TwinCamera) and not camera.latency_ns for camera in cameras):
             return self._scene.renderer.platform if self._scene else ""
-        return "; ".join(camera.description for camera in self.cameras.values())
+        return "; ".join(camera.description for camera in cameras)
 
     def _open_episode(self, settings: Settings) -> None:
         """Open the films of the episode that the replaying arm plays as well."""
@@ -98,7 +99,8 @@ class Eyes:
                 period_ns = round(1e9 / settings.camera_fps)
                 self._scene = TwinScene(self._snapshots.newest, shape, period_ns, arm_model)
             view = spec.source if spec is not None and spec.source else name.rsplit(".", 1)[-1]
-            self.cameras[name] = TwinCamera(view, self._scene)
+            latency_s = spec.latency_s if spec is not None else 0.0
+            self.cameras[name] = TwinCamera(view, self._scene, latency_s)
 
 
 class Counters(msgspec.Struct):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ KINDS = ("twin", "recorded", "v4l2", "realsense", "orbbec")
 Maker = Callable[[pytest.MonkeyPatch, Path], Camera]
 
 
-def make_twin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Camera:
+def make_twin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, latency_s: float = 0.0) -> Camera:
     pytest.importorskip("mujoco")
     from dvla.runtime.cameras.twin import TwinCamera, TwinScene
     from dvla.runtime.twin.world import TwinWorld
@@ -36,10 +37,13 @@ def make_twin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Camera:
         return world.snapshot()
 
     world.reset(0, monotonic_ns())
-    return TwinCamera("opst_cam", TwinScene(newest, SHAPE, 40_000_000))  # type: ignore[arg-type]
+    scene = TwinScene(newest, SHAPE, 40_000_000)  # type: ignore[arg-type]
+    return TwinCamera("opst_cam", scene, latency_s)
 
 
-def make_recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Camera:
+def make_recorded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, latency_s: float = 0.0
+) -> Camera:
     pytest.importorskip("av")
     pytest.importorskip("pyarrow")
     from lerobot_dataset import _film
@@ -47,7 +51,9 @@ def make_recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Camera:
     path = tmp_path / "film.mp4"
     _film(path, [20 + 10 * step for step in range(20)], (64, 48))
     begun_ns = monotonic_ns()
-    return RecordedCamera("opst", FilmPart(path=str(path)), SHAPE, "exact", lambda: begun_ns)
+    return RecordedCamera(
+        "opst", FilmPart(path=str(path)), SHAPE, "exact", lambda: begun_ns, latency_s=latency_s
+    )
 
 
 def make_device(monkeypatch: pytest.MonkeyPatch, kind: str) -> Camera:
@@ -93,6 +99,23 @@ def test_frames_come_in_order_once_and_from_the_past(camera: Camera) -> None:
     for frame in frames:
         assert frame.image_hwc.shape == (48, 64, 3)
         assert frame.image_hwc.dtype == np.uint8
+
+
+def test_what_a_picture_is_late_is_taken_off_its_stamp(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for make in (make_twin, make_recorded):
+        now_ns = monotonic_ns()
+        monkeypatch.setattr(sys.modules[__name__], "monotonic_ns", lambda at=now_ns: at)
+        stamps = []
+        for latency_s in (0.0, 0.03):
+            camera = make(monkeypatch, tmp_path, latency_s)
+            frame = camera.read(now_ns)
+            assert frame is not None
+            stamps.append(frame.t_ns)
+            assert ("less 30.0 ms" in camera.description) == (latency_s > 0)
+            camera.close()
+        assert stamps[0] - stamps[1] == 30_000_000
 
 
 def test_a_frame_is_not_written_to_again(camera: Camera) -> None:

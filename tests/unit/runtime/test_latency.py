@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from synthetic_run import START_NS, arm_states, manifest
 
+from dvla.runtime.cameras.spec import CameraSpec
+from dvla.runtime.errors import ConfigError
 from dvla.runtime.latency import (
+    Delay,
     LatencyUnclear,
     find_delay,
     path_m,
     picture_change,
 )
+from dvla.runtime.latency_set_up import (
+    LatencySetUp,
+    corrected,
+    measure,
+    set_up_of,
+    write_set_up,
+)
+from dvla.runtime.recorder import Recorder
+from dvla.runtime.run_config import RunConfig
+from dvla.runtime.run_folder import RunFolder
+from dvla.runtime.run_inputs import input_settings, lead_s
 
 PERIOD_S = 0.004
 SECONDS = 10.0
@@ -95,6 +112,40 @@ def test_turning_counts_as_motion() -> None:
     assert abs(path_m(rows)[-1] - 0.2) < 1e-6
 
 
+def set_up(sim: bool = True) -> LatencySetUp:
+    """Return delays of a Franka with one camera measured, of two."""
+    arm, camera = (
+        Delay(delay_s=delay_s, bound_s=0.01, correlation=0.9, intervals=99)
+        for delay_s in (0.05, 0.03)
+    )
+    return LatencySetUp(
+        run="r", robot="franka", sim=sim, started_utc="", actuation=arm, cameras={"a.opst": camera}
+    )
+
+
+def test_delays_are_those_of_one_set_up(tmp_path: Path) -> None:
+    path = tmp_path / "delays.json"
+    write_set_up(path, set_up())
+    assert set_up_of(path, "franka", sim=True) == set_up()
+    for robot, sim in (("franka", False), ("piper", False)):
+        with pytest.raises(ConfigError, match=r"another set-up\..*digital twin of the franka"):
+            set_up_of(path, robot, sim=sim)
+    path.write_text("{}")
+    with pytest.raises(ConfigError, match=r"cannot be read.*dvla-calibrate latency RUN"):
+        set_up_of(path, "franka", sim=True)
+
+
+def test_cameras_without_a_flag_are_corrected_too_and_a_flag_has_the_last_word() -> None:
+    features = ("a.opst", "a.wrist")
+    assert corrected({}, features, set_up()) == {
+        "a.opst": CameraSpec(role="a.opst", kind="twin", latency_s=0.03)
+    }
+    named = {"a.opst": CameraSpec(role="opst", kind="v4l2", latency_s=0.01)}
+    assert corrected(named, features, set_up()) == named
+    bare = {"a.opst": CameraSpec(role="opst", kind="v4l2"), "a.wrist": named["a.opst"]}
+    assert corrected(bare, features, set_up())["a.opst"].latency_s == 0.03
+
+
 @functools.cache
 def twin_recording() -> Recording:
     """Play a stop-and-go motion on the twin; returns times, commanded, measured, pictures."""
@@ -134,6 +185,44 @@ def test_a_cameras_injected_delay_is_recovered_on_the_twin(delay_s: float) -> No
     change = picture_change(images)
     found = find_delay("the camera's delay", t_s, path_m(measured), shown_s, change)
     assert abs(found.delay_s - delay_s) <= found.bound_s
+
+
+def test_a_recorded_run_tells_its_delays_and_the_next_one_takes_them_off(tmp_path: Path) -> None:
+    pytest.importorskip("mcap")
+    pytest.importorskip("av")
+    late_s, feature = 0.06, "observation.images.opst_cam"
+    t_s, commanded, measured, images = twin_recording()
+    folder = RunFolder.create(tmp_path, "franka", sim=True)
+    folder.write_manifest(manifest())
+    recorder = Recorder(folder, mcap_bytes=1 << 30)
+    like = arm_states(0.02)[0]
+    for index in range(0, len(t_s), 2):
+        t_ns = START_NS + round(t_s[index] * 1e9)
+        poses = {"measured": measured[index], "commanded": commanded[index]}
+        told = {name: tuple(pose.tolist()) for name, pose in poses.items()}
+        recorder.add_arm_state(
+            msgspec.structs.replace(like, t_ns=t_ns, sequence=index, mode="follow", **told)
+        )
+    for index, image_hwc in enumerate(images):
+        recorder.add_frame(feature, START_NS + round((0.04 * index + late_s) * 1e9), image_hwc)
+    recorder.close()
+    found = measure(folder.path)
+    delay = found.cameras[feature]
+    assert abs(delay.delay_s - late_s) <= delay.bound_s
+    assert 0.0 <= found.actuation.delay_s < 0.15
+    delays = tmp_path / "delays.json"
+    write_set_up(delays, found)
+    config = RunConfig(sim=True, policy="oracle", latency=delays)
+    specs = input_settings(config, {feature: None, "observation.images.wrist_cam": None})
+    assert specs["camera_specs"] == {
+        feature: CameraSpec(role=feature, kind="twin", latency_s=delay.delay_s)
+    }
+    assert lead_s(config) == found.actuation.delay_s
+    # A run that had taken some of it off already shows the rest, and that is not the whole.
+    folder.write_manifest(manifest(delays_s={"arm": 0.01, "opst_cam": 0.02}))
+    again = measure(folder.path)
+    assert again.cameras[feature].delay_s == pytest.approx(delay.delay_s + 0.02)
+    assert again.actuation == found.actuation
 
 
 @pytest.mark.parametrize("delay_s", [0.02, 0.06])

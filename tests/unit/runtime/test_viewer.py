@@ -14,11 +14,13 @@ import pytest
 from synthetic_run import START_NS, make_run
 
 from dvla.engines.errors import MissingDependency
-from dvla.runtime import viewer
+from dvla.runtime import run_inputs, viewer
+from dvla.runtime.run_check import check
+from dvla.runtime.run_config import RunConfig
 from dvla.runtime.run_data import load_run
 from dvla.runtime.run_folder import RunFolder
 from dvla.runtime.viewer import Scene, import_rerun, show_run
-from dvla.runtime.viewer_live import LiveRun
+from dvla.runtime.viewer_live import LiveRun, Viewer
 
 
 class Recording:
@@ -100,6 +102,28 @@ def test_without_rerun_the_way_to_get_it_is_told(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(viewer, "import_module", missing)
     with pytest.raises(MissingDependency, match="dvla\\[viz\\]"):
         import_rerun()
+
+
+def test_a_run_that_cannot_be_shown_is_refused_before_it_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run_inputs, "find_spec", lambda name: None if name == "rerun" else name)
+    with pytest.raises(MissingDependency, match=r"--viz needs .*rerun\. Next: .*dvla\[viz\]"):
+        check(RunConfig(sim=True, policy="oracle", viz=True))
+    check(RunConfig(sim=True, policy="oracle", mcap=True))
+
+
+def test_a_viewer_that_died_is_told_and_where_the_file_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    folder = make_run(tmp_path, 0.2, video=False)
+    shown = Viewer(folder)
+    assert "run.rrd" in shown.words and "no display" in shown.words
+    shown._process.kill()
+    shown._process.wait()
+    assert "ended early (killed by SIGKILL)" in shown.words and "viewer.log" in shown.words
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from dvla.runtime.events import AnyEvent, EventSink, Note
 from dvla.runtime.messages import ArmState
 from dvla.runtime.recordings.mcap_log import McapLog, McapUnavailable
 from dvla.runtime.replay.journal import ARM_CALL
-from dvla.runtime.run_folder import RunFolder, write_atomically
+from dvla.runtime.run_folder import RunFolder, RunFolderError, write_atomically
 from dvla.runtime.telemetry import SERVO_TICK
 from dvla.runtime.video import VideoUnavailable, VideoWriter
 
@@ -33,6 +33,16 @@ class ArmCounts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     t_ns: int
     accepted: int
     rejected: dict[str, int]
+
+
+def about(folder: RunFolder) -> dict[str, str]:
+    """Return what a file that leaves its folder has to say of the run: times are monotonic."""
+    try:
+        told = msgspec.to_builtins(folder.read_manifest())
+    except RunFolderError:
+        return {}
+    names = ("robot", "sim", "policy", "task", "started_utc", "started_ns", "version")
+    return {name: str(told[name]) for name in names}
 
 
 class Recorder:
@@ -158,7 +168,7 @@ class Recorder:
 
     def _open_mcap(self, folder: RunFolder, mcap_bytes: int) -> None:
         def open_log() -> None:
-            self._mcap = McapLog(folder.path, mcap_bytes)
+            self._mcap = McapLog(folder.path, mcap_bytes, about(folder))
 
         try:
             self._guard(open_log)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from dvla.runtime.recorder import Recorder
 from dvla.runtime.recordings.jpeg import JpegEncoder, decode_jpeg
 from dvla.runtime.recordings.mcap_log import CHUNK_BYTES, McapLog
 from dvla.runtime.recordings.mcap_read import cameras_of, messages, pictures, recordings_of
+from dvla.runtime.recordings.mcap_schemas import ARM_STATE, EVENT, IMAGE, TICK, schema_of
 from dvla.runtime.recordings.tail import LineTail, McapTail, RowTail
 from dvla.runtime.run_folder import RunFolder
 from dvla.runtime.telemetry import SERVO_TICK
@@ -56,6 +59,17 @@ def test_everything_of_a_run_is_in_it_and_files_stay_small(tmp_path: Path) -> No
     shown = [pair for pair in pictures(tmp_path, "opst")]
     assert [t_ns for t_ns, _ in shown] == times
     assert [round(float(image.mean()) / 4) for _, image in shown] == [10 + i for i in range(50)]
+
+
+@pytest.mark.parametrize("name", [EVENT, ARM_STATE, TICK, IMAGE])
+def test_every_kind_of_message_has_a_schema(name: str) -> None:
+    schema = json.loads(schema_of(name))
+    assert schema["title"] == name
+    if name in (TICK, IMAGE):
+        assert schema["type"] == "object" and len(schema["properties"]) >= 4
+        return
+    referred = set(re.findall(r"#/\$defs/(\w+)", json.dumps(schema)))
+    assert referred and referred <= schema["$defs"].keys()
 
 
 def test_a_file_that_a_kill_cut_off_is_read_up_to_the_cut(tmp_path: Path) -> None:

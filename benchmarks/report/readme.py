@@ -21,11 +21,11 @@ from dvla.benchmarks.latency.gpu.subjects import SUBJECTS
 from dvla.benchmarks.latency.rewrites import RewritesReport
 from dvla.benchmarks.report.markdown import said, table
 from dvla.benchmarks.report.schema import DENOISE, END_TO_END, VISION_PREFIX, BenchReport
-from dvla.benchmarks.report.servo_tables import beside, servo
+from dvla.benchmarks.report.servo_tables import beside, servo, stalls
 from dvla.engines.cli_errors import run_main
 from dvla.engines.errors import DvlaError, UsageError
 
-DOCUMENTS = ("README.md", "engines/README.md", "benchmarks/README.md")
+DOCUMENTS = ("README.md", "engines/README.md", "benchmarks/README.md", "docs/recording.md")
 RESULTS = "benchmarks/results"
 _BLOCK = re.compile(r"<!-- measured: ([\w-]+) -->\n(.*?)<!-- /measured -->", re.DOTALL)
 _ENGINE_NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
@@ -212,6 +212,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "rewrites": rewrites_table,
     "servo": servo,
     "beside": beside,
+    "stalls": stalls,
 }
 
 

@@ -1,4 +1,4 @@
-"""The measured tables of the servo: its loop, and inference beside it."""
+"""The measured tables of the servo: its loop, inference beside it, and stalls around it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dvla.benchmarks.report.markdown import said, table
 from dvla.benchmarks.report.schema import BenchReport
 from dvla.benchmarks.report.statistics import Comparison
 from dvla.benchmarks.servo.beside import BesideReport
+from dvla.benchmarks.servo.stalls import StallsReport
 from dvla.runtime.percentiles import Percentiles
 
 
@@ -55,6 +56,32 @@ def beside(results: Path) -> str:
         "overruns of servo, gate and inverse kinematics in one process",
     )  # fmt: skip
     return f"{table(heads, rows)}\n{told}"
+
+
+def stalls(results: Path) -> str:
+    """Return the table of the servo's lateness while something beside it is stalled."""
+    path = results / "stalls.json"
+    if not path.is_file():
+        return "Not measured yet: `dvla-bench stalls`.\n"
+    report = msgspec.json.decode(path.read_bytes(), type=StallsReport)
+    rows = []
+    for kind in report.kinds:
+        ratio = kind.comparison
+        times = [1 / value for value in (ratio.speedup, ratio.high, ratio.low)] if ratio else []
+        rows.append(
+            (
+                kind.stalled,
+                _spread(kind.lateness_us, 0),
+                f"{kind.overruns} of {kind.ticks + kind.overruns}",
+                "{:.2f} ({:.2f} to {:.2f})".format(*times) if times else "1",
+            )
+        )
+    heads = (
+        "stalled", "servo lateness p50, p99, max [us]", "overruns",
+        "median p99 of a stretch, times calm (95 %)",
+    )  # fmt: skip
+    told = said(report.command, report.machine.base)
+    return f"{table(heads, rows)}\n{told}{report.activity.text} Lost: {report.unrecorded}.\n"
 
 
 def _spread(found: Percentiles, digits: int) -> str:

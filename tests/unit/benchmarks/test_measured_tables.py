@@ -10,7 +10,7 @@ import pytest
 
 from dvla.benchmarks.latency.gpu.schema import GpuReport, GpuSubject, PartProfile
 from dvla.benchmarks.latency.gpu.subjects import SUBJECTS
-from dvla.benchmarks.report.machine import describe_bench_machine
+from dvla.benchmarks.report.machine import Activity, describe_bench_machine
 from dvla.benchmarks.report.readme import (
     DOCUMENTS,
     RESULTS,
@@ -20,6 +20,9 @@ from dvla.benchmarks.report.readme import (
     gpu,
     rewritten,
 )
+from dvla.benchmarks.report.servo_tables import stalls
+from dvla.benchmarks.report.statistics import compare_samples
+from dvla.benchmarks.servo.stalls import StallsReport, Stretches
 from dvla.engines.errors import UsageError
 from dvla.runtime.percentiles import percentiles
 
@@ -54,6 +57,30 @@ def test_an_edited_number_is_found_and_repaired(tmp_path: Path) -> None:
 def test_an_unknown_marker_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"'hand-written'.*Valid: latency"):
         rewritten("<!-- measured: hand-written -->\n<!-- /measured -->", tmp_path)
+
+
+def test_stalls_are_told_as_times_of_the_calm_stretches(tmp_path: Path) -> None:
+    assert stalls(tmp_path).startswith("Not measured yet")
+    late = percentiles([40.0, 60.0])
+    assert late is not None
+    calm = Stretches(
+        stalled="calm", ticks=500, overruns=0, lateness_us=late, busy_us=late,
+        stretch_p99_us=(60.0,) * 8, comparison=None,
+    )  # fmt: skip
+    ratio = compare_samples(("disk", [66.0] * 8), ("calm", [60.0] * 8), "p99", paired=True)
+    frozen = msgspec.structs.replace(calm, stalled="disk", overruns=2, comparison=ratio)
+    quiet = Activity(
+        load_before=0.1, load_after=0.9, other_cores=0.0, steal_share=0.0, busy=False, text="Quiet."
+    )
+    report = StallsReport(
+        machine=describe_bench_machine(), activity=quiet, command="dvla-bench stalls", run="r",
+        rounds=8, stretch_s=2.0, unrecorded="7 pictures", kinds=(calm, frozen),
+    )  # fmt: skip
+    (tmp_path / "stalls.json").write_bytes(msgspec.json.encode(report))
+    made = stalls(tmp_path)
+    assert "| calm | 50, 60, 60 | 0 of 500 | 1 |" in made
+    assert "| disk | 50, 60, 60 | 2 of 502 | 1.10 (1.10 to 1.10) |" in made
+    assert "Quiet. Lost: 7 pictures." in made
 
 
 def test_gpus_are_not_run_until_results_exist(tmp_path: Path) -> None:

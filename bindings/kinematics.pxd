@@ -1,4 +1,6 @@
-"""Declares the kinematics of one serial arm: frames, differential IK, distances of its links."""
+"""Declares the kinematics of one serial arm: differential IK, distances of its links."""
+
+from dvla.bindings.frames cimport Frame
 
 cdef enum:
     MAX_JOINTS = 8
@@ -7,18 +9,13 @@ cdef enum:
     MAX_PLANES = 8
 
 
-cdef struct Frame:
-    double r[9]  # rotation, row by row
-    double p[3]
-
-
 cdef struct Capsule:
     int link  # 0 for the base, i for the frame after joint i
     double radius
     double ends[6]
 
 
-cdef class Chain:
+cdef class Kinematics:
     cdef readonly int joints
     cdef double _dh[MAX_JOINTS][4]
     cdef Frame _tool
@@ -40,8 +37,3 @@ cdef class Chain:
     cdef double _plane_clearance(self, const Frame *frames) noexcept nogil
     cdef void _facts(self, const Frame *frames, const double *setpoint, double *facts) noexcept nogil
     cdef void _go(self, double *q, Frame *frames, const double *setpoint, int turns) noexcept nogil
-    cdef void _stop(
-        self, const double *before, const double *here, const double *after, const double *q,
-        double period_s, const double *bounds, const double *envelope, const double *shares,
-        int count, double *report,
-    ) noexcept nogil

@@ -1,0 +1,34 @@
+import numpy as np
+from numpy.typing import NDArray
+
+FACTS: int
+
+class Kinematics:
+    """The kinematics of one serial arm: where its joints go for a path of setpoints.
+
+    Frames follow Craig's convention: Rx(alpha) Tx(a) Rz(q + theta) Tz(d) per joint.
+    """
+
+    joints: int
+
+    def __init__(
+        self,
+        rows: NDArray[np.float64],  # (n, 4): a [m], alpha [rad], d [m], theta [rad]
+        tool: NDArray[np.float64],  # (4, 4), the TCP in the last link
+        lower: NDArray[np.float64],  # (n,) [rad], where the solver lets joints go
+        upper: NDArray[np.float64],
+        posture: NDArray[np.float64],  # (n,) [rad], weakly preferred
+        turn_weight: float,  # what a radian of attitude weighs against position [m/rad]
+        capsules: NDArray[np.float64],  # (c, 8): link, radius, both ends in the link [m]
+        pairs: NDArray[np.int64],  # (k, 2) capsules that must not touch
+        planes: NDArray[np.float64],  # (p, 4): unit normal, offset [m]; links stay in front
+    ) -> None: ...
+    def tcp(self, q: NDArray[np.float64], pose_out: NDArray[np.float64]) -> None: ...  # (7,)
+    def follow(
+        self,
+        q: NDArray[np.float64],  # (n,) [rad], where the path begins
+        setpoints: NDArray[np.float64],  # (m, 8)
+        q_out: NDArray[np.float64],  # (m, n) [rad]
+        facts_out: NDArray[np.float64],  # (m, FACTS)
+        iterations: int = 1,  # Gauss-Newton steps per setpoint
+    ) -> None: ...

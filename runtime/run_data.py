@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dvla.runtime.append_file import read_rows
 from dvla.runtime.arm_samples import ARM_SAMPLE
+from dvla.runtime.clock import NS_PER_S
 from dvla.runtime.events import AnyEvent
 from dvla.runtime.recorder import ArmCounts
 from dvla.runtime.recordings.recorded_rows import RECORDED_STEP
@@ -90,6 +91,7 @@ def load_run(path: Path | str, *, calls: bool = False) -> RunData:
     events.sort(key=lambda event: event.t_ns)
     servo = _read_array(folder.servo, SERVO_TICK, warnings)
     arm = _read_array(folder.arm, ARM_SAMPLE, warnings)
+    warnings += lost_states(arm, servo)
     counts = _read_lines(folder.counts, _decode_counts, warnings)
     return RunData(
         folder=folder,
@@ -101,6 +103,22 @@ def load_run(path: Path | str, *, calls: bool = False) -> RunData:
         warnings=warnings,
         calls=_read_array(folder.calls, ARM_CALL, warnings) if calls else None,
     )
+
+
+def lost_states(arm: NDArray[Any], servo: NDArray[Any]) -> list[str]:
+    """Say what is missing of the arm's states: between two of them, or at their end."""
+    if not len(arm):
+        return []
+    told = []
+    if (lost := int(arm["sequence"][-1]) - int(arm["sequence"][0]) + 1 - len(arm)) > 0:
+        told.append(f"{lost} states of the arm were lost to the recorder")
+    if len(servo) and (short_ns := int(servo["t_ns"][-1]) - int(arm["t_ns"][-1])) > NS_PER_S:
+        told.append(f"the last {short_ns / NS_PER_S:.1f} s of the arm's states were not recorded")
+    return [
+        f"{what[0].upper()}{what[1:]}: the recorder came too seldom to its turn. What they would "
+        "have shown is missing here, and a replay ends there."
+        for what in told
+    ]
 
 
 def _read_lines(path: Path, decode: Any, warnings: list[str]) -> list[Any]:

@@ -68,6 +68,11 @@ class RunManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     delays_s: dict[str, float] = {}
     schema: int = SCHEMA
 
+    @property
+    def started(self) -> str:
+        """When it started, for people."""
+        return f"{self.started_utc[:19].replace('T', ' ')} UTC"
+
 
 class RunFolder:
     """Paths of one run and its two JSON records.

@@ -75,7 +75,7 @@ def _swatch(place: int) -> str:
 def _legend(runs: Sequence[Pair]) -> str:
     rows = "".join(
         f"<tr><td>{_swatch(place)}<b>{escape(summary.folder)}</b></td>"
-        f"<td>{escape(verdict(summary))}</td><td>{escape(summary.manifest.started_utc)}</td>"
+        f"<td>{escape(verdict(summary))}</td><td>{escape(summary.manifest.started)}</td>"
         f"<td>load {summary.manifest.machine.load_1m:.1f} on {summary.manifest.machine.cores} "
         "cores</td></tr>"
         for place, (_, summary) in enumerate(runs)

@@ -71,7 +71,7 @@ def _header(summary: RunSummary) -> str:
         "robot": manifest.robot + (" (twin)" if manifest.sim else ""),
         "policy": Path(manifest.policy).name,
         "task": manifest.task or "the twin's own",
-        "started": manifest.started_utc,
+        "started": manifest.started,
         "machine": f"{manifest.machine.cpu}, {manifest.machine.cores} cores",
     }
     told = " · ".join(f"{name} <b>{escape(value)}</b>" for name, value in facts.items())

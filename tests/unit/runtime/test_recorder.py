@@ -47,6 +47,17 @@ def test_what_was_recorded_comes_back(tmp_path: Path) -> None:
     assert not data.warnings and data.video is None
 
 
+def test_lost_states_of_the_arm_are_told(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, 2.0, video=False)
+    rows = np.load(folder.arm)
+    np.save(folder.arm, np.delete(rows, slice(20, 27)))
+    (told,) = load_run(folder.path).warnings
+    assert told.startswith("7 states of the arm were lost to the recorder")
+    np.save(folder.arm, rows[:50])
+    (told,) = load_run(folder.path).warnings
+    assert told.startswith("The last 1.5 s of the arm's states were not recorded")
+
+
 def test_an_unwritable_folder_is_one_note(tmp_path: Path) -> None:
     sink = Sink()
     recorder = Recorder(RunFolder(tmp_path / "gone"), cameras=CAMERAS, sink=sink, now_ns=5)

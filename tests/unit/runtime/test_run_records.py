@@ -28,7 +28,7 @@ def test_the_processes_know_whether_the_arm_is_a_twin(tmp_path: Path, sim: bool)
 def test_a_disk_that_fills_up_during_the_start_ends_no_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def full() -> None:
+    def full(_ending: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     Run._record_again(SimpleNamespace(_record=full))  # type: ignore[arg-type]

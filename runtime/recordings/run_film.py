@@ -66,8 +66,10 @@ class RunFilm:
         self.arm = run.arm[known & (run.arm["t_ns"] >= self.begin_ns)]
         if len(self.arm) < 2:
             raise UsageError(
-                f"The arm of the run {path} reported too few numbers",
-                expected=f"states of {facts.state_width}",
+                f"The run {path} has no states of the arm beside its film",
+                got=f"{len(self.arm)} of {len(run.arm)} from when the film begins",
+                expected=f"states of {facts.state_width} numbers, as a recorder keeps them that is "
+                "not starved",
             )
 
     @property

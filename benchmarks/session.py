@@ -13,7 +13,8 @@ import msgspec
 import tyro
 
 import dvla
-from dvla.benchmarks.report.machine import ActivityMeter, describe_bench_machine
+from dvla.benchmarks.report.activity import ActivityMeter
+from dvla.benchmarks.report.machine import describe_bench_machine
 from dvla.benchmarks.report.schema import BenchReport
 from dvla.benchmarks.report.store import write_atomically, write_report
 from dvla.benchmarks.report.text import report_text

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from dvla.benchmarks.report.machine import BenchMachine, judge_activity
+from dvla.benchmarks.report.activity import judge_activity
+from dvla.benchmarks.report.machine import BenchMachine
 from dvla.benchmarks.report.schema import (
     DENOISE,
     END_TO_END,

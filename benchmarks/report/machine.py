@@ -1,8 +1,7 @@
-"""What a benchmark ran on: the machine manifest, the container's limits, and who else was busy."""
+"""What a benchmark ran on: the machine manifest and the container's limits."""
 
 from __future__ import annotations
 
-import os
 import select
 import shutil
 import subprocess
@@ -19,8 +18,6 @@ FLAGS = (
 )  # fmt: skip
 LIBRARIES = ("torch", "openvino", "onnx", "tensorrt", "tensorrt_rtx", "pycuda", "triton")
 _TOOL_TIMEOUT_S = 10.0
-_BUSY_SHARE = 0.05
-_BUSY_STEAL = 0.02
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,25 +63,6 @@ class BenchMachine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     tegrastats: str = ""
 
 
-class Activity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much of the machine the benchmark had.
-
-    Attributes:
-        load_before / load_after: load average over one minute; the second includes the benchmark.
-        other_cores: cores that other programs used meanwhile; None where the kernel does not say.
-        steal_share: share of the time that the hypervisor gave to others; None likewise.
-        busy: the timings are not the machine's alone.
-        text: the same as a sentence.
-    """
-
-    load_before: float
-    load_after: float
-    other_cores: float | None
-    steal_share: float | None
-    busy: bool
-    text: str
-
-
 def describe_bench_machine(root: Path = Path("/")) -> BenchMachine:
     """Return this machine's manifest; unknown parts are told as such, never raised.
 
@@ -128,75 +106,6 @@ def memory_limit_bytes(root: Path, group: str) -> int | None:
     limit = int(_number(root / "sys/fs/cgroup/memory/memory.limit_in_bytes"))
     # Version 1 says "unlimited" with a number close to 2**63.
     return limit if 0 < limit < 1 << 60 else None
-
-
-class ActivityMeter:
-    """Measures from its making to ``stop`` how much of the machine others used."""
-
-    def __init__(self, root: Path = Path("/")) -> None:
-        self._root = root
-        self._load_before = os.getloadavg()[0]
-        self._before = _cpu_ticks(root)
-        self._own_before_s = _own_cpu_s()
-
-    def stop(self) -> Activity:
-        """Return the activity since the meter was made."""
-        after, own_s = _cpu_ticks(self._root), _own_cpu_s() - self._own_before_s
-        cores = len(os.sched_getaffinity(0))
-        if self._before is None or after is None:
-            return judge_activity(self._load_before, os.getloadavg()[0], cores, None, None)
-        total, busy, steal = (b - a for a, b in zip(self._before, after, strict=True))
-        if total <= 0:
-            return judge_activity(self._load_before, os.getloadavg()[0], cores, None, None)
-        ticks_per_s = os.sysconf("SC_CLK_TCK")
-        all_cores = os.cpu_count() or cores
-        other = max(0.0, busy / ticks_per_s - own_s) / (total / ticks_per_s / all_cores)
-        return judge_activity(
-            self._load_before, os.getloadavg()[0], cores, round(other, 3), round(steal / total, 4)
-        )
-
-
-def judge_activity(
-    load_before: float,
-    load_after: float,
-    cores: int,
-    other_cores: float | None,
-    steal_share: float | None,
-) -> Activity:
-    """Say whether a machine was busy with something else."""
-    busy_others = other_cores is not None and other_cores > _BUSY_SHARE * cores
-    busy_steal = steal_share is not None and steal_share > _BUSY_STEAL
-    busy_load = other_cores is None and load_before > 0.5 * cores
-    parts = [f"load average {load_before:.2f} before and {load_after:.2f} after"]
-    if other_cores is not None:
-        parts.append(f"other programs used {other_cores:.2f} of {cores} cores meanwhile")
-    if steal_share is not None:
-        parts.append(f"the hypervisor took {100 * steal_share:.1f} %")
-    busy = busy_others or busy_steal or busy_load
-    verdict = "The machine was BUSY" if busy else "The machine was quiet"
-    return Activity(
-        load_before=round(load_before, 2),
-        load_after=round(load_after, 2),
-        other_cores=other_cores,
-        steal_share=steal_share,
-        busy=busy,
-        text=f"{verdict}: {', '.join(parts)}.",
-    )
-
-
-def _cpu_ticks(root: Path) -> tuple[int, int, int] | None:
-    """Return all, busy and stolen ticks of all CPUs since boot."""
-    words = _text(root / "proc/stat").split("\n")[0].split()
-    if len(words) < 9 or words[0] != "cpu":
-        return None
-    user, nice, system, idle, iowait, irq, softirq, steal = map(int, words[1:9])
-    busy = user + nice + system + irq + softirq
-    return busy + idle + iowait + steal, busy, steal
-
-
-def _own_cpu_s() -> float:
-    """Return the CPU time of this process and of its children that have ended [s]."""
-    return sum(os.times()[:4])
 
 
 def _flags(root: Path) -> tuple[str, ...]:

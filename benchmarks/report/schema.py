@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from dvla.benchmarks.report.machine import Activity, BenchMachine
+from dvla.benchmarks.report.activity import Activity
+from dvla.benchmarks.report.machine import BenchMachine
 from dvla.benchmarks.report.statistics import Comparison
 from dvla.runtime.percentiles import Percentiles
 

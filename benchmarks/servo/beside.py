@@ -17,7 +17,8 @@ from contextlib import contextmanager
 import msgspec
 import numpy as np
 
-from dvla.benchmarks.report.machine import Activity, BenchMachine
+from dvla.benchmarks.report.activity import Activity
+from dvla.benchmarks.report.machine import BenchMachine
 from dvla.benchmarks.report.statistics import Comparison, compare_samples
 from dvla.benchmarks.servo.control import ControlDone, ControlJob
 from dvla.benchmarks.servo.load import LoadJob, timed_engine

@@ -41,7 +41,8 @@ def beside(
         debug: show tracebacks.
     """
     from dvla.benchmarks.fixtures import find_subject
-    from dvla.benchmarks.report.machine import ActivityMeter, describe_bench_machine
+    from dvla.benchmarks.report.activity import ActivityMeter
+    from dvla.benchmarks.report.machine import describe_bench_machine
     from dvla.benchmarks.servo.beside import BesideReport, measure_beside
     from dvla.benchmarks.servo.load import LoadJob
 

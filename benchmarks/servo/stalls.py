@@ -21,7 +21,8 @@ import msgspec
 import numpy as np
 
 from dvla.benchmarks.faults.live import Plan, WatchedRun
-from dvla.benchmarks.report.machine import Activity, ActivityMeter, BenchMachine
+from dvla.benchmarks.report.activity import Activity, ActivityMeter
+from dvla.benchmarks.report.machine import BenchMachine
 from dvla.benchmarks.report.statistics import Comparison, compare_samples
 from dvla.engines.errors import DvlaError, MissingDependency
 from dvla.runtime.clock import monotonic_ns

@@ -18,7 +18,8 @@ import msgspec
 import dvla
 from dvla.benchmarks.latency.gpu.child import known_so_far
 from dvla.benchmarks.latency.gpu.schema import GpuReport, GpuSubject, Job
-from dvla.benchmarks.report.machine import ActivityMeter, describe_bench_machine
+from dvla.benchmarks.report.activity import ActivityMeter
+from dvla.benchmarks.report.machine import describe_bench_machine
 from dvla.engines.bundle import read_bundle
 from dvla.engines.errors import MissingDependency, UsageError
 

@@ -6,7 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from dvla.benchmarks.report.machine import Activity, BenchMachine
+from dvla.benchmarks.report.activity import Activity
+from dvla.benchmarks.report.machine import BenchMachine
 from dvla.benchmarks.report.schema import ColdStart
 from dvla.runtime.percentiles import Percentiles
 

@@ -1,6 +1,10 @@
 """Reports: the JSON contract, wrong files, the machine, the floor and the page."""
 
+import os
 import re
+import signal
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import msgspec
@@ -8,7 +12,7 @@ import pytest
 from bench_reports import DEVICE, FIXTURE, full_report, latency, report, servo, subject
 
 from dvla.benchmarks.compare import compare_reports, compare_subjects_of
-from dvla.benchmarks.report import machine
+from dvla.benchmarks.report import activity, machine
 from dvla.benchmarks.report.device import probe_device
 from dvla.benchmarks.report.page import page_html
 from dvla.benchmarks.report.roofline import bytes_read, part_floors, peak_flops
@@ -96,13 +100,13 @@ def test_a_page_of_every_part_alone():
 
 
 def test_a_busy_machine_is_said_to_be_busy():
-    quiet = machine.judge_activity(1.9, 2.0, 2, 0.02, 0.0)
+    quiet = activity.judge_activity(1.9, 2.0, 2, 0.02, 0.0)
     assert not quiet.busy and quiet.text.startswith("The machine was quiet")
     for other, steal in ((0.5, 0.0), (0.0, 0.1)):
-        busy = machine.judge_activity(0.0, 0.0, 2, other, steal)
+        busy = activity.judge_activity(0.0, 0.0, 2, other, steal)
         assert busy.busy and "BUSY" in busy.text
-    assert machine.judge_activity(1.5, 2.0, 2, None, None).busy
-    assert not machine.judge_activity(0.5, 2.0, 2, None, None).busy
+    assert activity.judge_activity(1.5, 2.0, 2, None, None).busy
+    assert not activity.judge_activity(0.5, 2.0, 2, None, None).busy
     noted = page_html([msgspec.structs.replace(full_report(), activity=busy)])
     assert 'class="problems"' in noted and "BUSY" in noted
 
@@ -142,16 +146,31 @@ def test_flags_and_cache_are_read_from_the_kernel(tmp_path):
 
 
 def test_other_programs_are_told_from_ourselves(tmp_path, monkeypatch):
-    monkeypatch.setattr(machine, "_own_cpu_s", lambda: 0.0)
-    monkeypatch.setattr(machine.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(activity, "_own_cpu_s", lambda: 0.0)
+    monkeypatch.setattr(activity.os, "cpu_count", lambda: 2)
     _write(tmp_path, "proc/stat", "cpu 100 0 0 100 0 0 0 0 0 0\n")
-    meter = machine.ActivityMeter(tmp_path)
+    meter = activity.ActivityMeter(tmp_path)
     # 200 ticks of two CPUs are one second; 100 of them were used by somebody, 20 were stolen.
     _write(tmp_path, "proc/stat", "cpu 200 0 0 180 0 0 0 20 0 0\n")
     found = meter.stop()
     assert found.other_cores == pytest.approx(1.0)
     assert found.steal_share == pytest.approx(0.1)
     assert found.busy
+
+
+def test_a_living_child_of_a_child_is_ourselves():
+    before_s = activity._own_cpu_s()
+    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    busy = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True); time.sleep(60)"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, busy], stdout=subprocess.PIPE, start_new_session=True
+    ) as child:
+        try:
+            assert child.stdout is not None
+            child.stdout.readline()
+            assert activity._own_cpu_s() - before_s > 0.25
+        finally:
+            os.killpg(child.pid, signal.SIGKILL)
 
 
 def test_the_probe_gives_positive_rates():

@@ -10,7 +10,8 @@ import pytest
 
 from dvla.benchmarks.latency.gpu.schema import GpuReport, GpuSubject, PartProfile
 from dvla.benchmarks.latency.gpu.subjects import SUBJECTS
-from dvla.benchmarks.report.machine import Activity, describe_bench_machine
+from dvla.benchmarks.report.activity import Activity
+from dvla.benchmarks.report.machine import describe_bench_machine
 from dvla.benchmarks.report.readme import (
     DOCUMENTS,
     RESULTS,

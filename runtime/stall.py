@@ -19,6 +19,7 @@ class StallWatch:
         self._since_ns = -1
         self._commanded: Float64 = np.zeros(3)
         self._measured: Float64 = np.zeros(3)
+        self._farthest_m = 0.0
 
     def reset(self) -> None:
         """Begin a new window with the next look."""
@@ -32,11 +33,15 @@ class StallWatch:
             commanded: (8,) setpoint sent to the driver.
             measured: (8,) setpoint that the driver read.
         """
-        if 0 <= now_ns - self._since_ns < WINDOW_NS and self._since_ns >= 0:
-            return ""
-        sent_m = float(np.linalg.norm(commanded[:3] - self._commanded))
-        gone_m = float(np.linalg.norm(measured[:3] - self._measured))
         first = self._since_ns < 0
+        if not first:
+            # The farthest, not the last: an arm that lags behind a turn comes back to where it was.
+            way = measured[:3] - self._measured
+            self._farthest_m = max(self._farthest_m, float(np.sqrt(way @ way)))
+            if now_ns - self._since_ns < WINDOW_NS:
+                return ""
+        sent_m = float(np.linalg.norm(commanded[:3] - self._commanded))
+        gone_m, self._farthest_m = self._farthest_m, 0.0
         self._since_ns = now_ns
         self._commanded[:], self._measured[:] = commanded[:3], measured[:3]
         if first or sent_m < MOVED_M or gone_m >= SHARE * sent_m:

@@ -31,7 +31,8 @@ TRUST_M, TRUST_RAD = 0.05, 0.5
 """Measured joints that are further from the commanded pose say nothing about the elbow."""
 STOPS = 4
 """Rows of a command from which the stop is judged: evenly spaced, the last one among them."""
-STOP_SHARES = np.array([0.15, 0.35, 0.6, 1.0])
+STOP_SHARES = np.arange(1, 13) / 12
+"""Of a stop's duration, where its joints are judged: speeds are those of the chords between."""
 _ORDERS = ("velocity", "acceleration", "jerk")
 _UNITS = ("rad/s", "rad/s2", "rad/s3")
 

@@ -165,6 +165,25 @@ TestReal = RealStreams.TestCase
 TestReal.settings = FEW
 
 
+def test_a_stop_on_whose_way_the_elbow_swings_is_not_begun() -> None:
+    """A joint met its end late in a stop, and others swung at 7 rad/s: long chords hid that."""
+    still = (0.0, 0.0, 0.0)
+    streams = Streams()
+    streams.begin(low=True, arm_period_ms=1)
+    for way, turn, jump, seconds in (
+        ((0.0, 0.0, 0.375), (-0.158, -0.617, 0.277), 0.0, 0.058),
+        ((-0.26, -0.214, -0.071), (-0.622, 0.0, -0.726), 0.0, 0.165),
+        (still, (0.362, 0.0, 0.0), 0.0, 0.313),
+        (still, (0.817, 1.381, -0.232), 0.056, 0.245),
+        (still, still, 0.0, 0.05),
+        (still, still, 0.0, 0.05),
+        ((0.447, 0.0, 0.0), still, 0.0, 0.077),
+        ((-0.265, 0.0, 0.0), still, 0.3, 0.353),
+    ):
+        streams.stream(way=way, turn=turn, jump=jump, age_ms=50, seconds=seconds)
+    streams.teardown()
+
+
 def test_a_replayed_stream_with_seams_of_56_mm_gives_no_violation_and_no_rejection() -> None:
     loop = ServoLoop()
     loop.lease()

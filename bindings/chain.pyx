@@ -1,10 +1,11 @@
 """What a path of setpoints, and the stops from it, ask of every joint: one pass without the GIL."""
 
-from libc.math cimport INFINITY, fabs, fmax, fmin, sqrt
+from libc.math cimport INFINITY, fabs, fmax, fmin
 
 from dvla.bindings.frames cimport Frame
 from dvla.bindings.kinematics cimport MAX_JOINTS, Kinematics
 from dvla.bindings.rotations cimport norm3, rotate_by, rotation_between
+from dvla.bindings.stopping cimport stop_s
 
 from dvla.bindings.kinematics import FACTS
 
@@ -37,17 +38,6 @@ cdef inline void worst_facts(const double *facts, double *report) noexcept nogil
 cdef inline void clear(double *report) noexcept nogil:
     report[0] = report[1] = 0.0
     report[2] = report[3] = report[4] = INFINITY
-
-
-cdef inline double stop_s(
-    double speed, double change, double bound, double jerk
-) noexcept nogil:
-    """Return the duration of a stop; see ``dvla.runtime.stopping.stop_duration``."""
-    cdef double steepest, root
-    change = fmin(change, bound)
-    steepest = 2.0 * (bound - change) + 2.0 * sqrt(bound * (bound + change))
-    root = sqrt(16.0 * change * change + 24.0 * speed * jerk)
-    return fmax(6.0 * speed / fmax(steepest, 1e-9), (4.0 * change + root) / (2.0 * jerk))
 
 
 cdef inline void stop_pose(

@@ -14,7 +14,7 @@ cdef class WorkspaceGuard:
     cdef double _jerk
     cdef double _hardest
     cdef double _plan_jerk
-    cdef double _steepest
+    cdef double _acceleration
 
     cdef int lead_inside(
         self, const double *position, const Motion *motion, double *target, double *twist

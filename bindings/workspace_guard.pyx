@@ -1,9 +1,10 @@
 """Keeps a planner's targets so far inside a box that the arm can always stop inside it."""
 
-from libc.math cimport isfinite, sqrt
+from libc.math cimport isfinite
 
 from dvla.bindings.motion cimport Motion
 from dvla.bindings.rotations cimport norm3
+from dvla.bindings.stopping cimport stop_s
 
 
 cdef class WorkspaceGuard:
@@ -46,18 +47,15 @@ cdef class WorkspaceGuard:
         self._plan_jerk = plan_jerk
         self._jerk = jerk
         self._hardest = hardest
-        self._steepest = 2.0 * (acceleration - hardest) + 2.0 * sqrt(
-            acceleration * (acceleration + hardest)
-        )
+        self._acceleration = acceleration
 
     cdef int lead_inside(
         self, const double *position, const Motion *motion, double *target, double *twist
     ) noexcept nogil:
         """Move a target inside, and take what leads out of its twist; return WORKSPACE_* bits."""
         cdef double speed = norm3(motion.velocity)
-        cdef double root = sqrt(16.0 * self._hardest * self._hardest + 24.0 * speed * self._jerk)
-        cdef double duration_s = 1.05 * max(
-            6.0 * speed / self._steepest, (4.0 * self._hardest + root) / (2.0 * self._jerk)
+        cdef double duration_s = 1.05 * stop_s(
+            speed, self._hardest, self._acceleration, self._jerk
         )
         cdef double lag_s = self._lag_s(motion, speed)
         cdef double v, pushing, low, high

@@ -456,7 +456,9 @@ class Scheduler:
             waiting = self._waiting
             self._discard(now_ns, waiting.sequence, waiting.generation, waiting.t_obs_ns, reason)
             self._waiting = None
-        self._moved_until_ns = min(self._last_end_ns, now_ns)
+        # What was in force ends here: another clearing before its time was up must not move this.
+        self._last_end_ns = min(self._last_end_ns, now_ns)
+        self._moved_until_ns = self._last_end_ns
         self._anchor_ns = None
 
     def _empty(self, *, hold: bool) -> Timeline:

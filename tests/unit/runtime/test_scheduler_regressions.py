@@ -49,6 +49,21 @@ def test_lost_observations_neither_repeat_an_index_nor_leave_the_motion_behind()
         assert action.index == (action.t_ns - tau_ns[action.sequence]) // PERIOD_NS
 
 
+def test_a_second_hold_within_an_action_does_not_make_the_arm_move_longer() -> None:
+    """What was seen between two holds saw an arm at rest, so that its chunk begins a motion."""
+    scheduler, log = make()
+    assert deliver(scheduler, SECOND_NS, SECOND_NS) is None
+    first_ns = SECOND_NS + 4 * PERIOD_NS + PERIOD_NS // 4
+    scheduler.advance(first_ns)
+    scheduler.on_hold(first_ns)
+    scheduler.on_hold(first_ns + PERIOD_NS // 4)
+    arrival_ns = first_ns + 30 * PERIOD_NS
+    assert deliver(scheduler, first_ns, arrival_ns) is None
+    scheduler.advance(arrival_ns + 1)
+    last = [event for event in log.events if isinstance(event, ActionInForce)][-1]
+    assert (last.index, last.t_ns) == (0, arrival_ns)
+
+
 def test_a_chunk_a_whole_horizon_late_is_counted_and_nothing_else() -> None:
     scheduler, log = make()
     assert deliver(scheduler, SECOND_NS, SECOND_NS) is None

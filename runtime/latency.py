@@ -20,6 +20,10 @@ MIN_DELAY_S, MAX_DELAY_S, STEP_S = -0.04, 0.4, 0.001
 MIN_CORRELATION = 0.6
 MAX_BOUND_S = 0.025
 MIN_PATH_M = 0.05
+MIN_STEADY = 0.25
+IRREGULAR = 0.3
+"""Intervals that differ by more from the usual one are gaps: what changed meanwhile says little of
+when."""
 MIN_INTERVALS = 60
 STRETCH_S = 0.5
 BLOCK = 4
@@ -45,12 +49,14 @@ class Delay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         bound_s: with 95 % confidence the true one is no further away.
         correlation: of the ranks at that delay, at most 1.
         intervals: that were compared.
+        steady: share of the recorded time that they are of; the rest was lost to gaps.
     """
 
     delay_s: float
     bound_s: float
     correlation: float
     intervals: int
+    steady: float = 1.0
 
 
 def path_m(setpoints: Float64) -> Float64:
@@ -93,15 +99,17 @@ def find_delay(
         what: for errors.
         source_t_s: (n,) times of the path; source_path: (n,) travelled until then.
         edges_s: (k + 1,) ends of the intervals, on the same clock.
-        change: (k,) what was seen to change in each.
+        change: (k,) what was seen to change in each; NaN where nobody looked.
         seed: of the resampling.
 
     Raises:
-        LatencyUnclear: too little moved, or the correlation is poor, ambiguous or at the edge.
+        LatencyUnclear: the recording is full of gaps, too little moved, or the correlation is poor,
+            ambiguous or at the edge.
     """
+    looked, steady = _regular(what, edges_s, change)
     begins_s, ends_s = edges_s[:-1], edges_s[1:]
     usable = (begins_s - MAX_DELAY_S >= source_t_s[0]) & (ends_s - MIN_DELAY_S <= source_t_s[-1])
-    usable &= np.isfinite(change)
+    usable &= looked
     begins_s, ends_s, change = begins_s[usable], ends_s[usable], change[usable]
     if len(change) < MIN_INTERVALS:
         raise LatencyUnclear(
@@ -163,7 +171,32 @@ def find_delay(
         bound_s=bound_s,
         correlation=correlation,
         intervals=len(change),
+        steady=steady,
     )
+
+
+def _regular(what: str, edges_s: Float64, change: Float64) -> tuple[NDArray[np.bool_], float]:
+    """Return which intervals (k,) are no gaps, and their share of the time.
+
+    Raises:
+        LatencyUnclear: gaps are most of it: whoever recorded was kept from looking.
+    """
+    lengths_s = np.diff(edges_s)
+    looked = np.isfinite(change)
+    if not looked.any():
+        return looked, 0.0
+    usual_s = float(np.median(lengths_s[looked]))
+    looked &= np.abs(lengths_s - usual_s) <= IRREGULAR * usual_s
+    steady = float(lengths_s[looked].sum() / lengths_s.sum())
+    if steady < MIN_STEADY:
+        raise LatencyUnclear(
+            f"the host was too busy to tell {what}",
+            got=f"{1.0 - steady:.0%} of the time in gaps between what was recorded every "
+            f"{1e3 * usual_s:.0f} ms",
+            expected=f"at most {1.0 - MIN_STEADY:.0%}",
+            next_command="end other programs, or have fewer or smaller pictures, and record again",
+        )
+    return looked, steady
 
 
 def _spread(

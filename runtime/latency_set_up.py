@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,6 +19,8 @@ from dvla.runtime.run_folder import write_atomically
 
 SCHEMA = 1
 INTERVAL_S = 0.02
+GAP_S = 0.03
+"""The arm says nothing of an interval in which its states were further apart."""
 
 
 class LatencySetUp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,6 +32,7 @@ class LatencySetUp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         cameras: measured motion to picture, by feature name: how much older than its time stamp
             what a picture shows is.
         refused: why a camera has none, by feature name.
+        injected_ms: what the run was told to add to its twin's own delays: arm, camera.
     """
 
     run: str
@@ -38,6 +42,7 @@ class LatencySetUp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     actuation: Delay
     cameras: dict[str, Delay]
     refused: dict[str, str] = {}
+    injected_ms: dict[str, float] = {}
     schema: int = SCHEMA
 
 
@@ -48,7 +53,8 @@ def measure(path: Path) -> LatencySetUp:
         path: of a run folder, recorded with ``--mcap``, in which the arm moved.
 
     Raises:
-        LatencyUnclear: the run does not tell how late the arm is, or no camera's delay.
+        LatencyUnclear: the run does not tell how late the arm is, or no camera's delay, or its
+            host was too busy.
         RunFolderError: it is no run folder.
         UsageError: it kept no pictures.
     """
@@ -62,6 +68,7 @@ def measure(path: Path) -> LatencySetUp:
     commanded, measured = path_m(arm["commanded"]), path_m(arm["measured"])
     edges_s = np.asarray(np.arange(t_s[0], t_s[-1], INTERVAL_S), np.float64)
     moved: NDArray[np.float64] = np.diff(np.interp(edges_s, t_s, measured))
+    moved[_in_gaps(t_s, edges_s)] = np.nan
     actuation = find_delay("the arm's delay", t_s, commanded, edges_s, moved)
     found: dict[str, Delay] = {}
     refused: dict[str, str] = {}
@@ -86,7 +93,21 @@ def measure(path: Path) -> LatencySetUp:
         actuation=actuation,
         cameras=found,
         refused=refused,
+        injected_ms=_injected(data.config),
     )
+
+
+def _in_gaps(t_s: NDArray[np.float64], edges_s: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which intervals (k,) between edges (k + 1,) lie partly in a gap of the times (n,)."""
+    apart_s = np.diff(t_s)
+    lost_s = np.concatenate([[0.0], np.cumsum(np.where(apart_s > GAP_S, apart_s, 0.0))])
+    return np.asarray(np.diff(np.interp(edges_s, t_s, lost_s)) > 0.0)
+
+
+def _injected(config: Mapping[str, Any]) -> dict[str, float]:
+    """Return the delays that a run was told to add to its twin's."""
+    found = {name: float(config.get(f"inject_{name}_ms", 0.0)) for name in ("arm", "camera")}
+    return {name: late_ms for name, late_ms in found.items() if late_ms}
 
 
 def _changes(path: Path, camera: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -17,6 +17,8 @@ from dvla.runtime.twin.objects import parse_task
 
 MAX_DURATION_S = 24 * 3600.0
 MAX_INJECTED_MS = 10_000.0
+MAX_TWIN_DELAY_MS = 400.0
+"""Of a twin's camera or arm: what dvla-calibrate looks for."""
 
 
 def check(config: RunConfig) -> Robot:
@@ -38,9 +40,20 @@ def check(config: RunConfig) -> Robot:
     for name, value, high in (
         ("--duration", config.duration, MAX_DURATION_S),
         ("--inject-latency-ms", config.inject_latency_ms, MAX_INJECTED_MS),
+        ("--inject-camera-ms", config.inject_camera_ms, MAX_TWIN_DELAY_MS),
+        ("--inject-arm-ms", config.inject_arm_ms, MAX_TWIN_DELAY_MS),
     ):
         if not 0.0 <= value <= high:
             raise ConfigError(f"{name} is out of bounds", got=value, expected=f"0 to {high:g}")
+    twins = config.sim and not config.arm_address
+    for flag, given, meant in (
+        ("--inject-camera-ms", config.inject_camera_ms, config.sim),
+        ("--inject-arm-ms", config.inject_arm_ms, twins),
+    ):
+        if given and not meant:
+            raise UsageError(
+                f"{flag} delays the digital twin that a run starts", expected="it with --sim"
+            )
     if config.keys and not config.arm_address:
         raise UsageError(
             "--keys has a meaning only with --arm-address",

@@ -58,8 +58,9 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     bundle: Path | None = None
     """Bundle written by dvla-export."""
     policy: str = BUNDLE
-    """The bundle's network; oracle: an expert that sees the twin's true state; or NAME[:ARGUMENT]
-    of a policy that an installed package offers."""
+    """The bundle's network; oracle: an expert that sees the twin's true state; stop-and-go: a small
+    motion about the start, to measure a set-up by; or NAME[:ARGUMENT] of a policy that an installed
+    package offers."""
     backend: str = "onnxruntime"
     """Engine backend of the bundle."""
     task: str = ""
@@ -82,6 +83,10 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Steps of the cross-fade of --seam blend."""
     inject_latency_ms: float = 0.0
     """Latency added to the policy's own [ms]."""
+    inject_camera_ms: float = 0.0
+    """With --sim: pictures show what was this long before their time stamps [ms]."""
+    inject_arm_ms: float = 0.0
+    """With --sim: the arm hears its commands this late [ms]."""
     servo_hz: int = 250
     """Commands per second to the arm controller."""
     engine_threads: int = 0

@@ -11,6 +11,7 @@ import msgspec
 from dvla.engines.bundle import read_bundle
 from dvla.runtime.cameras.frame_ring import FrameShape
 from dvla.runtime.overrides import parse_override
+from dvla.runtime.policy_entry import PICTURE_SIZE
 from dvla.runtime.processes.policy_shape import ask_shape
 from dvla.runtime.processes.settings import Settings
 from dvla.runtime.robots import Robot
@@ -21,7 +22,7 @@ from dvla.runtime.run_inputs import lead_s
 from dvla.runtime.supervisor import SharedMemory
 
 TWIN_CAMERAS = ("observation.images.opst_cam", "observation.images.wrist_cam")
-TWIN_FRAME = FrameShape(height=360, width=480)
+TWIN_FRAME = FrameShape(height=PICTURE_SIZE[0], width=PICTURE_SIZE[1])
 
 
 def policy_facts(config: RunConfig) -> dict[str, Any]:
@@ -32,12 +33,12 @@ def policy_facts(config: RunConfig) -> dict[str, Any]:
         StartFailed: the installed policy cannot be opened.
     """
     if config.bundle is None:
-        cameras = {"cameras": dict.fromkeys(TWIN_CAMERAS, TWIN_FRAME)}
         if config.policy == ORACLE:
-            return cameras
+            return {"cameras": dict.fromkeys(TWIN_CAMERAS, TWIN_FRAME)}
         shape = ask_shape(config.policy)
+        height, width = shape.picture_size
         return {
-            **cameras,
+            "cameras": dict.fromkeys(TWIN_CAMERAS, FrameShape(height=height, width=width)),
             "chunk_size": shape.chunk_size,
             "control_period_s": shape.control_period_s,
         }
@@ -73,6 +74,8 @@ def make_settings(
         backend=config.backend,
         task=config.task,
         inject_latency_s=config.inject_latency_ms / 1e3,
+        inject_camera_s=config.inject_camera_ms / 1e3,
+        inject_arm_s=config.inject_arm_ms / 1e3,
         seed=config.seed,
         shadow=config.in_shadow,
         start_pose=config.goal(robot) if config.execute else (),

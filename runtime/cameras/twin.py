@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,26 +12,32 @@ from dvla.runtime.errors import ConfigError
 from dvla.runtime.twin.renderer import TwinRenderer
 from dvla.runtime.twin.scene import CAMERAS
 from dvla.runtime.twin.snapshot import TwinSnapshot
+from dvla.runtime.twin.snapshot_ring import Snapshots
+
+NEAR_NS = 20_000_000
+"""A late picture shows no snapshot that is further from its time."""
 
 
 class TwinScene:
     """What all cameras of a twin see: one renderer, one snapshot per frame.
 
     Args:
-        newest: gives the newest snapshot, None before the first.
+        snapshots: of the twin.
         shape: size of the pictures.
         period_ns: of the frames.
         arm_model: MJCF file that replaces the arm's look.
+        late_ns: how much older than its time stamp a picture is, for the sake of a trial.
     """
 
     def __init__(
         self,
-        newest: Callable[[], TwinSnapshot | None],
+        snapshots: Snapshots,
         shape: FrameShape,
         period_ns: int,
         arm_model: Path | None = None,
+        late_ns: int = 0,
     ) -> None:
-        self._newest, self._period_ns = newest, period_ns
+        self._snapshots, self._period_ns, self.late_ns = snapshots, period_ns, late_ns
         self.shape = shape
         self.renderer = TwinRenderer(arm_model, width=shape.width, height=shape.height)
         self._due_ns = 0
@@ -43,8 +48,17 @@ class TwinScene:
         if now_ns >= self._due_ns:
             # Half a period of slack, so that a loop on the frame grid itself misses none.
             self._due_ns = max(self._due_ns + self._period_ns, now_ns + self._period_ns // 2)
-            self._snapshot = self._newest()
+            self._snapshot = self._seen()
         return self._snapshot
+
+    def _seen(self) -> TwinSnapshot | None:
+        """Return what a picture of now shows: the newest snapshot, or an older one."""
+        newest = self._snapshots.newest()
+        if newest is None or not self.late_ns:
+            return newest
+        wanted_ns = newest.t_ns - self.late_ns
+        found = self._snapshots.at(wanted_ns)
+        return found if found is not None and abs(found.t_ns - wanted_ns) < NEAR_NS else None
 
 
 class TwinCamera:
@@ -79,7 +93,8 @@ class TwinCamera:
         shape = self._scene.shape
         image_hwc = np.empty((shape.height, shape.width, 3), np.uint8)
         self._scene.renderer.render(snapshot, self._name, image_hwc)
-        return CameraFrame(image_hwc=image_hwc, t_ns=snapshot.t_ns - self.latency_ns)
+        t_ns = snapshot.t_ns + self._scene.late_ns - self.latency_ns
+        return CameraFrame(image_hwc=image_hwc, t_ns=t_ns)
 
     def close(self) -> None:
         """The scene's renderer closes with its owner."""

@@ -21,9 +21,10 @@ def latency(
 ) -> int:
     """Find the delays of the arm and of every camera in a recorded run, by correlation.
 
-    The run is one of dvla-run --mcap in which the arm moved back and forth. Commanded motion is
-    laid over measured motion, and measured motion over what changes in the pictures. A poor
-    correlation is refused. dvla-run --latency FILE then dates commands and pictures by it.
+    The run is one of dvla-run --mcap --policy stop-and-go, or any in which the arm moved back and
+    forth and little else did. Commanded motion is laid over measured motion, and measured motion
+    over what changes in the pictures. A poor correlation is refused, and so is a run whose host was
+    too busy. dvla-run --latency FILE then dates commands and pictures by it.
 
     Args:
         run: Run folder, such as runs/20260102T030405Z-franka-sim.
@@ -40,9 +41,12 @@ def latency(
         print(msgspec.json.encode(found).decode())
         return 0
     for name, delay in (("arm", found.actuation), *sorted(found.cameras.items())):
+        injected_ms = found.injected_ms.get("arm" if name == "arm" else "camera", 0.0)
         print(
             f"{name}: {1e3 * delay.delay_s:.1f} ms +- {1e3 * delay.bound_s:.1f} ms "
-            f"(correlation {delay.correlation:.2f} over {delay.intervals} intervals)"
+            f"(correlation {delay.correlation:.2f} over {delay.intervals} intervals, "
+            f"{delay.steady:.0%} of the time)"
+            + (f"; {injected_ms:g} ms of it were injected" if injected_ms else "")
         )
     for name, why in found.refused.items():
         print(f"{name}: not told. {why}")

@@ -20,8 +20,9 @@ from dvla.runtime.clock_board import ClockBoard
 from dvla.runtime.events import Note
 from dvla.runtime.processes.child import Child, run_child
 from dvla.runtime.processes.settings import Settings
-from dvla.runtime.processes.snapshots import Snapshots, open_snapshots
+from dvla.runtime.processes.snapshots import open_snapshots
 from dvla.runtime.recordings.episode import load_episode, parse_episode
+from dvla.runtime.twin.snapshot_ring import Snapshots
 from dvla.runtime.wire import EventPusher
 
 POLL_NS = 5_000_000
@@ -97,7 +98,8 @@ class Eyes:
             if self._scene is None:
                 arm_model = Path(settings.arm_model) if settings.arm_model else None
                 period_ns = round(1e9 / settings.camera_fps)
-                self._scene = TwinScene(self._snapshots.newest, shape, period_ns, arm_model)
+                late_ns = round(settings.inject_camera_s * 1e9)
+                self._scene = TwinScene(self._snapshots, shape, period_ns, arm_model, late_ns)
             view = spec.source if spec is not None and spec.source else name.rsplit(".", 1)[-1]
             latency_s = spec.latency_s if spec is not None else 0.0
             self.cameras[name] = TwinCamera(view, self._scene, latency_s)

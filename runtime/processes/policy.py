@@ -23,13 +23,14 @@ from dvla.runtime.policy_api import ChunkPolicy
 from dvla.runtime.policy_loop import PolicyLoop
 from dvla.runtime.processes.child import Child, run_child
 from dvla.runtime.processes.settings import Settings
-from dvla.runtime.processes.snapshots import Snapshots, open_snapshots
+from dvla.runtime.processes.snapshots import open_snapshots
 from dvla.runtime.realtime import stay_on
 from dvla.runtime.replay.scheduler_journal import JournaledScheduler
 from dvla.runtime.scheduler import Scheduler
 from dvla.runtime.state_buffer import StateBuffer
 from dvla.runtime.timeline import publish_timeline
 from dvla.runtime.twin.scenes.recall import spec_of
+from dvla.runtime.twin.snapshot_ring import Snapshots
 from dvla.runtime.wire import EventPusher, StateStream
 
 TURN_S = 0.004

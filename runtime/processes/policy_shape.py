@@ -1,4 +1,4 @@
-"""What an installed policy is: H and T, asked in a process of its own.
+"""What an installed policy is: H, T and its pictures' size, asked in a process of its own.
 
 The weights and libraries of others stay out of the supervisor, which must answer at any time.
 """
@@ -11,18 +11,20 @@ import sys
 import msgspec
 
 from dvla.engines.errors import DvlaError
-from dvla.runtime.policy_entry import PolicyError, open_installed
+from dvla.runtime.policy_entry import PICTURE_SIZE, PolicyError, open_installed
 from dvla.runtime.processes.spawn import StartFailed
 
 OPEN_S = 300.0
 MAX_CHUNK = 31
+MAX_SIDE = 8192
 
 
 class PolicyShape(msgspec.Struct, frozen=True, kw_only=True):
-    """Chunk size H and control period T [s], or why the policy cannot be opened."""
+    """H, T [s] and (height, width) of its pictures, or why the policy cannot be opened."""
 
     chunk_size: int = 0
     control_period_s: float = 0.0
+    picture_size: tuple[int, int] = PICTURE_SIZE
     problem: str = ""
     exit_code: int = 0
 
@@ -54,15 +56,21 @@ def _shape_of(name: str) -> PolicyShape:
         policy = open_installed(name)
     except DvlaError as error:
         return PolicyShape(problem=str(error), exit_code=error.exit_code)
-    if not 1 <= policy.chunk_size <= MAX_CHUNK or not policy.control_period_s > 0.0:
+    size = policy.picture_size
+    possible = 1 <= policy.chunk_size <= MAX_CHUNK and policy.control_period_s > 0.0
+    if not possible or len(size) != 2 or not all(1 <= side <= MAX_SIDE for side in size):
         problem = PolicyError(
             f"The installed policy {name!r} has an impossible shape",
-            got=f"H = {policy.chunk_size}, T = {policy.control_period_s} s",
-            expected=f"1 to {MAX_CHUNK} actions, and a positive period",
+            got=f"H = {policy.chunk_size}, T = {policy.control_period_s} s, pictures of {size}",
+            expected=f"1 to {MAX_CHUNK} actions, a positive period, pictures of (height, width)",
             next_command="see docs/policies.md",
         )
         return PolicyShape(problem=str(problem), exit_code=problem.exit_code)
-    return PolicyShape(chunk_size=policy.chunk_size, control_period_s=policy.control_period_s)
+    return PolicyShape(
+        chunk_size=policy.chunk_size,
+        control_period_s=policy.control_period_s,
+        picture_size=(size[0], size[1]),
+    )
 
 
 if __name__ == "__main__":

@@ -66,6 +66,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         bundle: path of the bundle, with ``backend`` to run it on.
         task: instruction; empty takes the twin's own.
         inject_latency_s: added to the policy's own latency.
+        inject_camera_s: how much older than its time stamp a twin's picture is.
+        inject_arm_s: how late a twin's arm hears its commands.
         chunk_size, control_period_s, history_steps, state_width: of the policy.
         seed: of the twin's episodes.
         arm_model: replaces the look of the twin.
@@ -99,6 +101,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     backend: str = "onnxruntime"
     task: str = ""
     inject_latency_s: float = 0.0
+    inject_camera_s: float = 0.0
+    inject_arm_s: float = 0.0
     chunk_size: int = 20
     control_period_s: float = 0.04
     history_steps: tuple[int, ...] = (-2, 0)

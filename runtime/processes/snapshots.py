@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from dvla.bindings import SharedRing
 from dvla.runtime.clock_board import ClockBoard
 from dvla.runtime.processes.settings import Settings
-from dvla.runtime.twin.snapshot import TwinSnapshot
-from dvla.runtime.twin.snapshot_ring import SnapshotReader
+from dvla.runtime.twin.snapshot_ring import SnapshotReader, Snapshots
 from dvla.runtime.wire_news import SnapshotStream
-
-
-class Snapshots(Protocol):
-    """The world of a twin over time."""
-
-    def newest(self) -> TwinSnapshot | None:
-        """Return the newest snapshot, or None before the first."""
-
-    def at(self, t_ns: int) -> TwinSnapshot | None:
-        """Return the snapshot nearest to a time, or None when there is none."""
 
 
 def open_snapshots(settings: Settings, clock_of_arm: ClockBoard) -> Snapshots:

@@ -10,6 +10,8 @@ from dvla.runtime.events import Event, EventSink
 from dvla.runtime.phase import Phase
 from dvla.runtime.processes.settings import Settings
 from dvla.runtime.replay.journal import JournaledArmController
+from dvla.runtime.robots.base import ArmDriver
+from dvla.runtime.robots.delayed import DelayedDriver
 from dvla.runtime.twin.objects import Task, parse_task
 
 PERIOD_S = 0.004
@@ -60,7 +62,9 @@ class TwinArm:
         self.world = TwinWorld(config, self._gate)
         self.world.reset(settings.seed, now_ns)
         ik = DifferentialIk(PERIOD_S, arm=self.world.body.ik(arm_model))
-        driver = TwinDriver(self.world, ik)
+        driver: ArmDriver = TwinDriver(self.world, ik)
+        if settings.inject_arm_s:
+            driver = DelayedDriver(driver, round(settings.inject_arm_s * 1e9))
         self.controller = JournaledArmController(
             driver,
             settings.limits,

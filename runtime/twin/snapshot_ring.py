@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from dvla.bindings import SharedRing
 from dvla.runtime.twin.snapshot import SNAPSHOT_BYTES, TwinSnapshot, unpack_snapshot
+
+
+class Snapshots(Protocol):
+    """The world of a twin over time."""
+
+    def newest(self) -> TwinSnapshot | None:
+        """Return the newest snapshot, or None before the first."""
+
+    def at(self, t_ns: int) -> TwinSnapshot | None:
+        """Return the snapshot nearest to a time, or None when there is none."""
 
 
 class SnapshotReader:

@@ -23,6 +23,12 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
     "both policies": (("--bundle", "/nowhere", *ORACLE), 2, r"no meaning"),
     "negative duration": (("--policy", "oracle", "--duration", "-3"), 2, r"--duration.*-3"),
     "endless latency": ((*ORACLE, "--inject-latency-ms", "1e9"), 2, r"--inject-latency-ms"),
+    "a camera too late": ((*ORACLE, "--inject-camera-ms", "401"), 2, r"--inject-camera-ms.*400"),
+    "a late arm elsewhere": (
+        (*ORACLE, "--arm-address", "local", "--inject-arm-ms", "20"),
+        2,
+        r"--inject-arm-ms.*starts",
+    ),
     "servo rate": ((*ORACLE, "--servo-hz", "5"), 2, r"rate_hz is out of bounds.*5"),
     "blend steps": ((*ORACLE, "--seam", "blend", "--blend-steps", "0"), 2, r"blend_steps"),
     "arm name": ((*ORACLE, "--arm-name", "../x"), 2, r"arm's name"),

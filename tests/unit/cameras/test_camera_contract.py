@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -37,7 +38,8 @@ def make_twin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, latency_s: float 
         return world.snapshot()
 
     world.reset(0, monotonic_ns())
-    scene = TwinScene(newest, SHAPE, 40_000_000)  # type: ignore[arg-type]
+    snapshots = SimpleNamespace(newest=newest)
+    scene = TwinScene(snapshots, SHAPE, 40_000_000)  # type: ignore[arg-type]
     return TwinCamera("opst_cam", scene, latency_s)
 
 
@@ -116,6 +118,40 @@ def test_what_a_picture_is_late_is_taken_off_its_stamp(
             assert ("less 30.0 ms" in camera.description) == (latency_s > 0)
             camera.close()
         assert stamps[0] - stamps[1] == 30_000_000
+
+
+def test_a_twins_late_picture_shows_what_was_and_dates_it_now() -> None:
+    pytest.importorskip("mujoco")
+    from dvla.runtime.cameras.twin import TwinCamera, TwinScene
+    from dvla.runtime.twin.world import TwinWorld
+
+    period_ns, late_ns = 40_000_000, 80_000_000
+    world = TwinWorld()
+    world.reset(0, 0)
+    past = []
+    snapshots = SimpleNamespace(
+        newest=lambda: past[-1],
+        at=lambda t_ns: min(past, key=lambda seen: abs(seen.t_ns - t_ns)),
+    )
+    prompt, late = (
+        TwinCamera("opst_cam", TwinScene(snapshots, SHAPE, period_ns, late_ns=ns))  # type: ignore[arg-type]
+        for ns in (0, late_ns)
+    )
+    shown: dict[str, dict[int, CameraFrame]] = {"prompt": {}, "late": {}}
+    for step in range(8):
+        now_ns = step * period_ns
+        world.advance(now_ns)
+        past.append(world.snapshot())
+        for name, camera in (("prompt", prompt), ("late", late)):
+            frame = camera.read(now_ns)
+            if frame is not None:
+                shown[name][frame.t_ns] = frame
+    assert len(shown["late"]) == len(shown["prompt"]) - late_ns // period_ns
+    for t_ns, frame in shown["late"].items():
+        if t_ns - late_ns in shown["prompt"]:
+            before = shown["prompt"][t_ns - late_ns]
+            assert np.array_equal(frame.image_hwc, before.image_hwc)
+    assert not np.array_equal(shown["prompt"][now_ns].image_hwc, shown["late"][now_ns].image_hwc)
 
 
 def test_a_frame_is_not_written_to_again(camera: Camera) -> None:

@@ -105,6 +105,28 @@ def test_a_resting_arm_and_a_delay_beyond_the_search_are_refused() -> None:
         find_delay("it", t_s, path, edges_s, change)
 
 
+def test_gaps_are_left_out_and_a_recording_full_of_them_is_the_hosts_fault() -> None:
+    t_s = np.arange(0.0, SECONDS, PERIOD_S)
+    path = path_m(setpoints(stop_and_go(SECONDS)))
+    edges_s = np.arange(0.0, SECONDS, 0.04)
+    change = np.diff(np.interp(edges_s - 0.05, t_s, path))
+    random = np.random.default_rng(1)
+    for share in (0.1, 0.3):
+        kept = random.random(len(edges_s)) >= share
+        seen_s = edges_s[kept]
+        found = find_delay("it", t_s, path, seen_s, np.diff(np.interp(seen_s - 0.05, t_s, path)))
+        usual = np.isclose(np.diff(seen_s), 0.04)
+        assert found.steady == pytest.approx(0.04 * usual.sum() / np.ptp(seen_s))
+        assert abs(found.delay_s - 0.05) <= found.bound_s
+    # Who is kept from looking for most of the time cannot tell.
+    bursts = edges_s[np.arange(len(edges_s)) % 25 < 5]
+    with pytest.raises(LatencyUnclear, match=r"host was too busy.*8[34]% of the time in gaps"):
+        find_delay("it", t_s, path, bursts, np.diff(np.interp(bursts - 0.05, t_s, path)))
+    change[: 4 * len(change) // 5] = np.nan
+    with pytest.raises(LatencyUnclear, match="host was too busy"):
+        find_delay("it", t_s, path, edges_s, change)
+
+
 def test_turning_counts_as_motion() -> None:
     rows = setpoints(np.zeros((50, 3)))
     angles = np.linspace(0.0, 1.0, 50)
@@ -206,7 +228,9 @@ def test_a_recorded_run_tells_its_delays_and_the_next_one_takes_them_off(tmp_pat
     for index, image_hwc in enumerate(images):
         recorder.add_frame(feature, START_NS + round((0.04 * index + late_s) * 1e9), image_hwc)
     recorder.close()
+    folder.write_config(RunConfig(sim=True, policy="oracle", inject_camera_ms=60.0))
     found = measure(folder.path)
+    assert found.injected_ms == {"camera": 60.0}
     delay = found.cameras[feature]
     assert abs(delay.delay_s - late_s) <= delay.bound_s
     assert 0.0 <= found.actuation.delay_s < 0.15

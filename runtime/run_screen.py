@@ -8,7 +8,7 @@ from dvla.bindings import SharedRing
 from dvla.runtime.arm_connection import ArmConnection
 from dvla.runtime.clock import NS_PER_S
 from dvla.runtime.panel import LivePanel, PlainLog, open_display
-from dvla.runtime.processes.table import PROCESSES
+from dvla.runtime.processes.table import process_spec
 from dvla.runtime.run_config import RunConfig
 from dvla.runtime.status import ProcessStatus, RunStatus
 from dvla.runtime.supervisor import Supervisor
@@ -70,7 +70,7 @@ class RunScreen:
 
     def _health(self, name: str, beat: tuple[int, int], now_ns: int) -> ProcessStatus:
         """Return the health of a process from its beats since the last look."""
-        spec = PROCESSES[name]
+        spec = process_spec(name, self._supervisor.settings.servo.rate_hz)
         past = self._beats.get(name)
         span_s = (now_ns - self._shown_ns) / NS_PER_S
         return ProcessStatus(

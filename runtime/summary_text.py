@@ -81,6 +81,7 @@ def sections(summary: RunSummary) -> list[Section]:
     s = summary
     predicted = [("Predicted and recorded", _prediction(s.prediction))] if s.prediction else []
     first = "–" if s.first_action_s is None else f"{s.first_action_s:.2f} s after the start"
+    period_ms = 1e3 / s.manifest.servo_rate_hz
     delays = [f"{name} {1e3 * delay_s:.0f} ms" for name, delay_s in s.manifest.delays_s.items()]
     return [
         *predicted,
@@ -99,6 +100,7 @@ def sections(summary: RunSummary) -> list[Section]:
                 ("inference", spread(s.inference_s, 1e3, "ms")),
                 ("observation age at dispatch", spread(s.observation_age_s, 1e3, "ms", 0)),
                 ("servo lateness", spread(s.lateness_s, 1e3, "ms", 2)),
+                ("servo work of a period", f"{spread(s.busy_s, 1e3, 'ms', 2)} of {period_ms:g} ms"),
                 ("servo overruns", f"{s.overruns} of {s.servo_ticks} ticks"),
                 *([("delays taken off", ", ".join(delays))] if delays else []),
             ],

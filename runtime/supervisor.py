@@ -20,7 +20,7 @@ from dvla.runtime.phase import Phase
 from dvla.runtime.processes.heartbeat import HeartbeatBoard
 from dvla.runtime.processes.settings import Rings, Settings
 from dvla.runtime.processes.spawn import Launched, how
-from dvla.runtime.processes.table import PROCESSES
+from dvla.runtime.processes.table import PROCESSES, process_spec
 from dvla.runtime.replay.journal import ARM_CALL, ARM_CALL_SLOTS
 from dvla.runtime.telemetry import SERVO_RING_SLOTS, SERVO_TICK
 from dvla.runtime.wire_control import ControlClient
@@ -118,7 +118,8 @@ class Supervisor:
         if self._arm is not None:
             self._say(f"arm: {self._arm.open(monotonic_ns())}")
         for name in self._order:
-            self._loading[name] = Launched(PROCESSES[name], self.settings.rings)
+            spec = process_spec(name, self.settings.servo.rate_hz)
+            self._loading[name] = Launched(spec, self.settings.rings)
         for name in self._order:
             settings = msgspec.structs.replace(self.settings, pids=self.pids)
             # From here on it is one of the run; whose turn never comes has done nothing to undo.

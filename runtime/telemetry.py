@@ -25,4 +25,5 @@ SERVO_TICK = np.dtype(
 )
 """One row per servo tick; rings hold ``SERVO_RING_SLOTS`` of them."""
 
-SERVO_RING_SLOTS = 2048
+SERVO_RING_SLOTS = 12_288
+"""12 s at 1 kHz: a recorder that comes back before it counts as stalled has missed nothing."""

@@ -67,3 +67,9 @@ PROCESSES = {
         ProcessSpec(name="servo", rate_hz=250, realtime_priority=20, min_stall_s=0.5),
     )
 }
+
+
+def process_spec(name: str, servo_hz: float) -> ProcessSpec:
+    """Return a process as a run declares it: its servo turns at the rate that was asked for."""
+    spec = PROCESSES[name]
+    return msgspec.structs.replace(spec, rate_hz=servo_hz) if name == "servo" else spec

@@ -41,7 +41,7 @@ ARM_CALL = np.dtype(
 )
 """One row per turn of the arm controller."""
 
-ARM_CALL_SLOTS = 2048
+ARM_CALL_SLOTS = 3072  # 12 s, as the servo's ticks have
 START, TURN, COMMAND, REQUEST, FAULT = range(5)
 READ_RAISED, COMMAND_RAISED, STANDBY, SHADOW = 1, 2, 4, 8
 """STANDBY: the text of a FAULT row is the driver's standby. SHADOW: the START was in shadow."""

@@ -17,10 +17,11 @@ from dvla.runtime.errors import ConfigError, ProcessDied
 from dvla.runtime.processes.heartbeat import HeartbeatBoard
 from dvla.runtime.processes.recorder import RowReader
 from dvla.runtime.processes.settings import Rings, Settings
-from dvla.runtime.processes.table import PROCESSES, STALL_PERIODS
+from dvla.runtime.processes.table import PROCESSES, STALL_PERIODS, process_spec
+from dvla.runtime.replay.journal import ARM_CALL_SLOTS
 from dvla.runtime.run_config import RunConfig, load_run_config
 from dvla.runtime.supervisor import START_ORDER, SharedMemory, Supervisor
-from dvla.runtime.telemetry import SERVO_TICK
+from dvla.runtime.telemetry import SERVO_RING_SLOTS, SERVO_TICK
 
 
 def test_a_beat_is_seen_through_another_mapping_of_the_same_board() -> None:
@@ -41,6 +42,16 @@ def test_liveness_follows_from_the_declared_rates() -> None:
     # The control path is watched the closest, and a slow disk is nobody's emergency.
     assert PROCESSES["servo"].stall_ns == PROCESSES["arm"].stall_ns == 500_000_000
     assert PROCESSES["recorder"].stall_ns == max(spec.stall_ns for spec in PROCESSES.values())
+
+
+def test_the_servo_is_watched_at_the_rate_that_it_was_asked_for() -> None:
+    assert process_spec("servo", 1000).rate_hz == 1000
+    assert process_spec("arm", 1000) == PROCESSES["arm"]
+    # A recorder that does not count as stalled yet finds everything still in the rings.
+    patience_s = PROCESSES["recorder"].stall_ns * 1e-9
+    fastest = ServoConfig(rate_hz=1000)
+    assert SERVO_RING_SLOTS > patience_s * fastest.rate_hz
+    assert ARM_CALL_SLOTS > patience_s * PROCESSES["arm"].rate_hz
 
 
 def test_a_stalled_recorder_is_told_and_ends_the_run_only_where_it_must_record(

@@ -31,3 +31,9 @@ class ProcessDied(DvlaError):
     """One of the processes of a run ended before the run did."""
 
     exit_code = 1
+
+
+class RecordingEnded(DvlaError):
+    """Nothing is recorded any more, in a run that was to end with its recording."""
+
+    exit_code = 1

@@ -120,6 +120,7 @@ class Run:
             started = started and not isinstance(error, (NotConfirmed, NotCleared))
         except Impatient:
             at_once = True
+        self._ended_ns = monotonic_ns()
         reason = str(failure) if failure else "the run ends"
         signal = self._signals.received
         ending = reason if failure else f"ended by signal {signal}" if signal else ""
@@ -146,7 +147,7 @@ class Run:
 
     def _clock_in(self) -> None:
         """Take down the time of the start, on both clocks."""
-        self._started_ns = monotonic_ns()
+        self._started_ns = self._ended_ns = monotonic_ns()
         self._started_utc = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
     def _record_again(self, ending: str = "") -> None:
@@ -302,7 +303,9 @@ class Run:
         setup = self._setup if judge else None
         widened = self._arm.widened if self._arm is not None else {}
         words = self._supervisor.words
-        return report_run(self._config, self._folder, setup, words, bound_s, widened)
+        return report_run(
+            self._config, self._folder, setup, words, bound_s, widened, self._ended_ns
+        )
 
 
 def say(line: str) -> None:

@@ -129,7 +129,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     mcap_mb: int = 256
     """Size of each MCAP file [MiB]; the next one is begun when it is full."""
     require_recording: bool = False
-    """End the run when its recorder is starved, instead of saying so and going on."""
+    """End the run when its recorder is starved or its disk is full, instead of saying so and going
+    on."""
     plain: bool = False
     """Log lines instead of the live panel."""
     json: bool = False

@@ -5,12 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dvla.runtime.cli.report import show_summary, write_report
+from dvla.runtime.clock import NS_PER_S
 from dvla.runtime.preflight.finding import lines
 from dvla.runtime.preflight.report import NAME
 from dvla.runtime.preflight.setup import SetUp
 from dvla.runtime.run_config import RunConfig
 from dvla.runtime.run_data import load_run
 from dvla.runtime.run_folder import RunFolder
+from dvla.runtime.summary import RunSummary
+
+UNRECORDED_S = 2.0
+"""The newest of a recording is this much older than the end of its run at most."""
+
+
+def unrecorded(summary: RunSummary, ended_ns: int) -> str:
+    """Say that a run went on after its recording ended; nothing where it did not."""
+    recorded_s = summary.duration_s
+    missing_s = (ended_ns - summary.manifest.started_ns) / NS_PER_S - recorded_s
+    if missing_s <= UNRECORDED_S:
+        return ""
+    return (
+        f"The recording ended {missing_s:.1f} s before the run did: all of this is about its first "
+        f"{recorded_s:.1f} s. --require-recording ends such a run."
+    )
 
 
 def report_run(
@@ -20,6 +37,7 @@ def report_run(
     words: Mapping[str, str],
     clock_bound_s: float,
     widened: dict[str, float],
+    ended_ns: int = 0,
 ) -> bool:
     """Compute the summary, write the report, and print what a person wants to know.
 
@@ -30,6 +48,7 @@ def report_run(
         words: what each process was granted.
         clock_bound_s: how far the arm's clock may be off.
         widened: limits that its controller had widened: name -> seconds left.
+        ended_ns: when the run ended; its recording may have ended before.
 
     Returns:
         Whether nothing in it keeps the arm from moving.
@@ -39,6 +58,9 @@ def report_run(
         show_summary(summary, json=False, plain=config.plain)
         if folder.report.exists():
             print(f"report: {folder.report}")
+        missing = unrecorded(summary, ended_ns)
+        if missing:
+            print(f"note: {missing}")
     found = None
     unbegun = not summary.began and bool(summary.manifest.ending)
     if setup is not None and not unbegun:

@@ -77,6 +77,7 @@ def make_settings(
         inject_camera_s=config.inject_camera_ms / 1e3,
         inject_arm_s=config.inject_arm_ms / 1e3,
         seed=config.seed,
+        must_record=config.require_recording,
         shadow=config.in_shadow,
         start_pose=config.goal(robot) if config.execute else (),
         arm_model=str(config.arm_model.resolve()) if config.arm_model else "",

@@ -118,8 +118,20 @@ class Viewer:
         code = self._process.poll()
         if code:
             return f"viewer: it ended early ({how(code)}), and the run went on; see {self._log}"
+        if code is None and _stopped(self._process.pid):
+            pid = self._process.pid
+            return f"viewer: it was stopped, and the run went on; kill -CONT {pid} lets it catch up"
         if not self._saves:
             return "viewer: rerun shows the run"
         if code is None:
             return f"viewer: no display; writing {self._file} (rerun {self._file} shows it)"
         return f"viewer: written: {self._file}; rerun {self._file} shows it"
+
+
+def _stopped(pid: int) -> bool:
+    """Return whether somebody has stopped a process (SIGSTOP)."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return False
+    return told.rpartition(")")[2].split()[:1] == ["T"]

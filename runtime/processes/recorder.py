@@ -13,6 +13,7 @@ from dvla.runtime.cameras.frame_ring import FrameRing
 from dvla.runtime.clock import monotonic_ns
 from dvla.runtime.clock_board import ClockBoard
 from dvla.runtime.clock_offset import event_from, state_from
+from dvla.runtime.errors import RecordingEnded
 from dvla.runtime.events import Event, Note
 from dvla.runtime.lock import lock_events
 from dvla.runtime.processes.child import Child, run_child
@@ -154,6 +155,13 @@ def _turn(child: Child, events: EventPuller, states: StateStream, news: NewsStre
             payload = msgspec.json.encode(tracker.snapshot(now_ns))
             status.publish(payload.ljust(status.slot_bytes), now_ns)
         child.beat(now_ns)
+        if recorder.failed and settings.must_record:
+            raise RecordingEnded(
+                "the recording ended, and this run must not go on without one",
+                got=recorder.failure,
+                next_command="make room there, choose another disk with --out, or leave out "
+                "--require-recording",
+            )
         time.sleep(period_s)
     if ticks.lost or calls.lost or pictures.lost:
         text = (

@@ -76,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         camera_specs: cameras by feature name; the twin's where none is named.
         camera_tolerance_s: how far a frame may be from its wanted time.
         mcap_bytes: size of the MCAP files that the recorder writes as well; 0 for none.
+        must_record: the run ends when its recording does.
         episode: that ``--robot replay`` plays, as DATASET[:N].
         shadow: the arm controller begins in shadow: everything runs, nothing moves.
         start_pose: (8,) setpoint of the slow move before the policy; empty for none.
@@ -116,6 +117,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     camera_tolerance_s: float = 0.025
     episode: str = ""
     mcap_bytes: int = 0
+    must_record: bool = False
     shadow: bool = False
     start_pose: tuple[float, ...] = ()
     hardware: Hardware | None = None

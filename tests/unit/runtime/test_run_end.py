@@ -10,6 +10,7 @@ from synthetic_run import make_run, manifest
 
 from dvla.runtime.preflight.finding import ok
 from dvla.runtime.run_config import RunConfig
+from dvla.runtime.run_data import load_run
 from dvla.runtime.run_end import report_run
 
 
@@ -49,3 +50,15 @@ def test_one_that_ended_before_it_began_is_not(
     assert "preflight: not judged, for the run ended before the policy began" in printed
     assert "ended before the policy began: ended by signal 2." in printed
     assert "caught" not in printed
+
+
+def test_a_run_that_outlived_its_recording_says_what_its_summary_is_about(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_run(tmp_path, 2.0, video=False)
+    recorded_ns = load_run(folder.path).end_ns
+    for late_s, told in ((0.5, False), (13.0, True)):
+        ended_ns = recorded_ns + round(late_s * 1e9)
+        report_run(RunConfig(plain=True), folder, None, {}, 0.0, {}, ended_ns)
+        printed = capsys.readouterr().out
+        assert ("The recording ended 13.0 s before the run did" in printed) == told

@@ -121,6 +121,9 @@ def test_a_viewer_that_died_is_told_and_where_the_file_is(
     folder = make_run(tmp_path, 0.2, video=False)
     shown = Viewer(folder)
     assert "run.rrd" in shown.words and "no display" in shown.words
+    shown._process.send_signal(signal.SIGSTOP)
+    os.waitpid(shown._process.pid, os.WUNTRACED)
+    assert f"was stopped, and the run went on; kill -CONT {shown._process.pid}" in shown.words
     shown._process.kill()
     shown._process.wait()
     assert "ended early (killed by SIGKILL)" in shown.words and "viewer.log" in shown.words

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dvla.runtime.pose import SETPOINT_WIDTH
 
 SCHEMA = 1
+"""Of all messages here; whoever changes a field of one raises it, and a test insists."""
 MAX_SETPOINTS = 256
 
 ArmMode = Literal["idle", "hold", "follow", "stopping", "fault", "shutdown"]
@@ -28,6 +29,22 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     session: int
     sequence: int
     schema: int = SCHEMA
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """What messages of every schema have in common; the rest of them is not looked at."""
+
+    session: int
+    sequence: int
+    schema: int
+
+    @property
+    def words(self) -> str:
+        """What is wrong with it, and what helps."""
+        return (
+            f"it speaks wire schema {self.schema}, this program speaks {SCHEMA}; install the same "
+            "version of dvla on both sides"
+        )
 
 
 class Command(Message, frozen=True, tag="command"):

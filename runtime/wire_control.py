@@ -13,11 +13,13 @@ import zmq
 from dvla.runtime.addresses import ArmAddresses
 from dvla.runtime.clock_offset import SAME_CLOCK, ClockEstimator, ClockOffset, ClockSample
 from dvla.runtime.errors import WireError
-from dvla.runtime.messages import ClockRequest, Reply, Request
+from dvla.runtime.messages import ClockRequest, Envelope, Reply, Request
 from dvla.runtime.wire_link import MAX_PER_CALL, Plug, Receiver
 
 MAX_CONTROL_BYTES = 4 * 1024
 REPLY_QUEUE = 2000
+WHAT_IS_ASKED = "the request"
+"""A refusal that begins so is one of the wire, not of the controller."""
 
 
 def own_boot_id() -> str:
@@ -62,19 +64,24 @@ class ControlServer(Receiver[Request]):
                 self.malformed += 1
                 continue
             request = self._decode(frames[1])
-            if request is None:
+            if isinstance(request, ClockRequest):
+                reply = self._clock(request)
+            elif request is not None:
+                reply = handle(request, now_ns)
+            elif (asked := self._take_foreign()) is not None:
+                reply = _refusal(asked)
+            else:
                 continue
-            reply = self._encoder.encode(
-                self._clock(request)
-                if isinstance(request, ClockRequest)
-                else handle(request, now_ns)
-            )
             try:
-                self.socket.send_multipart([frames[0], reply], zmq.NOBLOCK)
+                self.socket.send_multipart([frames[0], self._encoder.encode(reply)], zmq.NOBLOCK)
             except zmq.ZMQError:  # the client has gone, or reads nothing: not the loop's concern
                 continue
             answered += 1
         return answered
+
+    def _take_foreign(self) -> Envelope | None:
+        asked, self.foreign = self.foreign, None
+        return asked
 
     def _clock(self, request: ClockRequest) -> Reply:
         """Answer with the time of this very moment: that of the loop's turn is already past."""
@@ -85,6 +92,17 @@ class ControlServer(Receiver[Request]):
             text=self._boot_id,
             clock_ns=self._clock_ns(),
         )
+
+
+def _refusal(asked: Envelope) -> Reply:
+    """Refuse a request of another schema, in the asker's own so that it understands."""
+    return Reply(
+        session=asked.session,
+        sequence=asked.sequence,
+        schema=asked.schema,
+        ok=False,
+        text=f"{WHAT_IS_ASKED} is not understood: {asked.words}",
+    )
 
 
 class ControlClient(Receiver[Reply]):
@@ -102,7 +120,7 @@ class ControlClient(Receiver[Reply]):
         """Send a request and return its acknowledgement.
 
         Raises:
-            WireError: none came in time.
+            WireError: none came in time, or the controller is of another version.
         """
         deadline_s = time.monotonic() + timeout_s
         try:
@@ -112,9 +130,14 @@ class ControlClient(Receiver[Reply]):
         while (left_s := deadline_s - time.monotonic()) > 0.0:
             if not self.socket.poll(max(1, int(left_s * 1e3)), zmq.POLLIN):
                 continue
-            for reply in self.drain():
+            replies = self.drain()
+            if self.foreign is not None:
+                raise self._other_version(self.foreign.words)
+            for reply in replies:
                 # An acknowledgement of an earlier request that had been given up is no answer.
                 if (reply.session, reply.sequence) == (request.session, request.sequence):
+                    if not reply.ok and reply.text.startswith(WHAT_IS_ASKED):
+                        raise self._other_version(reply.text)
                     return reply
         raise self._silence(request, timeout_s)
 
@@ -146,6 +169,13 @@ class ControlClient(Receiver[Reply]):
             return SAME_CLOCK
         return estimator.add(
             ClockSample(asked_ns=asked_ns, answered_ns=answered_ns, theirs_ns=reply.clock_ns)
+        )
+
+    def _other_version(self, why: str) -> WireError:
+        return WireError(
+            f"the controller of arm {self._name!r} and this program do not understand each other",
+            got=why,
+            next_command="python -c 'import dvla; print(dvla.__version__)', on both sides",
         )
 
     def _silence(self, request: Request, timeout_s: float) -> WireError:

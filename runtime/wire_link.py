@@ -10,7 +10,7 @@ import zmq
 from dvla.runtime.addresses import ArmAddresses, check_endpoint
 from dvla.runtime.curve import Curve
 from dvla.runtime.errors import WireError
-from dvla.runtime.messages import SCHEMA
+from dvla.runtime.messages import SCHEMA, Envelope
 from dvla.runtime.zap import guard
 
 MAX_PER_CALL = 64
@@ -29,6 +29,7 @@ TCP_SEND_BYTES = 64 * 1024
 """What the kernel may hold back: the old commands that a network which heals delivers first."""
 
 
+_ENVELOPE: msgspec.msgpack.Decoder[Envelope] = msgspec.msgpack.Decoder(Envelope)
 T = TypeVar("T")
 Frames = list[bytes]
 
@@ -174,9 +175,11 @@ class Receiver(Link, Generic[T]):
     Attributes:
         message: its type, or a union of types.
         malformed: frames that were not a message.
+        foreign: the newest of them that was a message of another schema.
     """
 
     message: ClassVar[Any]
+    foreign: Envelope | None = None
 
     def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
         super().__init__(addresses, context=context)
@@ -200,8 +203,18 @@ class Receiver(Link, Generic[T]):
             else:
                 if getattr(message, "schema", SCHEMA) == SCHEMA:
                     return message
+            self._look_at_envelope(frame)
         self.malformed += 1
         return None
+
+    def _look_at_envelope(self, frame: bytes) -> None:
+        """Keep what a message of another schema says of itself."""
+        try:
+            envelope = _ENVELOPE.decode(frame)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return
+        if envelope.schema != SCHEMA:
+            self.foreign = envelope
 
     def drain(self) -> list[T]:
         """Return what has arrived, oldest first; at most ``MAX_PER_CALL`` messages."""

@@ -199,6 +199,10 @@ def newest_state(link: ArmLink, clock_s: Callable[[], float] = time.monotonic) -
             found = states.newest()
             if found is not None:
                 return found
+            if states.foreign is not None:
+                raise WireError(
+                    f"the state of arm {link.name!r} is not understood", got=states.foreign.words
+                )
             time.sleep(0.005)
     if link.remote:
         raise WireError(

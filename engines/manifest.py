@@ -11,6 +11,7 @@ from dvla.engines.cache import EngineKey
 from dvla.engines.tensors import GraphSpec
 
 SCHEMA_VERSION = 2
+MAX_NOISE_SCALE = 2.0
 EngineStatus = Literal["verified", "compiled, not run", "failed"]
 
 
@@ -68,6 +69,8 @@ class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         tokenizer_max_length: fixed length that prompts are padded to.
         vocab_size: token ids are below this.
         vlm_model_name: whose tokenizer it is.
+        noise_scale: what normal noise is multiplied with before a chunk is sampled from it; 1 is
+            what flow matching is trained with, less makes chunks more alike, and 0 leaves one.
     """
 
     cameras: tuple[str, ...]
@@ -85,6 +88,11 @@ class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     tokenizer_max_length: int
     vocab_size: int
     vlm_model_name: str
+    noise_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.noise_scale <= MAX_NOISE_SCALE:
+            raise ValueError(f"noise_scale {self.noise_scale!r} is not in [0, {MAX_NOISE_SCALE}]")
 
 
 class ColumnError(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

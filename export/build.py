@@ -49,6 +49,7 @@ from dvla.export.reference import (
     with_guided_case,
 )
 from dvla.export.steps import check_steps, steps_cost, with_steps
+from dvla.runtime.policy_checks import check_noise_scale
 from dvla.runtime.tokenizer import PromptEncoder, find_tokenizer
 
 # Graphs, reference, tokenizer and compiled graphs, relative to the checkpoint's weights in float32.
@@ -70,6 +71,7 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         overwrite: replace a bundle of the same name.
         precision: of the engine: ``fp32``, what else the backend has, or ``auto``.
         steps: Euler steps of the denoise graph; the checkpoint's own number when not given.
+        noise_scale: of the noise that the bundle's chunks are sampled from; it changes no graph.
     """
 
     backend: str = "onnxruntime"
@@ -80,6 +82,7 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     overwrite: bool = False
     precision: str = FP32
     steps: int | None = None
+    noise_scale: float = 1.0
 
 
 class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +119,7 @@ def export_bundle(
     engine = engine_class(options.backend)
     check_precision(engine, options.precision)
     check_steps(options.steps)
+    check_noise_scale(options.noise_scale)
     _require_libraries()
     refuse_existing(output, options.overwrite)
     asked = parse_camera_size(options.camera_size) if options.camera_size else None
@@ -124,7 +128,7 @@ def export_bundle(
     checkpoint = with_steps(trained, options.steps)
     config = checkpoint.config
     camera = asked or default_camera_size(config)
-    facts = policy_facts(config, checkpoint.arch, camera)
+    facts = policy_facts(config, checkpoint.arch, camera, options.noise_scale)
     folder = model if model.is_dir() else model.parent
     tokenizer = find_tokenizer(options.tokenizer, folder, config.vlm_model_name)
     encoder = PromptEncoder(tokenizer, facts.tokenizer_max_length, facts.vocab_size)

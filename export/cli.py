@@ -34,6 +34,7 @@ def command(
     observations: Path | None = None,
     calibration: Path | None = None,
     steps: int | None = None,
+    noise_scale: float = 1.0,
     overwrite: Flag = False,
     verify: Flag = False,
     json: Flag = False,
@@ -63,6 +64,8 @@ def command(
             a run folder of dvla-run.
         steps: Euler steps of the denoising; the checkpoint's own number when not given. Fewer are
             faster; what that costs in accuracy is measured and reported.
+        noise_scale: what the noise that chunks are sampled from is multiplied with when the bundle
+            is run, unless the run says otherwise. Less makes successive chunks more alike.
         overwrite: replace the bundle when it exists.
         verify: of a bundle: verify it here. Of a checkpoint: after the export, verify the finished
             bundle once more from the disk, as a robot will load it.
@@ -102,6 +105,7 @@ def command(
             calibration=calibration,
             overwrite=overwrite,
             steps=steps,
+            noise_scale=noise_scale,
         )
         target = output or Path(f"{model.resolve().name}.bundle")
         report = export_bundle(model, target, options, progress)

@@ -42,7 +42,9 @@ def default_camera_size(config: PolicyConfig) -> Size:
     return sizes.pop()
 
 
-def policy_facts(config: PolicyConfig, arch: Arch, camera: Size) -> PolicyFacts:
+def policy_facts(
+    config: PolicyConfig, arch: Arch, camera: Size, noise_scale: float = 1.0
+) -> PolicyFacts:
     """Return what the runtime must know of a checkpoint.
 
     Raises:
@@ -70,6 +72,7 @@ def policy_facts(config: PolicyConfig, arch: Arch, camera: Size) -> PolicyFacts:
         tokenizer_max_length=config.tokenizer_max_length,
         vocab_size=arch.vocab,
         vlm_model_name=config.vlm_model_name,
+        noise_scale=noise_scale,
     )
 
 

@@ -16,7 +16,13 @@ from dvla.engines.pipeline import ActionPipeline
 from dvla.engines.selection import chosen_engine
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.observation import Observation
-from dvla.runtime.policy_checks import check_guide, check_noise, checked_frames, newest_state
+from dvla.runtime.policy_checks import (
+    check_guide,
+    check_noise,
+    check_noise_scale,
+    checked_frames,
+    newest_state,
+)
 from dvla.runtime.pose import unwrap_near
 from dvla.runtime.tokenizer import Prompt, PromptEncoder, pad_tokens, tokenizer_sha256
 
@@ -34,12 +40,19 @@ class Policy:
     same noise always give the same chunk.
     """
 
-    def __init__(self, bundle: Bundle, pipeline: ActionPipeline, encoder: PromptEncoder) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        pipeline: ActionPipeline,
+        encoder: PromptEncoder,
+        noise_scale: float | None = None,
+    ) -> None:
         self.bundle = bundle
         self.pipeline = pipeline
         self._facts = bundle.manifest.policy
         self._encoder = encoder
-        self._random = np.random.default_rng()
+        scale = self._facts.noise_scale if noise_scale is None else noise_scale
+        self._random, self._noise_scale = np.random.default_rng(), np.float32(scale)
         self._sequence = 0
         self._frames = np.zeros(_frames_shape(self._facts), np.uint8)
         self._prompts: dict[str, Prompt] = {}
@@ -52,6 +65,7 @@ class Policy:
         *,
         threads: int | None = None,
         spinning: bool = False,
+        noise_scale: float | None = None,
     ) -> Policy:
         """Load a bundle on a backend, check every file of it, and warm it up.
 
@@ -60,12 +74,16 @@ class Policy:
             backend: name of the engine's backend.
             threads: threads of one inference; ``None`` lets the backend choose.
             spinning: let idle engine threads spin (faster, but it takes a core from the servo).
+            noise_scale: in the place of the bundle's own (``PolicyFacts.noise_scale``); noise that
+                a caller gives is taken as it is.
 
         Raises:
+            UsageError: the scale is out of bounds.
             BundleError: missing, damaged, edited or of another schema version.
             EngineMismatch: the backend was never verified on this machine.
             MissingDependency: the backend's library is not installed.
         """
+        check_noise_scale(noise_scale)
         opened = read_bundle(bundle)
         choice = chosen_engine(opened, backend)
         opened.check_files()
@@ -74,7 +92,7 @@ class Policy:
         pipeline = ActionPipeline.of_bundle(opened, choice.engine, options, choice.precision)
         pipeline.load()
         pipeline.warm_up()
-        return cls(opened, pipeline, encoder)
+        return cls(opened, pipeline, encoder, noise_scale)
 
     @property
     def chunk_size(self) -> int:
@@ -187,7 +205,7 @@ class Policy:
             check_noise(noise, shape)
             return noise
         random = self._random if seed is None else np.random.Generator(np.random.PCG64(seed))
-        return random.standard_normal(shape, np.float32)
+        return random.standard_normal(shape, np.float32) * self._noise_scale
 
 
 def relative_actions(

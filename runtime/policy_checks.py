@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvla.engines.errors import UsageError
-from dvla.engines.manifest import PolicyFacts
+from dvla.engines.manifest import MAX_NOISE_SCALE, PolicyFacts
 from dvla.runtime.observation import Observation
 
 
@@ -67,6 +67,14 @@ def check_noise(noise: NDArray[np.float32], shape: tuple[int, int]) -> None:
         )
     if not np.isfinite(noise).all():
         raise UsageError("The noise is not finite")
+
+
+def check_noise_scale(scale: float | None) -> None:
+    """Raise a UsageError unless the scale can be one; None is a bundle's own."""
+    if scale is not None and not 0.0 <= scale <= MAX_NOISE_SCALE:
+        raise UsageError(
+            "--noise-scale is out of bounds", got=scale, expected=f"0 to {MAX_NOISE_SCALE:g}"
+        )
 
 
 def check_guide(

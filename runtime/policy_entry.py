@@ -28,7 +28,12 @@ GROUP = "dvla.policies"
 ACTION_WIDTH = 7
 PICTURE_SIZE = (360, 480)
 """Height and width of the pictures of a policy that does not say what it wants."""
-OWN = (EntryPoint("stop-and-go", "dvla.runtime.stop_and_go:open_policy", GROUP),)
+NO_PICTURES = (0, 0)
+"""That of a policy that looks at none: only where the simulator tells it the truth."""
+OWN = (
+    EntryPoint("stop-and-go", "dvla.runtime.stop_and_go:open_policy", GROUP),
+    EntryPoint("blurred-oracle", "dvla.runtime.oracle.blurred:open_policy", GROUP),
+)
 
 
 class PolicyError(DvlaError):
@@ -149,7 +154,8 @@ class CheckedPolicy:
         """H, the number of actions of a chunk."""
         self.control_period_s = float(policy.control_period_s)
         """T, the spacing of the actions [s]."""
-        self.picture_size = tuple(map(int, getattr(policy, "picture_size", PICTURE_SIZE)))
+        height, width = getattr(policy, "picture_size", PICTURE_SIZE)
+        self.picture_size = (int(height), int(width))
         """(height, width) of the pictures that it wants."""
 
     def predict(

@@ -7,6 +7,7 @@ import numpy as np
 from dvla.engines.errors import UsageError
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.overrides import parse_override
+from dvla.runtime.policy_checks import check_noise_scale
 from dvla.runtime.policy_entry import find_policy
 from dvla.runtime.robots import Robot, robot_by_name, robot_with_twin
 from dvla.runtime.run_arm import check_connection, check_real_arm
@@ -96,6 +97,7 @@ def _check_modes(config: RunConfig) -> None:
 
 
 def _check_policy(config: RunConfig) -> None:
+    check_noise_scale(config.noise_scale)
     if config.policy == BUNDLE:
         if config.bundle is None:
             raise UsageError(
@@ -107,6 +109,12 @@ def _check_policy(config: RunConfig) -> None:
     if config.bundle is not None:
         raise UsageError(
             f"--policy {config.policy} runs no bundle, so --bundle has no meaning with it",
+            next_command="leave one of the two out",
+        )
+    if config.noise_scale is not None:
+        raise UsageError(
+            "--noise-scale is of the sampling of a bundle's network",
+            got=f"--policy {config.policy}",
             next_command="leave one of the two out",
         )
     if config.policy != ORACLE:

@@ -63,6 +63,9 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     package offers."""
     backend: str = "onnxruntime"
     """Engine backend of the bundle."""
+    noise_scale: float | None = None
+    """What the noise that a bundle's chunks are sampled from is multiplied with; its own when not
+    given. Less makes successive chunks more alike."""
     task: str = ""
     """Instruction; the twin makes its own when empty, a real arm needs one."""
     duration: float = 20.0

@@ -72,6 +72,7 @@ def make_settings(
         scheduler=msgspec.structs.replace(config.scheduler(), lead_s=lead_s(config)),
         servo=config.servo(),
         backend=config.backend,
+        noise_scale=config.noise_scale,
         task=config.task,
         inject_latency_s=config.inject_latency_ms / 1e3,
         inject_camera_s=config.inject_camera_ms / 1e3,

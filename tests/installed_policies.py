@@ -21,6 +21,16 @@ class Still:
     def reset(self):
         self.resets += 1
 
+class Seeing(Still):
+    """Says which pictures it wants, and remembers which it got."""
+    picture_size = (48, 64)
+    def __init__(self, argument=""):
+        super().__init__(argument)
+        self.shapes = set()
+    def predict(self, observation, noise=None, seed=None):
+        self.shapes |= {picture.shape for picture in observation.images.values()}
+        return super().predict(observation, noise, seed)
+
 class Narrow(Still):
     def predict(self, observation, noise=None, seed=None):
         return Chunk(actions=np.zeros((10, 6), np.float32), t_obs_ns=observation.t_obs_ns,
@@ -41,7 +51,7 @@ def half(argument):
 def fails(argument):
     raise FileNotFoundError(argument)
 '''
-NAMES = ("Still", "Narrow", "Broken", "Bare", "half", "fails")
+NAMES = ("Still", "Seeing", "Narrow", "Broken", "Bare", "half", "fails")
 
 
 def install_policies(site: Path) -> Path:

@@ -11,6 +11,7 @@ from dvla.benchmarks.dom.worker import is_bundle
 from dvla.engines.bundle import read_bundle
 from dvla.engines.errors import UsageError
 from dvla.runtime.config import SchedulerConfig, SeamMode
+from dvla.runtime.policy_checks import check_noise_scale
 from dvla.runtime.policy_entry import find_policy, open_installed
 from dvla.runtime.robots import robot_with_twin
 from dvla.runtime.twin.dependencies import import_mink, import_mujoco
@@ -28,6 +29,7 @@ def cell_config(
     ci: bool,
     laas: bool,
     seam: SeamMode,
+    noise_scale: float | None = None,
 ) -> CellConfig:
     """Return the configuration of a cell.
 
@@ -51,6 +53,11 @@ def cell_config(
                 expected="--seam switch, blend or ensemble with an installed policy",
             )
         open_installed(policy)
+    check_noise_scale(noise_scale)
+    if noise_scale is not None and not is_bundle(Path(policy)):
+        raise UsageError(
+            "--noise-scale is of the sampling of a bundle's network", got=f"--policy {policy}"
+        )
     robot_with_twin(robot)
     if task:
         parse_task(task)
@@ -63,4 +70,5 @@ def cell_config(
         task=task,
         latency=parse_latency(latency, spread, config),
         scheduler=scheduler,
+        noise_scale=noise_scale,
     )

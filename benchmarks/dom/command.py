@@ -30,6 +30,7 @@ def dom(
     ci: bool = True,
     laas: bool = True,
     seam: SeamMode = "switch",
+    noise_scale: float | None = None,
     dims: str = "",
     task_kind: TaskKind | None = None,
     trials: int = 100,
@@ -60,6 +61,8 @@ def dom(
         ci: Continuous inference.
         laas: Latency-aware action streaming.
         seam: How one chunk takes over from another; rtc guides a network by the previous chunk.
+        noise_scale: What the noise that a bundle's chunks are sampled from is multiplied with; the
+            bundle's own when not given.
         dims: Dimensions of the benchmark, with commas between them, or "all": --trials of each
             one's frozen episodes (at most 200). --out is then the folder of their reports.
         task_kind: What is done with the objects of a dimension; its own task by default.
@@ -107,6 +110,7 @@ def dom(
         ci=ci,
         laas=laas,
         seam=seam,
+        noise_scale=noise_scale,
     )
     if dims or task_kind is not None:
         asked = parse_dimensions(dims)
@@ -218,6 +222,8 @@ def command_of(cell: object) -> str:
         parts.append("--ci" if config.scheduler.ci else "--no-ci")
         parts.append("--laas" if config.scheduler.laas else "--no-laas")
         parts.append(f"--seam {config.scheduler.seam}")
+    if config.noise_scale is not None:
+        parts.append(f"--noise-scale {config.noise_scale:g}")
     parts.append(f"--trials {cell.trials}")
     if not config.dimension:
         parts.append(f"--first-seed {cell.first_seed}")

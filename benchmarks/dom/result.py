@@ -26,6 +26,7 @@ class CellConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         task_kind: what is done with the objects of a dimension.
         latency: injected.
         scheduler: its switches.
+        noise_scale: of a bundle's sampling; None is the bundle's own.
     """
 
     policy: str = "oracle"
@@ -35,6 +36,7 @@ class CellConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     task_kind: TaskKind = "pick"
     latency: Latency = Latency()
     scheduler: SchedulerConfig = SchedulerConfig()
+    noise_scale: float | None = None
 
     @property
     def scene(self) -> SceneChoice | None:

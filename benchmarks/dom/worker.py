@@ -14,7 +14,6 @@ from dvla.benchmarks.dom.frozen import refuse_thawed
 from dvla.benchmarks.dom.result import CellConfig, EpisodeResult
 from dvla.runtime.policy_api import ChunkPolicy
 from dvla.runtime.twin.objects import Task, parse_task
-from dvla.runtime.twin.scene import IMAGE_HEIGHT, IMAGE_WIDTH
 from dvla.runtime.twin.scenes.draw import draw_scene
 from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld, WorldConfig
@@ -32,14 +31,19 @@ def open_policy(config: CellConfig) -> tuple[ChunkPolicy, Render | None]:
 
         return OraclePolicy(), None
     from dvla.runtime.policy import Policy
-    from dvla.runtime.policy_entry import open_installed
+    from dvla.runtime.policy_entry import NO_PICTURES, open_installed
     from dvla.runtime.twin.renderer import TwinRenderer
 
     bundle = Path(config.policy)
-    policy = Policy.load(bundle) if is_bundle(bundle) else open_installed(config.policy)
-    width, height = IMAGE_WIDTH, IMAGE_HEIGHT
-    if isinstance(policy, Policy):
-        width, height = policy.facts.camera_width, policy.facts.camera_height
+    policy: ChunkPolicy
+    if is_bundle(bundle):
+        policy = network = Policy.load(bundle, noise_scale=config.noise_scale)
+        width, height = network.facts.camera_width, network.facts.camera_height
+    else:
+        policy = others = open_installed(config.policy)
+        if others.picture_size == NO_PICTURES:
+            return policy, None
+        height, width = others.picture_size
     renderer = TwinRenderer(width=width, height=height)
 
     def render(snapshot: TwinSnapshot, camera: str) -> NDArray[np.uint8]:

@@ -48,7 +48,12 @@ def make_policy(settings: Settings) -> ChunkPolicy:
     stay_on(settings.engine_cpus)
     if settings.bundle:
         threads = settings.engine_threads or len(settings.engine_cpus) or None
-        return Policy.load(settings.bundle, backend=settings.backend, threads=threads)
+        return Policy.load(
+            settings.bundle,
+            backend=settings.backend,
+            threads=threads,
+            noise_scale=settings.noise_scale,
+        )
     from dvla.runtime.policy_entry import open_warmed_up
 
     shapes = {name: (shape.height, shape.width) for name, shape in settings.cameras.items()}

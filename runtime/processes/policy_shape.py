@@ -11,7 +11,7 @@ import sys
 import msgspec
 
 from dvla.engines.errors import DvlaError
-from dvla.runtime.policy_entry import PICTURE_SIZE, PolicyError, open_installed
+from dvla.runtime.policy_entry import NO_PICTURES, PICTURE_SIZE, PolicyError, open_installed
 from dvla.runtime.processes.spawn import StartFailed
 
 OPEN_S = 300.0
@@ -57,6 +57,14 @@ def _shape_of(name: str) -> PolicyShape:
     except DvlaError as error:
         return PolicyShape(problem=str(error), exit_code=error.exit_code)
     size = policy.picture_size
+    if size == NO_PICTURES:
+        problem = PolicyError(
+            f"The policy {name!r} looks at no pictures but at the simulator's truth",
+            got="dvla-run",
+            expected="an episode of the benchmark",
+            next_command=f"dvla-bench dom --policy {name}",
+        )
+        return PolicyShape(problem=str(problem), exit_code=problem.exit_code)
     possible = 1 <= policy.chunk_size <= MAX_CHUNK and policy.control_period_s > 0.0
     if not possible or len(size) != 2 or not all(1 <= side <= MAX_SIDE for side in size):
         problem = PolicyError(

@@ -64,6 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         run_folder: where the recorder writes.
         policy: "bundle", "oracle", or the name of an installed policy.
         bundle: path of the bundle, with ``backend`` to run it on.
+        noise_scale: of its sampling; None is the bundle's own.
         task: instruction; empty takes the twin's own.
         inject_latency_s: added to the policy's own latency.
         inject_camera_s: how much older than its time stamp a twin's picture is.
@@ -100,6 +101,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cameras: dict[str, FrameShape]
     bundle: str = ""
     backend: str = "onnxruntime"
+    noise_scale: float | None = None
     task: str = ""
     inject_latency_s: float = 0.0
     inject_camera_s: float = 0.0

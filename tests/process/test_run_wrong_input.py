@@ -29,6 +29,13 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         r"--inject-arm-ms.*starts",
     ),
+    "noise of an oracle": ((*ORACLE, "--noise-scale", "0.5"), 2, r"--noise-scale.*oracle"),
+    "too much noise": (("--bundle", "/nowhere", "--noise-scale", "3"), 2, r"--noise-scale.*0 to 2"),
+    "a policy of the benchmark": (
+        ("--policy", "blurred-oracle:velocity=45"),
+        2,
+        r"simulator's truth.*dvla-bench dom",
+    ),
     "servo rate": ((*ORACLE, "--servo-hz", "5"), 2, r"rate_hz is out of bounds.*5"),
     "blend steps": ((*ORACLE, "--seam", "blend", "--blend-steps", "0"), 2, r"blend_steps"),
     "arm name": ((*ORACLE, "--arm-name", "../x"), 2, r"arm's name"),

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from installed_policies import install_policies
 
 from dvla.benchmarks import cli
 from dvla.benchmarks.dom.campaign import CampaignReport, Cell, run_campaign
 from dvla.benchmarks.dom.episode import run_episode
 from dvla.benchmarks.dom.latency import Latency
 from dvla.benchmarks.dom.result import CellConfig, wilson_interval
-from dvla.benchmarks.dom.worker import world_of
+from dvla.benchmarks.dom.worker import open_policy, world_of
 from dvla.runtime.config import SchedulerConfig
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.oracle.policy import OraclePolicy
@@ -130,6 +131,9 @@ def test_wrong_flags_are_one_paragraph(monkeypatch, capsys):
         (["--policy", "expert", "--latency", "90"], ("never late",)),
         (["--schedule", "rtc", "--no-ci"], ("--schedule rtc sets",)),
         (["--seam", "rtc"], ("--seam rtc", "the oracle samples nothing")),
+        (["--noise-scale", "0.5"], ("--noise-scale", "bundle's network", "oracle")),
+        (["--policy", "policies/nano.bundle", "--noise-scale", "3"], ("--noise-scale", "0 to 2")),
+        (["--policy", "blurred-oracle:speed=3"], ("blurred-oracle:NAME=NUMBER", "velocity")),
         (["--task", "make coffee"], ("coffee", "ball, can, box")),
     ):
         monkeypatch.setattr(sys, "argv", ["dvla-bench", "dom", *flags])
@@ -138,3 +142,25 @@ def test_wrong_flags_are_one_paragraph(monkeypatch, capsys):
         told = capsys.readouterr().err
         assert ended.value.code == 2
         assert all(word in told for word in words) and "Traceback" not in told
+
+
+def test_what_the_oracle_sees_wrongly_costs_catches_and_repeats_by_seed():
+    config = CellConfig(policy="blurred-oracle:position=30,velocity=200", task="pick up the ball")
+    policy, render = open_policy(config)
+    assert render is None
+    world = world_of(config)
+    seeds = range(2, 6)
+    results = [run_episode(config, policy, world, seed) for seed in seeds]
+    assert not any(result.success for result in results)
+    assert run_episode(config, policy, world, seeds[0]) == results[0]
+
+
+def test_an_installed_policy_plays_an_episode_with_pictures_of_its_size(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(install_policies(tmp_path / "site")))
+    config = CellConfig(policy="seeing", latency=Latency(median_ms=40.0))
+    policy, render = open_policy(config)
+    assert render is not None
+    result = run_episode(config, policy, world_of(config), 3, render)
+    assert result.inferences > 20 and not result.success
+    assert policy._policy.shapes == {(2, 48, 64, 3)}
+    assert len(set(policy._policy.seeds)) == len(policy._policy.seeds)

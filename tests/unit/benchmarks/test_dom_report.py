@@ -176,3 +176,5 @@ def test_the_command_makes_the_same_cell_again() -> None:
     )
     odd = campaign({0}, scheduler=SchedulerConfig(ci=False, seam="blend")).cell
     assert "--no-ci --laas --seam blend" in command_of(odd)
+    calm = campaign({0}, policy="policies/nano.bundle", noise_scale=0.5).cell
+    assert "--policy nano.bundle" in command_of(calm) and "--noise-scale 0.5" in command_of(calm)

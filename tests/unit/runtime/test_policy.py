@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from bundle_tools import copy_of_tiny_bundle, tiny_bundle
+from bundle_tools import copy_of_tiny_bundle, edit_manifest, tiny_bundle
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,6 +52,36 @@ def test_noise_and_seed_fix_the_chunk(policy: Policy) -> None:
     assert np.abs(seeded[0] - seeded[2]).max() > 1e-3
     drawn = [policy.predict(observation()).actions for _ in range(2)]
     assert np.abs(drawn[0] - drawn[1]).max() > 1e-3
+
+
+def test_a_noise_scale_scales_what_is_drawn_and_leaves_what_is_given(policy: Policy) -> None:
+    """Half the noise of a seed is what that seed draws, halved; 0 leaves one chunk."""
+    halved = Policy.load(tiny_bundle(), threads=1, noise_scale=0.5)
+    drawn = np.random.Generator(np.random.PCG64(5)).standard_normal((20, 32), np.float32)
+    by_hand = policy.predict(observation(), noise=drawn * np.float32(0.5)).actions
+    np.testing.assert_array_equal(halved.predict(observation(), seed=5).actions, by_hand)
+    given_noise = [p.predict(observation(), noise=drawn).actions for p in (policy, halved)]
+    np.testing.assert_array_equal(*given_noise)
+    still = Policy.load(tiny_bundle(), threads=1, noise_scale=0.0)
+    chunks = [still.predict(observation(), seed=seed).actions for seed in (1, 2)]
+    np.testing.assert_array_equal(*chunks)
+
+
+def test_a_bundle_says_what_its_noise_is_scaled_by(tmp_path: Path) -> None:
+    bundle = copy_of_tiny_bundle(tmp_path)
+    edit_manifest(bundle, lambda data: data["policy"].update(noise_scale=0.5))
+    calm = Policy.load(bundle, threads=1).predict(observation(), seed=5).actions
+    asked = Policy.load(tiny_bundle(), threads=1, noise_scale=0.5)
+    np.testing.assert_array_equal(calm, asked.predict(observation(), seed=5).actions)
+    edit_manifest(bundle, lambda data: data["policy"].update(noise_scale=-1.0))
+    with pytest.raises(BundleError, match="noise_scale"):
+        Policy.load(bundle)
+
+
+@pytest.mark.parametrize("scale", [-0.1, 2.1, float("nan")])
+def test_an_impossible_noise_scale_is_refused(scale: float) -> None:
+    with pytest.raises(UsageError, match="--noise-scale is out of bounds"):
+        Policy.load(tiny_bundle(), noise_scale=scale)
 
 
 def test_a_chunk_is_what_was_promised(policy: Policy) -> None:

@@ -61,7 +61,8 @@ class Ensemble:
             t_ns: (n,) instants, all covered by the newest chunk.
 
         Returns:
-            (n, 8) setpoints; the gripper is what the weighted majority decides.
+            (n, 8) setpoints. The gripper is a mean as well: to decide is the arm's, whose hysteresis
+            would be lost on ones and minus ones.
         """
         rank = np.zeros(len(t_ns))
         total = np.zeros((len(t_ns), 8))
@@ -77,7 +78,6 @@ class Ensemble:
             weights += weight
             rank += heard
         total /= weights[:, None]
-        total[:, 7] = np.where(total[:, 7] >= 0.0, 1.0, -1.0)
         length = np.linalg.norm(total[:, 3:7], axis=1, keepdims=True)
         opposed = length < _NO_MEAN
         total[:, 3:7] = np.where(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -15,6 +16,8 @@ from dvla.runtime import ensemble as ensemble_module
 from dvla.runtime import scheduler as scheduler_module
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.config import SchedulerConfig
+from dvla.runtime.gripper import GripperLatch
+from dvla.runtime.limits import GripperLimits
 from dvla.runtime.pose import setpoints_from_actions
 from dvla.runtime.scheduler import Scheduler
 from dvla.runtime.timeline import Timeline
@@ -68,7 +71,7 @@ def random_actions(seed: int, count: int) -> dict[int, np.ndarray]:
         actions = rng.normal(0.0, 0.3, (H, 7))
         # Whole turns turn the sign of a quaternion, and mean the same rotation.
         actions[:, 3] += np.pi + 2.0 * np.pi * rng.integers(0, 2)
-        actions[:, 6] = rng.choice((-1.0, 1.0), H)
+        actions[:, 6] = rng.choice((-1.0, -0.3, 0.05, 1.0), H)
         found[number] = actions.astype(np.float32)
     return found
 
@@ -96,7 +99,7 @@ def by_the_letter(
         turn += weight * (between if between @ heard[-1][1][0, 3:7] > 0 else -between)
         gripper += weight * setpoints[index, 7]
         total += weight
-    return position / total, turn / np.linalg.norm(turn), 1.0 if gripper >= 0 else -1.0
+    return position / total, turn / np.linalg.norm(turn), gripper / total
 
 
 def law_the_plan_is_the_weighted_mean(
@@ -113,7 +116,7 @@ def law_the_plan_is_the_weighted_mean(
             position, turn, gripper = by_the_letter(members, int(due_ns), decay)
             assert setpoint[:3] == pytest.approx(position, abs=1e-6)
             assert abs(setpoint[3:7] @ turn) == pytest.approx(1.0, abs=1e-6)
-            assert setpoint[7] == gripper
+            assert setpoint[7] == pytest.approx(gripper, abs=1e-6)
 
 
 @settings(deadline=None, max_examples=60)
@@ -131,6 +134,7 @@ def test_the_plan_is_the_weighted_mean_of_what_covers_an_instant(
         ("np.exp(-self._decay * rank)", "np.ones(len(t_ns))"),
         ("(t_ns >= member.tau_ns) & (t_ns <= self._end_ns(member))", "t_ns > 0"),
         ("said[opposite, 3:7] *= -1.0", "pass"),
+        ("total /= weights[:, None]", "total[:, :7] /= weights[:, None]"),
         ("if self._end_ns(m) >= due_ns", ""),  # harmless: it only forgets who cannot speak
     ],
 )
@@ -175,6 +179,26 @@ def test_chunks_that_agree_change_nothing() -> None:
     averaged, _ = play(SchedulerConfig(seam="ensemble"), lives, line)
     for a, b in zip(switched, averaged, strict=True):
         assert a.setpoints == pytest.approx(b.setpoints, abs=1e-6)
+
+
+def test_a_gripper_that_hovers_around_zero_is_decided_by_the_arm_alone() -> None:
+    lives = [(GRID_NS, 5 * GRID_NS)] * 40
+    hovering = np.random.default_rng(4).uniform(-0.09, 0.09, (40, H))
+    actions = {}
+    for number, gripper in enumerate(hovering):
+        actions[number] = np.zeros((H, 7), np.float32)
+        actions[number][:, 3], actions[number][:, 6] = np.pi, gripper
+    decided = {}
+    for seam in ("switch", "ensemble"):
+        published, _ = play(SchedulerConfig(seam=seam), lives, actions)  # type: ignore[arg-type]
+        latch = GripperLatch(GripperLimits(), 0.0)
+        for timeline, following in itertools.pairwise(published):
+            begin_ns, end_ns = timeline.in_force_ns[0], following.in_force_ns[0]
+            for t_ns, setpoint in zip(timeline.in_force_ns, timeline.setpoints, strict=True):
+                if begin_ns <= t_ns < end_ns:
+                    latch.decide(float(setpoint[7]), int(t_ns))
+        decided[seam] = latch.opening
+    assert decided == {"switch": 0.0, "ensemble": 0.0}, "nobody asked it to open or to close"
 
 
 @pytest.mark.parametrize("ending", ["hold", "generation", "underrun"])

@@ -61,7 +61,7 @@ class Ensemble:
             t_ns: (n,) instants, all covered by the newest chunk.
 
         Returns:
-            (n, 8) setpoints. The gripper is a mean as well: to decide is the arm's, whose hysteresis
+            (n, 8) setpoints. The gripper is a mean as well: the arm decides, and its hysteresis
             would be lost on ones and minus ones.
         """
         rank = np.zeros(len(t_ns))

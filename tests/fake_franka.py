@@ -20,25 +20,37 @@ class Reflex(Exception):
 
 
 class FakeHand:
-    """A hand whose calls are recorded."""
+    """A hand whose calls are recorded.
+
+    Attributes:
+        thing_m: width of what is between the fingers.
+        holds: whether a grasp succeeds; grasped: whether something is held.
+        lost: the library's error at the next call.
+    """
 
     def __init__(self) -> None:
-        self.width = 0.08
+        self.width, self.thing_m = 0.08, 0.0
         self.calls: list[str] = []
-        self.holds = True
+        self.holds, self.grasped, self.lost = True, False, ""
 
     def read_once(self) -> Any:
-        return SimpleNamespace(width=self.width)
+        return SimpleNamespace(width=self.width, is_grasped=self.grasped)
 
     def move(self, width: float, speed: float) -> bool:
-        self.calls.append("move")
-        self.width = width
+        self._call("move")
+        self.width, self.grasped = width, False
         return True
 
     def grasp(self, width: float, speed: float, force: float, *epsilon: float) -> bool:
-        self.calls.append("grasp")
-        self.width = width
+        self._call("grasp")
+        self.width, self.grasped = max(width, self.thing_m), self.holds
         return self.holds
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        lost, self.lost = self.lost, ""
+        if lost:
+            raise Reflex(lost)
 
 
 class FakeTargets:

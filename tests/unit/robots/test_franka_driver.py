@@ -125,7 +125,7 @@ def test_a_grasp_without_success_is_said_and_no_fault(rig: FrankaRig) -> None:
     setpoint[7] = -1.0
     for _ in range(10):
         rig.driver.command(setpoint, rig.wait())
-    assert rig.driver.notice == "the hand: the hand reports no success"
+    assert rig.driver.notice == "the hand: closing did not succeed; it is tried again"
     assert rig.driver.read(rig.wait()).fault == ""
 
 

@@ -107,6 +107,8 @@ class Host:
         """Move smoothly; where the host is late the motion waits, as a plan of the servo does."""
         start, s, before_ns = self.reading.setpoint.copy(), 0.0, self.clock.wait()
         start[7] = goal[7]
+        # The hand points down: a rotation by pi, whose quaternion changes sign with its noise.
+        start[3:7] *= np.copysign(1.0, start[3:7] @ goal[3:7])
         while s < 1.3:
             now_ns = self.clock.wait()
             s += min(now_ns - before_ns, MAX_STEP_NS) * 1e-9 / duration_s

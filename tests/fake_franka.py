@@ -58,7 +58,7 @@ class FakeTargets:
 
     def __init__(self, robot: FakeRobot) -> None:
         self._robot = robot
-        self.running = True
+        self.running, self.stopped = True, False
         self.target = robot.q.copy()
 
     def __enter__(self) -> FakeTargets:
@@ -71,9 +71,12 @@ class FakeTargets:
         self.target = np.array(q)
 
     def state(self) -> Any:
+        if self.stopped:
+            raise Reflex("this target control was stopped; start a new one")
         return self._robot.state
 
     def stop(self) -> None:
+        self.stopped = True
         if not self.running:
             raise Reflex("cartesian_reflex")
         self.running = False

@@ -178,7 +178,8 @@ def test_a_controller_takes_it_over_follows_a_chunk_holds_and_leaves_it_there(
         print(f"at most {1e3 * max(behind):.1f} mm behind")
         commander.until(lambda state: state.tracking_m < 2e-3 and state.tracking_rad < 0.02)
         commander.until(lambda state: state.measured[7] < -0.2)
-        assert set(commander.state().rejected) <= QUIET_REASONS
+        # A starved host sends late; nothing else may be wrong with what it sends.
+        assert set(commander.state().rejected) <= QUIET_REASONS | {"late"}
         assert commander.ask(HoldRequest, reason="enough").ok
         held = commander.until(lambda state: state.held and state.mode == "hold")
         for _ in range(100):

@@ -123,17 +123,27 @@ class FrankaDriver:
                 self._ik.reset(np.array(self._state.q))
                 self._phase = "engaged"
         if self._targets is not None:
-            self._state = self._targets.state()
-            if self._phase == "engaged" and not self._targets.running:
-                self._fail(self._end_of_loop())
-            elif self._phase == "engaged" and self._trouble():
-                self._fail(self._trouble())
+            self._take_from_loop()
         elif not self._listening and now_ns - self._t_ns >= LISTEN_EVERY_NS:
             self._listening = True
             self._work(self._listen)
         if self._state.time != self._robot_s:
             # The arm's clock is not ours: a reading is as old as the news of it.
             self._robot_s, self._t_ns = self._state.time, now_ns
+
+    def _take_from_loop(self) -> None:
+        """Take what the library's loop says; one that has ended says nothing any more."""
+        try:
+            self._state = self._targets.state()
+            ended = not self._targets.running
+        except Exception:
+            ended = True
+        if self._phase == "engaged" and ended:
+            self._fail(self._end_of_loop())
+        elif self._phase == "engaged" and self._trouble():
+            self._fail(self._trouble())
+        if ended and self._phase != "closed":
+            self._targets = None  # from now on the arm itself is asked
 
     def _listen(self) -> None:
         try:

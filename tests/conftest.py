@@ -9,9 +9,9 @@ import pytest
 from hypothesis import Phase, settings
 
 # How long an example takes is the machine's business. Hypothesis explains a failure by a trace
-# function; when a test's time is up while one is set, the alarm may raise inside it, out of a garbage
-# collection: CPython 3.11 then calls what it has freed, and the whole run ends in a segmentation
-# fault. Without that phase, shrinking is faster as well.
+# function; when a test's time is up while one is set, the alarm may raise inside it, out of a
+# garbage collection: CPython 3.11 then calls what it has freed, and the whole run ends in a
+# segmentation fault. Without that phase, shrinking is faster as well.
 settings.register_profile(
     "house", deadline=None, phases=[phase for phase in Phase if phase is not Phase.explain]
 )

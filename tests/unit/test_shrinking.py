@@ -1,4 +1,4 @@
-"""A failing law is shrunk without a trace function: with one, a time-out could end the whole run."""
+"""A failing law is shrunk without a trace function: with one, a time-out could end the run."""
 
 from __future__ import annotations
 

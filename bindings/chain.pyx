@@ -11,7 +11,10 @@ from dvla.bindings.kinematics import FACTS
 
 __all__ = ["FACTS", "REPORT", "Chain"]
 
-REPORT = 18  # of judge, see there
+cdef enum:
+    REPORT_SIZE = 16
+
+REPORT = REPORT_SIZE  # of judge, see there
 
 
 cdef inline void worst_of(
@@ -70,7 +73,7 @@ cdef class Chain(Kinematics):
         double period_s, const double *bounds, const double *envelope, const double *shares,
         int count, double *report,
     ) noexcept nogil:
-        """Judge the stop from a row between two others; ``report`` (7,) keeps the worst."""
+        """Judge the stop from a row between two others; ``report`` (5,) keeps the worst."""
         cdef Frame frames[MAX_JOINTS + 2]
         cdef double velocity[6]
         cdef double acceleration[6]
@@ -79,9 +82,9 @@ cdef class Chain(Kinematics):
         cdef double durations[2]
         cdef double pose[8]
         cdef double at[MAX_JOINTS]
-        cdef double change[MAX_JOINTS]
+        cdef double speeds[MAX_JOINTS]
         cdef double facts[5]
-        cdef double longest, past
+        cdef double longest, chord_s, past
         cdef int i, k, n = self.joints
         rotation_between(&before[3], &here[3], turn)
         rotation_between(&here[3], &after[3], next_turn)
@@ -99,18 +102,13 @@ cdef class Chain(Kinematics):
         if longest < period_s:
             return  # at rest already
         for i in range(n):
-            at[i] = q[i]
+            at[i], speeds[i] = q[i], bounds[i]
         self._forward(at, frames)
         past = 0.0
         for k in range(count):
             stop_pose(here, velocity, acceleration, durations, shares[k] * longest, pose)
-            for i in range(n):
-                change[i] = at[i]
-            self._go(at, frames, pose, 2)
-            for i in range(n):
-                change[i] = (at[i] - change[i]) / ((shares[k] - past) * longest)
-            past = shares[k]
-            worst_of(change, bounds, n, &report[5], &report[6])
+            chord_s, past = (shares[k] - past) * longest, shares[k]
+            self._go(at, frames, pose, 2, chord_s, speeds)
             self._facts(frames, pose, facts)
             worst_facts(facts, report)
 
@@ -122,6 +120,7 @@ cdef class Chain(Kinematics):
         """Follow rows that come after knots; write the joints, and the worst of each kind."""
         cdef Frame frames[MAX_JOINTS + 2]
         cdef double at[MAX_JOINTS]
+        cdef double any_speed[MAX_JOINTS]
         cdef double d[3][2][MAX_JOINTS]
         cdef double facts[5]
         cdef double *report
@@ -135,23 +134,23 @@ cdef class Chain(Kinematics):
             raise ValueError(f"judge: expected rows (m, 8) and q_out (m, {n})")
         if bounds.shape[0] != 3 or bounds.shape[1] != n or envelope.shape[0] != 3:
             raise ValueError(f"judge: expected bounds (3, {n}) and envelope (3, 2)")
-        if envelope.shape[1] != 2 or report_out.shape[0] != 18 or shares.shape[0] < 1:
-            raise ValueError("judge: expected envelope (3, 2), shares, and report_out (18,)")
+        if envelope.shape[1] != 2 or report_out.shape[0] != REPORT_SIZE or shares.shape[0] < 1:
+            raise ValueError(f"judge: expected envelope (3, 2), shares, and report_out ({REPORT_SIZE},)")
         with nogil:
             report = &report_out[0]
             clear(report)
             clear(&report[11])
             for order in range(3):
                 report[5 + 2 * order] = report[6 + 2 * order] = 0.0
-            report[16] = report[17] = 0.0
             for i in range(n):
                 at[i] = kept_q[old - 1, i]
+                any_speed[i] = INFINITY
                 d[0][0][i] = (kept_q[old - 1, i] - kept_q[old - 2, i]) / period_s
                 d[0][1][i] = (kept_q[old - 2, i] - kept_q[old - 3, i]) / period_s
                 d[1][0][i] = (d[0][0][i] - d[0][1][i]) / period_s
             self._forward(at, frames)
             for row in range(m):
-                self._go(at, frames, &rows[row, 0], 1)
+                self._go(at, frames, &rows[row, 0], 1, period_s, any_speed)
                 self._facts(frames, &rows[row, 0], facts)
                 worst_facts(facts, report)
                 for i in range(n):

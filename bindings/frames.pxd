@@ -1,5 +1,4 @@
-"""Frames of links and distances between them, and a small linear solver: the inlined parts of the
-kinematics, without state and without allocation."""
+"""Frames of links and distances between them, inlined, without state and without allocation."""
 
 from libc.math cimport fmax, fmin, sqrt
 
@@ -56,32 +55,6 @@ cdef inline void place(const Frame *frame, const double *point, double *out) noe
     cdef int i
     for i in range(3):
         out[i] = frame.p[i] + dot3(&frame.r[3 * i], point)
-
-
-cdef inline bint solve(double *h, double *g, int n) noexcept nogil:
-    """Solve the positive definite system h x = g in place of g; h (n, n) is overwritten."""
-    cdef int i, j, k
-    cdef double total
-    for i in range(n):
-        for j in range(i + 1):
-            total = h[i * n + j]
-            for k in range(j):
-                total -= h[i * n + k] * h[j * n + k]
-            if i == j:
-                if not total > 0.0:
-                    return False
-                h[i * n + i] = sqrt(total)
-            else:
-                h[i * n + j] = total / h[j * n + j]
-    for i in range(n):
-        for k in range(i):
-            g[i] -= h[i * n + k] * g[k]
-        g[i] /= h[i * n + i]
-    for i in range(n - 1, -1, -1):
-        for k in range(i + 1, n):
-            g[i] -= h[k * n + i] * g[k]
-        g[i] /= h[i * n + i]
-    return True
 
 
 cdef inline double segment_distance(const double *a, const double *b) noexcept nogil:

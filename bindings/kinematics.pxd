@@ -17,10 +17,11 @@ cdef struct Capsule:
 
 cdef class Kinematics:
     cdef readonly int joints
-    cdef double _dh[MAX_JOINTS][4]
+    cdef double _dh[MAX_JOINTS][6]  # a, alpha, d, theta, cos(alpha), sin(alpha)
     cdef Frame _tool
     cdef double _lower[MAX_JOINTS]
     cdef double _upper[MAX_JOINTS]
+    cdef double _brakes[MAX_JOINTS]
     cdef double _posture[MAX_JOINTS]
     cdef double _turn_weight
     cdef int _capsule_count, _pair_count, _plane_count
@@ -31,9 +32,22 @@ cdef class Kinematics:
     cdef void _forward(self, const double *q, Frame *frames) noexcept nogil
     cdef void _jacobian(self, const Frame *frames, double *jacobian) noexcept nogil
     cdef void _miss(self, const Frame *frames, const double *setpoint, double *miss) noexcept nogil
-    cdef void _step(self, double *q, const Frame *frames, const double *miss) noexcept nogil
+    cdef void _step(
+        self, double *q, const Frame *frames, const double *miss, double period_s,
+        const double *low, const double *high,
+    ) noexcept nogil
+    cdef double _elbow_share(
+        self, const double *way, double period_s, double damping
+    ) noexcept nogil
+    cdef void _step_between(
+        self, const double *jacobian, double *h, double *g, double *left, const double *q,
+        const double *low, const double *high, double *step,
+    ) noexcept nogil
     cdef double _manipulability(self, const Frame *frames) noexcept nogil
     cdef double _self_clearance(self, const Frame *frames) noexcept nogil
     cdef double _plane_clearance(self, const Frame *frames) noexcept nogil
     cdef void _facts(self, const Frame *frames, const double *setpoint, double *facts) noexcept nogil
-    cdef void _go(self, double *q, Frame *frames, const double *setpoint, int turns) noexcept nogil
+    cdef void _go(
+        self, double *q, Frame *frames, const double *setpoint, int turns, double time_s,
+        double *speeds,
+    ) noexcept nogil

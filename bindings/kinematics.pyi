@@ -17,6 +17,7 @@ class Kinematics:
         tool: NDArray[np.float64],  # (4, 4), the TCP in the last link
         lower: NDArray[np.float64],  # (n,) [rad], where the solver lets joints go
         upper: NDArray[np.float64],
+        brakes: NDArray[np.float64],  # (n,) [rad/s2], with which joints slow down before an end
         posture: NDArray[np.float64],  # (n,) [rad], weakly preferred
         turn_weight: float,  # what a radian of attitude weighs against position [m/rad]
         capsules: NDArray[np.float64],  # (c, 8): link, radius, both ends in the link [m]
@@ -30,5 +31,7 @@ class Kinematics:
         setpoints: NDArray[np.float64],  # (m, 8)
         q_out: NDArray[np.float64],  # (m, n) [rad]
         facts_out: NDArray[np.float64],  # (m, FACTS)
-        iterations: int = 1,  # Gauss-Newton steps per setpoint
+        turns: int = 1,  # Gauss-Newton steps per setpoint
+        period_s: float = ...,  # between setpoints; without it joints go anywhere in their range
+        speeds: NDArray[np.float64] | None = None,  # (n,) [rad/s], which no joint exceeds
     ) -> None: ...

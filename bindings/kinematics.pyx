@@ -1,11 +1,12 @@
 """The kinematics of one serial arm: where its joints go for a path of setpoints.
 
 Differential inverse kinematics as the drivers solve it: per setpoint one Gauss-Newton step from the
-last solution, with a weak pull to a posture that decides the elbow. A joint that would leave its
-range stays at its end, and the others do what they can.
+last solution, with a weak pull to a posture that decides the elbow. No joint leaves its range, nor
+goes further than it may in the time: the step is the best of those that keep both, so that the
+elbow lags first, and then the pose.
 """
 
-from libc.math cimport INFINITY, cos, fmax, fmin, sin, sqrt
+from libc.math cimport INFINITY, cos, exp2, fabs, fmax, fmin, sin, sqrt
 
 from dvla.bindings.frames cimport (
     Frame,
@@ -13,14 +14,25 @@ from dvla.bindings.frames cimport (
     place,
     quaternion_of,
     segment_distance,
-    solve,
 )
+from dvla.bindings.least_squares cimport factorise, solve_between, substitute
 from dvla.bindings.rotations cimport cross3, dot3, norm3, rotation_between
 
 FACTS = 5  # per setpoint: miss [m], miss [rad], manipulability, clearance of links, of planes [m]
 
 cdef double POSTURE_WEIGHT = 1e-6
-cdef double DAMPING = 1e-6
+cdef double ELBOW_HALF_S = 0.004  # in which the elbow goes half of its way to the posture
+cdef double MUCH = 1e-3  # bends that are far smaller are the elbow's pull, not what bounds leave
+cdef double ELBOW_SHARE = 0.5  # of the brakes: the path of the TCP has the rest
+cdef double LEVER_M = 1.0  # more than the TCP's distance to any axis: what its path bends by
+
+
+cdef inline double nearing(double left, double brake, double time_s) noexcept nogil:
+    """Return the speed at which a joint may go on towards an end that is so far away.
+
+    After the time it still stops there by braking. [rad, rad/s2, s -> rad/s]
+    """
+    return sqrt(brake * brake * time_s * time_s + 2.0 * brake * left) - brake * time_s
 
 
 cdef class Kinematics:
@@ -28,14 +40,16 @@ cdef class Kinematics:
 
     def __init__(
         self, const double[:, ::1] rows, const double[:, ::1] tool, const double[::1] lower,
-        const double[::1] upper, const double[::1] posture, double turn_weight,
-        const double[:, ::1] capsules, const long[:, ::1] pairs, const double[:, ::1] planes,
+        const double[::1] upper, const double[::1] brakes, const double[::1] posture,
+        double turn_weight, const double[:, ::1] capsules, const long[:, ::1] pairs, const double[:, ::1] planes,
     ):
         cdef int i, j, n = rows.shape[0]
         if not 1 <= n <= MAX_JOINTS or rows.shape[1] != 4:
             raise ValueError(f"rows: got {n}, expected 1 to {MAX_JOINTS} of a, alpha, d, theta")
-        if lower.shape[0] != n or upper.shape[0] != n or posture.shape[0] != n:
-            raise ValueError(f"lower, upper and posture need {n} joints")
+        if lower.shape[0] != n or upper.shape[0] != n:
+            raise ValueError(f"lower and upper need {n} joints")
+        if brakes.shape[0] != n or posture.shape[0] != n:
+            raise ValueError(f"brakes and posture need {n} joints")
         if tool.shape[0] != 4 or tool.shape[1] != 4:
             raise ValueError("tool: expected (4, 4)")
         if capsules.shape[0] > MAX_CAPSULES or capsules.shape[1] != 8:
@@ -49,8 +63,9 @@ cdef class Kinematics:
         for i in range(n):
             for j in range(4):
                 self._dh[i][j] = rows[i, j]
+            self._dh[i][4], self._dh[i][5] = cos(rows[i, 1]), sin(rows[i, 1])
             self._lower[i], self._upper[i] = lower[i], upper[i]
-            self._posture[i] = posture[i]
+            self._brakes[i], self._posture[i] = brakes[i], posture[i]
         for i in range(3):
             for j in range(3):
                 self._tool.r[3 * i + j] = tool[i, j]
@@ -84,7 +99,7 @@ cdef class Kinematics:
         for i in range(3):
             frames[0].p[i] = 0.0
         for i in range(self.joints):
-            ca, sa = cos(self._dh[i][1]), sin(self._dh[i][1])
+            ca, sa = self._dh[i][4], self._dh[i][5]
             c, s = cos(q[i] + self._dh[i][3]), sin(q[i] + self._dh[i][3])
             turn.r[0], turn.r[1], turn.r[2] = c, -s, 0.0
             turn.r[3], turn.r[4], turn.r[5] = s * ca, c * ca, -sa
@@ -120,60 +135,94 @@ cdef class Kinematics:
         quaternion_of(tcp.r, quaternion)
         rotation_between(quaternion, &setpoint[3], &miss[3])
 
-    cdef void _step(self, double *q, const Frame *frames, const double *miss) noexcept nogil:
-        """Move q (n,) by one Gauss-Newton step; joints that would leave their range end there."""
+    cdef void _step(
+        self, double *q, const Frame *frames, const double *miss, double period_s,
+        const double *low, const double *high,
+    ) noexcept nogil:
+        """Move q (n,) by one Gauss-Newton step of a time that ends between low and high (n,)."""
         cdef double jacobian[6 * MAX_JOINTS]
         cdef double h[MAX_JOINTS * MAX_JOINTS]
+        cdef double factor[MAX_JOINTS * MAX_JOINTS]
         cdef double g[MAX_JOINTS]
+        cdef double way[MAX_JOINTS]  # of the elbow alone
+        cdef double step[MAX_JOINTS]
         cdef double left[6]
-        cdef double fixed[MAX_JOINTS]
-        cdef int free[MAX_JOINTS]
-        cdef bint stuck[MAX_JOINTS]
-        cdef int i, j, k, count, n = self.joints
-        cdef bint again = True
-        cdef double weight, target
+        cdef double damping, share
+        cdef int i, j, k, n = self.joints
+        cdef bint inside = True
+        damping = POSTURE_WEIGHT / (exp2(fmin(period_s / ELBOW_HALF_S, 1.0)) - 1.0)
         self._jacobian(frames, jacobian)
         for k in range(3, 6):
             for i in range(n):
                 jacobian[k * n + i] *= self._turn_weight
+        for k in range(6):
+            left[k] = miss[k] * (self._turn_weight if k >= 3 else 1.0)
         for i in range(n):
-            stuck[i] = False
-            fixed[i] = 0.0
-        while again:
-            again = False
-            count = 0
-            for i in range(n):
-                if not stuck[i]:
-                    free[count] = i
-                    count += 1
-            if count == 0:
-                break
+            g[i] = 0.0
             for k in range(6):
-                left[k] = miss[k] * (self._turn_weight if k >= 3 else 1.0)
-                for i in range(n):
-                    if stuck[i]:
-                        left[k] -= jacobian[k * n + i] * fixed[i]
-            for i in range(count):
-                g[i] = POSTURE_WEIGHT * (self._posture[free[i]] - q[free[i]])
+                g[i] += jacobian[k * n + i] * left[k]
+            for j in range(i + 1):
+                h[i * n + j] = POSTURE_WEIGHT + damping if i == j else 0.0
                 for k in range(6):
-                    g[i] += jacobian[k * n + free[i]] * left[k]
-                for j in range(count):
-                    weight = POSTURE_WEIGHT + DAMPING if i == j else 0.0
-                    for k in range(6):
-                        weight += jacobian[k * n + free[i]] * jacobian[k * n + free[j]]
-                    h[i * count + j] = weight
-            if not solve(h, g, count):
-                return
-            for i in range(count):
-                target = q[free[i]] + g[i]
-                if target < self._lower[free[i]] or target > self._upper[free[i]]:
-                    target = fmin(self._upper[free[i]], fmax(self._lower[free[i]], target))
-                    fixed[free[i]] = target - q[free[i]]
-                    stuck[free[i]] = again = True
-        for i in range(count):
-            fixed[free[i]] = g[i]
+                    h[i * n + j] += jacobian[k * n + i] * jacobian[k * n + j]
+                h[j * n + i] = h[i * n + j]
+            way[i] = POSTURE_WEIGHT * (self._posture[i] - q[i])
+        for i in range(n * n):
+            factor[i] = h[i]
+        if not factorise(factor, n):
+            return
         for i in range(n):
-            q[i] += fixed[i]
+            step[i] = g[i]
+        substitute(factor, step, n)
+        substitute(factor, way, n)
+        share = self._elbow_share(way, period_s, damping)
+        for i in range(n):
+            g[i] += share * POSTURE_WEIGHT * (self._posture[i] - q[i])
+            step[i] += share * way[i]
+            if q[i] + step[i] < low[i] or q[i] + step[i] > high[i]:
+                inside = False
+        if not inside:
+            self._step_between(jacobian, h, g, left, q, low, high, step)
+        for i in range(n):
+            q[i] += step[i]
+
+    cdef double _elbow_share(
+        self, const double *way, double period_s, double damping
+    ) noexcept nogil:
+        """Return how much of its way (n,) the elbow may go, so that it can still brake after it."""
+        cdef double share = 1.0, left, most
+        cdef int i
+        if self.joints <= 6 or period_s == INFINITY:
+            return share
+        for i in range(self.joints):
+            left = fabs(way[i]) * (POSTURE_WEIGHT + damping) / POSTURE_WEIGHT
+            most = sqrt(2.0 * ELBOW_SHARE * self._brakes[i] * left) * period_s
+            if most < share * fabs(way[i]):
+                share = most / fabs(way[i])
+        return share
+
+    cdef void _step_between(
+        self, const double *jacobian, double *h, double *g, double *left, const double *q,
+        const double *low, const double *high, double *step,
+    ) noexcept nogil:
+        """step (n,) = the best one that ends between low and high (n,); h and left are used up."""
+        cdef double least[MAX_JOINTS]
+        cdef double most[MAX_JOINTS]
+        cdef double bend
+        cdef int i, k, n = self.joints
+        for i in range(n):
+            least[i], most[i] = low[i] - q[i], high[i] - q[i]
+        solve_between(h, g, least, most, step, n)
+        # Where bounds leave a miss, the path bends within the step by as much as it is long:
+        # undamped, steps overshoot and swing about what they aim for.
+        for k in range(6):
+            for i in range(n):
+                left[k] -= jacobian[k * n + i] * step[i]
+        bend = norm3(left) * LEVER_M + norm3(&left[3]) * self._turn_weight
+        bend *= bend / (bend + MUCH)
+        for i in range(n):
+            h[i * n + i] += bend
+        solve_between(h, g, least, most, step, n)
 
     cdef double _manipulability(self, const Frame *frames) noexcept nogil:
         """Return sqrt(det(J J^T)); 0 where a direction is lost."""
@@ -244,23 +293,29 @@ cdef class Kinematics:
 
     def follow(
         self, const double[::1] q, const double[:, ::1] setpoints, double[:, ::1] q_out,
-        double[:, ::1] facts_out, int iterations=1,
+        double[:, ::1] facts_out, int turns=1, double period_s=INFINITY,
+        const double[::1] speeds=None,
     ):
         """Write the joints (m, n) and facts (m, FACTS) for a path (m, 8) that begins at q (n,)."""
         cdef Frame frames[MAX_JOINTS + 2]
         cdef double at[MAX_JOINTS]
         cdef Py_ssize_t row, m = setpoints.shape[0]
+        cdef double most[MAX_JOINTS]
         cdef int i, n = self.joints
         if q.shape[0] != n or q_out.shape[0] < m or q_out.shape[1] != n:
             raise ValueError(f"follow: expected q ({n},) and q_out ({m}, {n})")
         if setpoints.shape[1] != 8 or facts_out.shape[0] < m or facts_out.shape[1] != 5:
             raise ValueError(f"follow: expected setpoints ({m}, 8) and facts_out ({m}, 5)")
+        if not period_s > 0.0 or (speeds is not None and speeds.shape[0] != n):
+            raise ValueError(f"follow: expected period_s above 0 and speeds ({n},)")
+        for i in range(n):
+            most[i] = speeds[i] if speeds is not None else INFINITY
         with nogil:
             for i in range(n):
                 at[i] = q[i]
             self._forward(at, frames)
             for row in range(m):
-                self._go(at, frames, &setpoints[row, 0], iterations)
+                self._go(at, frames, &setpoints[row, 0], turns, period_s, most)
                 self._facts(frames, &setpoints[row, 0], &facts_out[row, 0])
                 for i in range(n):
                     q_out[row, i] = at[i]
@@ -274,10 +329,26 @@ cdef class Kinematics:
         facts[3] = self._self_clearance(frames)
         facts[4] = self._plane_clearance(frames)
 
-    cdef void _go(self, double *q, Frame *frames, const double *setpoint, int turns) noexcept nogil:
+    cdef void _go(
+        self, double *q, Frame *frames, const double *setpoint, int turns, double time_s,
+        double *speeds,
+    ) noexcept nogil:
+        """Move q (n,) towards a setpoint in turns, by what its speeds allow in the time."""
+        cdef double low[MAX_JOINTS]
+        cdef double high[MAX_JOINTS]
         cdef double miss[6]
-        cdef int turn
+        cdef double down, up, most
+        cdef int i, turn
+        for i in range(self.joints):
+            low[i], high[i] = self._lower[i], self._upper[i]
+            if time_s < INFINITY:
+                # A joint that was found beyond its range goes no further out, and back in time.
+                down, up = fmax(0.0, q[i] - low[i]), fmax(0.0, high[i] - q[i])
+                most = fmin(speeds[i], nearing(down, self._brakes[i], time_s))
+                low[i] = fmin(q[i], fmax(low[i], q[i] - most * time_s))
+                most = fmin(speeds[i], nearing(up, self._brakes[i], time_s))
+                high[i] = fmax(q[i], fmin(high[i], q[i] + most * time_s))
         for turn in range(turns):
             self._miss(frames, setpoint, miss)
-            self._step(q, frames, miss)
+            self._step(q, frames, miss, time_s / turns, low, high)
             self._forward(q, frames)

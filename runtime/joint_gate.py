@@ -3,36 +3,34 @@
 A command is a path of the TCP; what can hurt an arm is what its joints make of it. So the inverse
 kinematics that drivers solve at play time is solved here first, row by row from the joints of the
 knots that are being played, and judged: range and its margin, velocity, acceleration and jerk of
-every joint, distance to singularities, of links to each other and to the planes. Stops from
-a few rows of each command are judged in the same way at a few instants, without acceleration and
-jerk, which the Cartesian bounds of a stop keep small.
+every joint, distance to singularities, of links to each other and to the planes. In a stop the
+solver keeps every joint within its range and speed, here and in the driver, and lets the elbow and
+then the pose lag. Stops from a few rows of each command are solved so at a few instants, and judged
+by that lag and by the distances.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from dvla.runtime.geometry import ArmGeometry
-from dvla.runtime.limits import ArmLimits, JointLimits
+from dvla.runtime.ik import make_chain
+from dvla.runtime.limits import ArmLimits
 from dvla.runtime.messages import MAX_SETPOINTS
 from dvla.runtime.playback import Joint
 from dvla.runtime.pose import Float64
 from dvla.runtime.safety import ACCEPTED, RELATIVE_TOLERANCE, Verdict
 from dvla.runtime.stopping import limits_by_order
 
-if TYPE_CHECKING:
-    from dvla.bindings import Chain
-
-SETTLE_ITERATIONS = 60
+SETTLE_TURNS = 60
 """Gauss-Newton steps to where the joints rest; the elbow follows its posture by halves."""
 TRUST_M, TRUST_RAD = 0.05, 0.5
 """Measured joints that are further from the commanded pose say nothing about the elbow."""
+AT_END_RAD = 1e-3
+"""A joint brakes before its end, and comes this near at once."""
 STOPS = 4
 """Rows of a command from which the stop is judged: evenly spaced, the last one among them."""
-STOP_SHARES = np.arange(1, 13) / 12
-"""Of a stop's duration, where its joints are judged: speeds are those of the chords between."""
+STOP_SHARES = np.arange(1, 9) / 8
+"""Of a stop's duration, where its joints are judged; between them none exceeds its speed."""
 _ORDERS = ("velocity", "acceleration", "jerk")
 _UNITS = ("rad/s", "rad/s2", "rad/s3")
 
@@ -85,7 +83,7 @@ class JointGate:
         """Forget all knots; the joints are those that rest at ``setpoint`` (8,)."""
         row = np.ascontiguousarray(setpoint, np.float64)[None]
         start = np.ascontiguousarray(self.q)
-        self._chain.follow(start, row, self._q_rows, self._facts, SETTLE_ITERATIONS)
+        self._chain.follow(start, row, self._q_rows, self._facts, SETTLE_TURNS)
         self._q = self._q_rows[0].copy()
         self._knots = self._knots[:0]
 
@@ -102,11 +100,9 @@ class JointGate:
         verdict = self._body(report[:5], self._q_rows[:m], "")
         for order in range(3):
             if verdict.ok:
-                verdict = self._over(order, report[5 + 2 * order], report[6 + 2 * order], "")
+                verdict = self._over(order, report[5 + 2 * order], report[6 + 2 * order])
         if verdict.ok:
             verdict = self._body(report[11:16], self._q_rows[:m], " in the stop")
-        if verdict.ok:
-            verdict = self._over(0, report[16], report[17], " in the stop")
         return verdict
 
     def splice(self, joint: Joint, period_ns: int) -> None:
@@ -123,14 +119,14 @@ class JointGate:
         index = (joint.kept_start_ns - self._start_ns) // period_ns
         return self._knots[index : index + count]
 
-    def _over(self, order: int, share: float, joint: float, where: str) -> Verdict:
+    def _over(self, order: int, share: float, joint: float) -> Verdict:
         # Written so that NaN fails as well.
         if share <= 1.0:
             return ACCEPTED
         bound = self._bounds[order, int(joint)]
         return Verdict(
             f"joint_{_ORDERS[order]}",
-            f"joint {int(joint) + 1}{where}: {share * bound:.4g} over {bound:.4g} {_UNITS[order]}",
+            f"joint {int(joint) + 1}: {share * bound:.4g} over {bound:.4g} {_UNITS[order]}",
         )
 
     def _body(self, facts: list[float], q: Float64, where: str) -> Verdict:
@@ -140,7 +136,7 @@ class JointGate:
         # All written so that NaN fails as well.
         if not (miss_m <= limits.max_miss_m and miss_rad <= limits.max_miss_rad):
             miss = f"{1e3 * miss_m:.1f} mm, {np.degrees(miss_rad):.1f} deg away{where}"
-            ends = ((q <= self._lower) | (q >= self._upper)).any(axis=0)
+            ends = ((q <= self._lower + AT_END_RAD) | (q >= self._upper - AT_END_RAD)).any(axis=0)
             if ends.any():
                 names = ", ".join(f"joint {index + 1}" for index in np.flatnonzero(ends))
                 return Verdict("joint_position", f"{names} at the end of its range, TCP {miss}")
@@ -155,22 +151,3 @@ class JointGate:
         if not plane_m >= limits.plane_clearance_m:
             return Verdict("plane", f"a link {1e3 * plane_m:.0f} mm from a plane{where}")
         return ACCEPTED
-
-
-def make_chain(limits: JointLimits) -> Chain:
-    """Return the compiled kinematics whose solver stays inside the range less its margin."""
-    from dvla.bindings import Chain
-
-    geometry: ArmGeometry = limits.geometry
-    capsules = [(float(c.link), c.radius_m, *c.start, *c.end) for c in geometry.capsules]
-    return Chain(
-        np.array(geometry.rows, np.float64),
-        np.array(geometry.tool, np.float64),
-        np.array(limits.lower) + limits.margin_rad,
-        np.array(limits.upper) - limits.margin_rad,
-        np.array(geometry.posture, np.float64),
-        geometry.turn_m_per_rad,
-        np.array(capsules, np.float64).reshape(-1, 8),
-        np.array(geometry.pairs, np.int64).reshape(-1, 2),
-        np.array([(*p.normal, p.offset_m) for p in limits.planes], np.float64).reshape(-1, 4),
-    )

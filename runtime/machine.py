@@ -18,7 +18,6 @@ LIBRARIES = (
     "torch",
     "tokenizers",
     "mujoco",
-    "mink",
     "av",
 )
 

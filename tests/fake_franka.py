@@ -157,15 +157,16 @@ class FrankaRig:
     joints = 7
 
     def __init__(self) -> None:
+        from dvla.runtime.ik import DifferentialIk
         from dvla.runtime.robots.fci.driver import FrankaDriver
         from dvla.runtime.robots.fci.gripper import GripperThread
-        from dvla.runtime.twin.ik import DifferentialIk
+        from dvla.runtime.robots.franka_geometry import FRANKA_JOINTS
 
         self.robot, self.hand = FakeRobot(), FakeHand()
         self.gripper = GripperThread(self.hand, start=False)
         self.now_ns = 1_000_000_000
         self.driver = FrankaDriver(
-            self.robot, DifferentialIk(0.004), self.gripper, work=lambda work: work()
+            self.robot, DifferentialIk(0.004, FRANKA_JOINTS), self.gripper, work=lambda work: work()
         )
 
     def wait(self) -> int:

@@ -50,7 +50,7 @@ def collect_command(
         debug: show tracebacks.
     """
     from dvla.runtime.robots import robot_with_twin
-    from dvla.runtime.twin.dependencies import import_mink, import_mujoco
+    from dvla.runtime.twin.dependencies import import_mujoco
     from dvla.runtime.twin.scenes.asked import asked_scene
     from dvla.training.collect.campaign import collect
     from dvla.training.collect.frames import EpisodeInfo
@@ -70,7 +70,6 @@ def collect_command(
     asked_scene(task, scenes)  # a wrong one is said before workers start
     robot_with_twin(robot)
     import_mujoco()
-    import_mink()
     if format != "episodes":
         from dvla.training.lerobot.collect import Wanted
         from dvla.training.lerobot.command import collect_lerobot

@@ -14,7 +14,7 @@ from dvla.runtime.config import SchedulerConfig, SeamMode
 from dvla.runtime.policy_checks import check_noise_scale
 from dvla.runtime.policy_entry import find_policy, open_installed
 from dvla.runtime.robots import robot_with_twin
-from dvla.runtime.twin.dependencies import import_mink, import_mujoco
+from dvla.runtime.twin.dependencies import import_mujoco
 from dvla.runtime.twin.objects import parse_task
 
 
@@ -62,7 +62,6 @@ def cell_config(
     if task:
         parse_task(task)
     import_mujoco()
-    import_mink()
     config = CellConfig(policy=policy, robot=robot, task=task, scheduler=scheduler)
     return CellConfig(
         policy=policy,

@@ -23,6 +23,7 @@ from dvla.runtime.clock import NS_PER_S, VirtualClock
 from dvla.runtime.config import ServoConfig
 from dvla.runtime.errors import RobotFault
 from dvla.runtime.events import ArmModeChanged, Event
+from dvla.runtime.ik import DifferentialIk
 from dvla.runtime.messages import FollowRequest, LeaseRequest
 from dvla.runtime.policy_api import ChunkPolicy
 from dvla.runtime.policy_loop import PolicyLoop
@@ -33,7 +34,6 @@ from dvla.runtime.state_buffer import StateBuffer
 from dvla.runtime.telemetry import SERVO_TICK
 from dvla.runtime.timeline import Timeline, publish_timeline
 from dvla.runtime.twin.driver import TwinDriver
-from dvla.runtime.twin.ik import DifferentialIk
 from dvla.runtime.twin.scene import CAMERAS
 from dvla.runtime.twin.scenes.spec import SceneSpec
 from dvla.runtime.twin.snapshot import TwinSnapshot
@@ -92,7 +92,7 @@ class ClosedLoop:
         now_ns = self.clock.now_ns()
         world.reset(seed, now_ns)
         limits = robot_with_twin(config.robot).twin_limits
-        ik = DifferentialIk(servo.period_ns / NS_PER_S, arm=world.body.ik(None))
+        ik = DifferentialIk(servo.period_ns / NS_PER_S, world.body.joint_limits)
         driver = TwinDriver(world, ik)
         self.arm = ArmController(driver, limits, self.log, now_ns, session=_ARM_SESSION)
         self._stream = ActionStream.create()

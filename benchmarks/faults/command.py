@@ -40,7 +40,7 @@ def faults(
     from dvla.benchmarks.faults.campaign import Campaign, read_report
     from dvla.benchmarks.faults.cases import CASES
     from dvla.benchmarks.faults.table import markdown
-    from dvla.runtime.twin.dependencies import import_mink, import_mujoco
+    from dvla.runtime.twin.dependencies import import_mujoco
 
     del debug  # read from the command line where the errors are told
     known = [case.name for case in CASES]
@@ -48,7 +48,6 @@ def faults(
         if name not in known:
             raise UsageError("--only names no fault", got=repr(name), choices=known)
     import_mujoco()
-    import_mink()
     names = only or tuple(case.name for case in CASES if case.quick or not quick)
     flags = "".join(f" --{name}" for name, on in (("quick", quick), ("light", light)) if on)
     flags += f" --only {' '.join(only)}" if only else ""

@@ -48,7 +48,7 @@ def joints_of(t_ns: NDArray[Any], setpoints: Float64, q: Float64, limits: JointL
         if row and not np.array_equal(setpoint[:7], setpoints[row - 1, :7]):
             # A turn that came late has the way of several to go: one step would fall behind.
             for _ in range(min(MOST_STEPS, 1 + int(t_ns[row] - t_ns[row - 1]) // LATE_NS)):
-                q = arm.step(q, setpoint)
+                q = arm.step(q, setpoint, PERIOD_NS * 1e-9)
         joints[row] = q
     return joints
 

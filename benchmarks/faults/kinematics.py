@@ -14,7 +14,11 @@ from dvla.runtime.pose import quaternion_from_matrix
 from dvla.runtime.rotation import rotation_between
 
 Float64 = NDArray[np.float64]
-POSTURE_WEIGHT = DAMPING = 1e-6
+POSTURE_WEIGHT = 1e-6
+ELBOW_HALF_S = 0.004
+LEVER_M, MUCH = 1.0, 1e-3
+BRAKE_SHARE, ELBOW_SHARE = 0.8, 0.5
+ROUNDING = 1e-14
 
 
 class PlainArm:
@@ -28,6 +32,7 @@ class PlainArm:
         self.limits, self.geometry = limits, limits.geometry
         self.lower = np.array(limits.lower) + limits.margin_rad
         self.upper = np.array(limits.upper) - limits.margin_rad
+        self.brakes = BRAKE_SHARE * np.array(limits.acceleration)
 
     def frames(self, q: Float64) -> list[Float64]:
         """Return the frames (4, 4) of the base, after each joint, and of the TCP."""
@@ -54,31 +59,51 @@ class PlainArm:
         turn = rotation_between(quaternion_from_matrix(tcp[:3, :3]), setpoint[3:7])
         return np.concatenate([setpoint[:3] - tcp[:3, 3], turn])
 
-    def step(self, q: Float64, setpoint: Float64) -> Float64:
-        """Return q after one step; joints that would leave their range end there."""
+    def room(self, q: Float64, time_s: float, speeds: Float64) -> tuple[Float64, Float64]:
+        """Return the least and the most (n,) that joints may change by in a time."""
+        down, up = np.maximum(q - self.lower, 0.0), np.maximum(self.upper - q, 0.0)
+        if np.isinf(time_s):
+            return self.lower - q, self.upper - q
+        rate = self.brakes * time_s
+
+        def nearing(left: Float64) -> Float64:
+            return np.asarray(np.sqrt(rate**2 + 2.0 * self.brakes * left) - rate)
+
+        least = np.minimum(speeds, nearing(down)) * time_s
+        most = np.minimum(speeds, nearing(up)) * time_s
+        return -np.minimum(least, down), np.minimum(most, up)
+
+    def step(
+        self,
+        q: Float64,
+        setpoint: Float64,
+        time_s: float = np.inf,
+        speeds: Float64 | None = None,
+    ) -> Float64:
+        """Return q after one step of a time; no joint goes further than it may."""
         frames = self.frames(q)
         weights = np.array([1.0] * 3 + [self.geometry.turn_m_per_rad] * 3)
         jacobian = weights[:, None] * self.jacobian(frames)
         wanted = weights * self.miss(frames, setpoint)
+        speeds = np.full(len(q), np.inf) if speeds is None else speeds
+        least, most = self.room(q, time_s, speeds)
         pull = POSTURE_WEIGHT * (np.array(self.geometry.posture) - q)
-        fixed: dict[int, float] = {}
-        while True:
-            free = [i for i in range(len(q)) if i not in fixed]
-            left = wanted - sum((jacobian[:, i] * move for i, move in fixed.items()), np.zeros(6))
-            j = jacobian[:, free]
-            h = j.T @ j + (POSTURE_WEIGHT + DAMPING) * np.eye(len(free))
-            moves = np.linalg.solve(h, j.T @ left + pull[free])
-            over = {}
-            for i, move in zip(free, moves, strict=True):
-                target = np.clip(q[i] + move, self.lower[i], self.upper[i])
-                if target != q[i] + move:
-                    over[i] = target - q[i]
-            if not over:
-                out = q.copy()
-                for i, move in [*zip(free, moves, strict=True), *fixed.items()]:
-                    out[i] += move
-                return out
-            fixed |= over
+        damping = POSTURE_WEIGHT / (2.0 ** min(time_s / ELBOW_HALF_S, 1.0) - 1.0)
+        h = jacobian.T @ jacobian + (POSTURE_WEIGHT + damping) * np.eye(len(q))
+        if len(q) > 6 and np.isfinite(time_s):
+            way = np.abs(np.linalg.solve(h, pull))
+            distance = way * (POSTURE_WEIGHT + damping) / POSTURE_WEIGHT
+            braked = np.sqrt(2.0 * ELBOW_SHARE * self.brakes * distance) * time_s
+            pull *= min(1.0, float((braked / np.maximum(way, 1e-300)).min()))
+        pull += jacobian.T @ wanted
+        move, bound = solve_between(h, pull, least, most)
+        if bound:
+            left = wanted - jacobian @ move
+            bend = np.linalg.norm(left[:3]) * LEVER_M
+            bend += np.linalg.norm(left[3:]) * self.geometry.turn_m_per_rad
+            h += np.eye(len(q)) * bend**2 / (bend + MUCH)
+            move, _ = solve_between(h, pull, least, most)
+        return np.asarray(q + move)
 
     def manipulability(self, frames: list[Float64]) -> float:
         """Return sqrt(det(J J^T))."""
@@ -114,3 +139,24 @@ class PlainArm:
             for plane in self.limits.planes
             if link >= 2
         )
+
+
+def solve_between(h: Float64, g: Float64, least: Float64, most: Float64) -> tuple[Float64, bool]:
+    """Return what minimises x h x / 2 - g x between two bounds, and whether any of them binds.
+
+    The first unknown that is on the wrong side changes it, until none is (Murty, 1974).
+    """
+    side = np.zeros(len(g), int)
+    while True:
+        free = side == 0
+        x = np.where(side < 0, least, most)
+        x[free] = np.linalg.solve(
+            h[np.ix_(free, free)], g[free] - h[np.ix_(free, ~free)] @ x[~free]
+        )
+        pull = g - h @ x
+        low, high = free & (x < least - ROUNDING), free & (x > most + ROUNDING)
+        wrong = np.flatnonzero(low | high | (side * pull < -ROUNDING))
+        if not len(wrong):
+            return np.clip(x, least, most), not free.all()
+        first = wrong[0]
+        side[first] = -1 if low[first] else 1 if high[first] else 0

@@ -18,14 +18,15 @@ from dvla.bindings import ActionStream, ServoClock
 from dvla.runtime.arm import ArmController
 from dvla.runtime.config import ServoConfig
 from dvla.runtime.events import Event
+from dvla.runtime.ik import DifferentialIk
 from dvla.runtime.messages import Command, LeaseRequest
 from dvla.runtime.pose import Float64
 from dvla.runtime.processes.table import PROCESSES
 from dvla.runtime.realtime import enter_realtime
 from dvla.runtime.robots import robot_by_name
 from dvla.runtime.robots.base import ArmReading
+from dvla.runtime.robots.franka_geometry import FRANKA_JOINTS
 from dvla.runtime.servo import ServoCore
-from dvla.runtime.twin.ik import DifferentialIk
 
 
 class ControlJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,7 +63,7 @@ class IkDriver:
     """
 
     def __init__(self, period_s: float) -> None:
-        self._ik = DifferentialIk(period_s)
+        self._ik = DifferentialIk(period_s, FRANKA_JOINTS)
         self._at = np.array(HOME)
         self.moved_m = 0.0
         for _ in range(60):  # until the elbow rests

@@ -21,7 +21,7 @@ PROBE_BYTES = 64 << 20
 MIN_WRITE_BYTES_S = 20e6
 """The recorder writes about 1 MB/s with video; images at full rate are some 26 MB/s."""
 EXTRAS = {
-    "sim": ("mujoco", "mink", "daqp", "av"),
+    "sim": ("mujoco", "av"),
     "export": ("torch", "onnx", "onnxscript", "safetensors"),
     "openvino": ("openvino",),
     "tensorrt": ("tensorrt", "tensorrt_rtx"),

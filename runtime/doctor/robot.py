@@ -8,7 +8,7 @@ from pathlib import Path
 from dvla.runtime.preflight.finding import Finding, ok
 from dvla.runtime.robots import robot_by_name
 
-NEEDS = {"piper": ("can", "mujoco", "mink", "daqp")}
+NEEDS = {"piper": ("can",)}
 CAN_TYPE = "280"
 """What the kernel calls a CAN interface in its type file (ARPHRD_CAN)."""
 

@@ -47,8 +47,8 @@ class TwinArm:
     def __init__(
         self, settings: Settings, events: EventSink, now_ns: int, calls: SharedRing
     ) -> None:
+        from dvla.runtime.ik import DifferentialIk
         from dvla.runtime.twin.driver import TwinDriver
-        from dvla.runtime.twin.ik import DifferentialIk
         from dvla.runtime.twin.world import TwinWorld, WorldConfig
 
         arm_model = Path(settings.arm_model) if settings.arm_model else None
@@ -61,7 +61,7 @@ class TwinArm:
         )
         self.world = TwinWorld(config, self._gate)
         self.world.reset(settings.seed, now_ns)
-        ik = DifferentialIk(PERIOD_S, arm=self.world.body.ik(arm_model))
+        ik = DifferentialIk(PERIOD_S, self.world.body.joint_limits)
         driver: ArmDriver = TwinDriver(self.world, ik)
         if settings.inject_arm_s:
             driver = DelayedDriver(driver, round(settings.inject_arm_s * 1e9))

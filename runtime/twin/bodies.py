@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dvla.runtime.errors import ConfigError
+from dvla.runtime.limits import JointLimits
+from dvla.runtime.robots.franka_geometry import FRANKA_TWIN_JOINTS
+from dvla.runtime.robots.piper import joints as piper_joints
 from dvla.runtime.robots.piper.kinematics import DH_TABLE, TCP_OFFSET_M
 from dvla.runtime.twin import arm_model, piper_twin
-from dvla.runtime.twin.ik import IkArm, franka_ik_arm
 from dvla.runtime.twin.layout import FRANKA_LAYOUT, PIPER_LAYOUT, TableLayout
-from dvla.runtime.twin.piper_model import PIPER_JOINTS, PIPER_TCP_SITE, piper_ik_arm
+from dvla.runtime.twin.piper_twin import PIPER_JOINTS, PIPER_TCP_SITE
 from dvla.runtime.twin.wrist import WristLimit
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ class TwinBody(msgspec.Struct, frozen=True, kw_only=True):
         name: what ``--robot`` takes.
         code: the same in a snapshot.
         spec: makes its model, with another look where one is given, actuators named as joints.
-        ik: what inverse kinematics needs to know of it, with that look.
+        joint_limits: of its joints, which inverse kinematics keeps.
         other_looks: whether another look can be given.
         joints: names of its n joints.
         fingers: names of the two slides, each of which opens by ``finger_travel_m``.
@@ -64,7 +66,7 @@ class TwinBody(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     code: int
     spec: Callable[[Path | None], mujoco.MjSpec]
-    ik: Callable[[Path | None], IkArm]
+    joint_limits: JointLimits
     other_looks: bool = False
     joints: tuple[str, ...]
     fingers: tuple[str, str]
@@ -98,7 +100,7 @@ FRANKA_BODY = TwinBody(
     name="franka",
     code=0,
     spec=arm_model.arm_spec,
-    ik=franka_ik_arm,
+    joint_limits=FRANKA_TWIN_JOINTS,
     other_looks=True,
     joints=arm_model.ARM_JOINTS,
     fingers=arm_model.FINGER_JOINTS,
@@ -120,7 +122,7 @@ PIPER_BODY = TwinBody(
     name="piper",
     code=1,
     spec=lambda look: piper_twin.piper_twin_spec(),
-    ik=lambda look: piper_ik_arm(),
+    joint_limits=piper_joints.PIPER_JOINTS,
     joints=PIPER_JOINTS,
     fingers=arm_model.FINGER_JOINTS,
     tcp_site=PIPER_TCP_SITE,

@@ -10,20 +10,11 @@ from dvla.engines.errors import MissingDependency
 
 def import_mujoco() -> ModuleType:
     """Return the module ``mujoco``, or say how to install it."""
-    return _import("mujoco")
-
-
-def import_mink() -> ModuleType:
-    """Return the module ``mink``, or say how to install it."""
-    return _import("mink")
-
-
-def _import(name: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        return importlib.import_module("mujoco")
     except ImportError as error:
         raise MissingDependency(
-            f"The simulated arm needs the Python package {name}",
+            "The simulated arm needs the Python package mujoco",
             got=str(error),
             next_command='pip install "dvla[sim]"',
         ) from error

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvla.runtime.clock import NS_PER_S
+from dvla.runtime.ik import DifferentialIk
 from dvla.runtime.robots.base import ArmReading
-from dvla.runtime.twin.ik import DifferentialIk
 from dvla.runtime.twin.world import TwinWorld
 
 _MAX_IK_ERROR_M = 0.10

@@ -7,6 +7,7 @@ a PiPER.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from dvla.runtime.robots.piper.body import LINK_CAPSULES
@@ -16,14 +17,16 @@ from dvla.runtime.robots.piper.kinematics import (
     Q_LOWER,
     Q_UPPER,
     TCP_OFFSET_M,
+    DhRow,
 )
 from dvla.runtime.twin.arm_model import FINGER_JOINTS, SERVO_LAG_S, WRIST_CAMERA, add_servo
 from dvla.runtime.twin.dependencies import import_mujoco
-from dvla.runtime.twin.piper_model import PIPER_JOINTS, PIPER_TCP_SITE, placed, text
 
 if TYPE_CHECKING:
     import mujoco
 
+PIPER_JOINTS = tuple(f"joint{i}" for i in range(1, 7))
+PIPER_TCP_SITE = "tcp"
 FINGER_TRAVEL_M = GRIPPER_STROKE_M / 2
 TIP_M = 0.006
 """How far the pads of the jaws reach beyond the TCP."""
@@ -48,10 +51,10 @@ def piper_twin_mjcf() -> str:
     rows = zip(DH_TABLE, PIPER_JOINTS, Q_LOWER, Q_UPPER, LINK_CAPSULES, _MASSES_KG, strict=True)
     for row, name, low, high, (radius, start, end), mass in reversed(list(rows)):
         tip = _FLANGE if name == PIPER_JOINTS[-1] else end  # the gate's reaches through the hand
-        capsule = f'fromto="{text(*start)} {text(*tip)}" size="{radius}"'
+        capsule = f'fromto="{_text(*start)} {_text(*tip)}" size="{radius}"'
         ring = f'size="{radius + 0.005} 0.022" mass="0.05" rgba="{_DARK}"'
         body = f"""
-<body name="link_{name}" gravcomp="1" {placed(row)}>
+<body name="link_{name}" gravcomp="1" {_placed(row)}>
   <joint name="{name}" axis="0 0 1" range="{low} {high}" armature="{_ROTOR_INERTIA}"/>
   <geom class="look" type="capsule" {capsule} mass="{mass}"/>
   <geom class="look" type="cylinder" {ring}/>
@@ -109,3 +112,18 @@ def piper_twin_spec() -> mujoco.MjSpec:
     for name in FINGER_JOINTS:
         add_servo(spec, name, 4000.0, 80.0, _GRIP_N)
     return spec
+
+
+def _placed(row: DhRow) -> str:
+    """Return the attributes of a body at a row of the table, where its joint is zero."""
+    # Rx(alpha) Tx(a) Tz(d) places the frame; Rz(theta) turns it to where the joint is zero.
+    place = (row.a, -row.d * math.sin(row.alpha), row.d * math.cos(row.alpha))
+    ca, sa = math.cos(row.alpha / 2), math.sin(row.alpha / 2)
+    ct, st = math.cos(row.theta / 2), math.sin(row.theta / 2)
+    turn = (ca * ct, sa * ct, -sa * st, ca * st)
+    return f'pos="{_text(*place)}" quat="{_text(*turn)}"'
+
+
+def _text(*numbers: float) -> str:
+    """Write numbers for an MJCF attribute, exactly enough for a micrometre at the fingertips."""
+    return " ".join(f"{number:.12g}" for number in numbers)

@@ -20,7 +20,7 @@ from dvla.runtime.arm_link import ArmLink
 from dvla.runtime.messages import ResumeRequest
 from dvla.runtime.robots.piper.limits import PIPER_LIMITS
 
-for package in ("can", "serial", "mujoco", "mink"):
+for package in ("can", "serial", "mujoco"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 
 ROOT = Path(__file__).resolve().parents[2]

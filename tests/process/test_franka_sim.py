@@ -37,7 +37,7 @@ ROOT = TESTS.parent
 VENV = Path(os.environ.get("DVLA_FRANKA_SIM", ROOT / "build" / "franka-sim"))
 PYTHON = VENV / "bin" / "python"
 FCI_PORT = 1337
-for package in ("franka", "mujoco", "mink"):
+for package in ("franka", "mujoco"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 pytestmark = pytest.mark.skipif(
     not PYTHON.exists(), reason=f"no simulator in {VENV}; make franka-sim installs it"

@@ -16,7 +16,7 @@ from dvla.runtime.errors import RobotFault
 from dvla.runtime.robots.piper.driver import PiperDriver
 from dvla.runtime.robots.piper.start import await_feedback, open_piper
 
-for package in ("can", "serial", "mujoco", "mink"):
+for package in ("can", "serial", "mujoco"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 
 

@@ -25,7 +25,7 @@ from dvla.runtime.replay.journal import TURN
 from dvla.runtime.robots.piper.kinematics import tcp_and_twist
 from dvla.runtime.run_config import RunConfig
 
-for package in ("can", "serial", "mujoco", "mink"):
+for package in ("can", "serial", "mujoco"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 
 Start = Callable[..., LiveRun]

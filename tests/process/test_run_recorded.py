@@ -22,7 +22,7 @@ from dvla.runtime.latency_set_up import LatencySetUp, write_set_up
 from dvla.runtime.recordings.jpeg import decode_jpeg
 from dvla.runtime.run_data import load_run
 
-for package in ("mcap", "av", "rerun", "mujoco", "mink"):
+for package in ("mcap", "av", "rerun", "mujoco"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 
 CAMERAS = ("observation.images.opst_cam", "observation.images.wrist_cam")

@@ -15,7 +15,6 @@ from dvla.benchmarks.faults.inject_cable import send_junk
 from dvla.benchmarks.faults.live_hosts import ADDRESS, TwoHosts
 
 pytest.importorskip("mujoco")
-pytest.importorskip("mink")
 
 
 class Hosts(TwoHosts):

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("bindings", "engines", "runtime", "export", "benchmarks", "training")
 EXTRAS = (
-    "torch", "onnx", "onnxscript", "safetensors", "mujoco", "mink", "daqp", "av", "matplotlib",
+    "torch", "onnx", "onnxscript", "safetensors", "mujoco", "av", "matplotlib",
     "tensorrt", "tensorrt_rtx", "pycuda", "cuda", "openvino", "PIL", "scipy", "ruckig", "can",
     "pyarrow", "gymnasium", "ray", "triton", "cv2", "pyrealsense2", "pyorbbecsdk", "rerun", "mcap",
     "franky", "franka_rs", "pylibfranka", "polygraphy", "lerobot", "tensorboard",

@@ -11,8 +11,10 @@ import numpy as np
 
 from dvla.engines.errors import MissingDependency
 from dvla.runtime.errors import ConfigError, RobotFault
+from dvla.runtime.ik import DifferentialIk
 from dvla.runtime.robots.fci.driver import FrankaDriver
 from dvla.runtime.robots.fci.gripper import GripperThread
+from dvla.runtime.robots.franka_geometry import FRANKA_JOINTS
 from dvla.runtime.twin.arm_model import HAND_TCP_M, forward_kinematics
 
 INSTALL = 'pip install "dvla[franka]"'
@@ -36,26 +38,22 @@ def open_franka(host: str, period_s: float, *, load_kg: float, realtime: bool) -
     """
     if not host:
         raise ConfigError("the address of the Franka is missing", expected="--host 172.16.0.2")
-    for package in ("franka", "mujoco", "mink", "daqp"):
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise MissingDependency(
-                f"The Franka needs the Python package {package}",
-                got=str(error),
-                next_command=INSTALL,
-            ) from error
-    import franka
-
-    from dvla.runtime.twin.ik import DifferentialIk
-
+    try:
+        franka = importlib.import_module("franka")
+    except ImportError as error:
+        raise MissingDependency(
+            "The Franka needs the Python package franka",
+            got=str(error),
+            next_command=INSTALL,
+        ) from error
     with robot_faults(f"the Franka at {host} cannot be connected"):
         robot = franka.Robot(host, realtime="enforce" if realtime else "ignore")
         q = np.array(robot.read_once().q)
         # The library builds it from the description that the arm itself sends.
         flange = np.array(robot.model().pose("flange", q))
     check_flange(q, flange)
-    return FrankaDriver(robot, DifferentialIk(period_s), open_hand(robot), load_kg=load_kg)
+    ik = DifferentialIk(period_s, FRANKA_JOINTS)
+    return FrankaDriver(robot, ik, open_hand(robot), load_kg=load_kg)
 
 
 def open_hand(robot: Any) -> GripperThread | None:

@@ -56,11 +56,7 @@ class JointSolver(Protocol):
         """Start from joint positions."""
 
     def step(self, setpoint: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-        """Return joint positions for a setpoint, and the distance left [m].
-
-        Raises:
-            RobotFault: there are none.
-        """
+        """Return joint positions for a setpoint, and the distance left [m]."""
 
 
 class PiperDriver:
@@ -223,11 +219,7 @@ class PiperDriver:
         if not np.isfinite(setpoint).all():
             self._fail("the setpoint is not finite", now_ns)
             return
-        try:
-            q, _ = self._ik.step(setpoint)
-        except RobotFault as unsolved:
-            self._fail(str(unsolved), now_ns)
-            return
+        q, _ = self._ik.step(setpoint)
         target = np.clip(q, Q_LOWER, Q_UPPER)
         miss_m, miss_rad = _miss(target, setpoint)
         # Written so that NaN fails as well.

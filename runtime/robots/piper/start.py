@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 
-from dvla.engines.errors import MissingDependency
 from dvla.runtime.errors import RobotFault
-from dvla.runtime.robots.piper.bus import INSTALL, open_bus
+from dvla.runtime.ik import DifferentialIk
+from dvla.runtime.robots.piper.bus import open_bus
 from dvla.runtime.robots.piper.driver import PiperDriver
 from dvla.runtime.robots.piper.health import silence
+from dvla.runtime.robots.piper.joints import PIPER_JOINTS
 
 
 def open_piper(address: str, period_s: float, *, speed_percent: int = 100) -> PiperDriver:
@@ -25,19 +25,7 @@ def open_piper(address: str, period_s: float, *, speed_percent: int = 100) -> Pi
         MissingDependency: the extra ``piper`` is not installed.
         RobotFault: the bus cannot be opened.
     """
-    for package in ("can", "mujoco", "mink", "daqp"):
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise MissingDependency(
-                f"The PiPER needs the Python package {package}",
-                got=str(error),
-                next_command=INSTALL,
-            ) from error
-    from dvla.runtime.twin.ik import DifferentialIk
-    from dvla.runtime.twin.piper_model import piper_ik_arm
-
-    ik = DifferentialIk(period_s, arm=piper_ik_arm())
+    ik = DifferentialIk(period_s, PIPER_JOINTS)
     return PiperDriver(open_bus(address), ik, speed_percent=speed_percent)
 
 

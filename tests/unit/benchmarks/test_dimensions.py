@@ -93,7 +93,7 @@ def test_no_test_seed_may_be_trained_on_and_no_two_dimensions_share_one() -> Non
 @pytest.mark.parametrize("task", ["place", "long"])
 def test_the_oracle_does_whole_tasks(task: TaskKind) -> None:
     pytest.importorskip("mujoco")
-    pytest.importorskip("mink")
+    pytest.importorskip("mujoco")
     from dvla.benchmarks.dom.episode import run_episode
     from dvla.benchmarks.dom.worker import world_of
     from dvla.runtime.oracle.policy import OraclePolicy

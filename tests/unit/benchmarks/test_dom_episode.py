@@ -20,7 +20,6 @@ from dvla.runtime.oracle.policy import OraclePolicy
 from dvla.runtime.twin.world import TwinWorld
 
 pytest.importorskip("mujoco")
-pytest.importorskip("mink")
 pytest.importorskip("dvla.bindings.servo_planner", reason="bindings are not built")
 
 RECORDED = Path(__file__).parents[3] / "benchmarks/results/ablation/200ms-ci-laas.json"

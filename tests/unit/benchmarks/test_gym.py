@@ -19,7 +19,6 @@ from dvla.runtime.robots.piper.limits import PIPER_LIMITS
 from dvla.runtime.twin.gl import open_gl
 
 pytest.importorskip("mujoco")
-pytest.importorskip("mink")
 pytest.importorskip("dvla.bindings.servo_planner", reason="bindings are not built")
 gymnasium = pytest.importorskip("gymnasium")
 NAME = f"dvla.benchmarks.gym:{ENV_ID}"

@@ -100,7 +100,7 @@ def test_rtc_crosses_seams_as_smoothly_as_the_inside_of_chunks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("mujoco")
-    pytest.importorskip("mink")
+    pytest.importorskip("mujoco")
     pytest.importorskip("dvla.bindings.servo_planner", reason="bindings are not built")
     from dvla.benchmarks.dom.episode import ClosedLoop
     from dvla.benchmarks.dom.latency import Latency

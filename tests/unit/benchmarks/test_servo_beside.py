@@ -13,7 +13,7 @@ from dvla.runtime.telemetry import SERVO_TICK
 
 
 def test_the_control_process_drives_an_arm_beside_the_engine() -> None:
-    for needed in ("mink", "mujoco", "onnx"):
+    for needed in ("mujoco", "onnx"):
         pytest.importorskip(needed)
     from bundle_tools import tiny_bundle
 

@@ -68,7 +68,7 @@ def test_the_kernel_is_described_on_any_machine() -> None:
 def test_extras_are_never_required() -> None:
     found = host.check_extras(lambda module: module in ("mujoco", "tensorrt_rtx"))
     by_name = {finding.check: finding for finding in found}
-    assert by_name["extra sim"].level == "skipped" and "mink" in by_name["extra sim"].got
+    assert by_name["extra sim"].level == "skipped" and "av" in by_name["extra sim"].got
     assert by_name["extra tensorrt"].level == "ok", "one of the two is enough"
     assert "fail" not in levels(found).values()
 

@@ -10,22 +10,21 @@ import pytest
 from driver_contract import LAWS, ArmRig
 
 pytest.importorskip("mujoco")
-pytest.importorskip("mink")
 
 
 class TwinRig:
     """An arm's twin under a virtual clock."""
 
     def __init__(self, robot: str = "franka") -> None:
+        from dvla.runtime.ik import DifferentialIk
         from dvla.runtime.twin.driver import TwinDriver
-        from dvla.runtime.twin.ik import DifferentialIk
         from dvla.runtime.twin.world import TwinWorld, WorldConfig
 
         self.world = TwinWorld(WorldConfig(robot=robot))
         self.joints = len(self.world.body.joints)
         self.now_ns = 1_000_000_000
         self.world.reset(0, self.now_ns)
-        ik = DifferentialIk(0.004, arm=self.world.body.ik(None))
+        ik = DifferentialIk(0.004, self.world.body.joint_limits)
         self.driver = TwinDriver(self.world, ik)
 
     def wait(self) -> int:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("mujoco")
-pytest.importorskip("mink")
 from arm_doubles import EventList
 from fake_franka import FrankaRig
 

@@ -20,7 +20,6 @@ from dvla.runtime.robots.piper.limits import PIPER_LIMITS
 
 pytest.importorskip("can", reason="python-can is not installed")
 pytest.importorskip("mujoco")
-pytest.importorskip("mink")
 from piper_rig import MS, PiperRig
 
 Wire = Callable[[int, Command, int], list[tuple[int, Command]]]

@@ -15,7 +15,6 @@ from dvla.runtime.rotation import rotate, rotation_between
 
 pytest.importorskip("can", reason="python-can is not installed")
 pytest.importorskip("mujoco")
-pytest.importorskip("mink")
 from piper_rig import MS, PERIOD_MS, PiperRig
 
 MakeRig = Callable[..., PiperRig]

@@ -147,11 +147,11 @@ def test_a_run_without_a_twin_that_does_not_say_where_the_arm_is_is_refused() ->
 @given(JOINTS)
 def test_the_model_is_the_table(q: tuple[float, ...]) -> None:
     mujoco = pytest.importorskip("mujoco")
-    from dvla.runtime.twin.piper_model import PIPER_TCP_SITE, piper_spec
+    from dvla.runtime.twin.piper_twin import PIPER_TCP_SITE, piper_twin_spec
 
-    model = piper_spec().compile()
+    model = piper_twin_spec().compile()
     data = mujoco.MjData(model)
-    data.qpos[:] = q
+    data.qpos[:6] = q
     mujoco.mj_kinematics(model, data)
     tcp, _ = kinematics.tcp_and_twist(np.array(q), np.zeros(6))
     site = data.site(PIPER_TCP_SITE)
@@ -162,13 +162,12 @@ def test_the_model_is_the_table(q: tuple[float, ...]) -> None:
 @settings(max_examples=15, deadline=None)
 @given(st.tuples(*[st.floats(-0.3, 0.3)] * 6))
 def test_ik_follows_a_way_within_ranges_and_speeds(offset: tuple[float, ...]) -> None:
-    pytest.importorskip("mink")
+    from dvla.runtime.ik import DifferentialIk
     from dvla.runtime.robots.piper.body import PIPER_HOME_Q
-    from dvla.runtime.twin.ik import DifferentialIk
-    from dvla.runtime.twin.piper_model import piper_ik_arm
+    from dvla.runtime.robots.piper.joints import PIPER_JOINTS
 
     period_s = 0.004
-    ik = DifferentialIk(period_s, arm=piper_ik_arm())
+    ik = DifferentialIk(period_s, PIPER_JOINTS)
     start = np.array(PIPER_HOME_Q)
     end = np.clip(start + np.array(offset), np.array(Q_LOWER) + 0.02, np.array(Q_UPPER) - 0.02)
     ik.reset(start)

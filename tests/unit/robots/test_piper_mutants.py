@@ -12,7 +12,7 @@ from piper_rig import PiperRig
 
 from dvla.runtime.robots.piper import driver, engagement, feedback
 
-for package in ("can", "mujoco", "mink"):
+for package in ("can", "mujoco"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 
 

@@ -172,14 +172,14 @@ def test_cameras_without_a_flag_are_corrected_too_and_a_flag_has_the_last_word()
 def twin_recording() -> Recording:
     """Play a stop-and-go motion on the twin; returns times, commanded, measured, pictures."""
     pytest.importorskip("mujoco")
-    pytest.importorskip("mink")
+    pytest.importorskip("mujoco")
+    from dvla.runtime.ik import DifferentialIk
     from dvla.runtime.twin.driver import TwinDriver
-    from dvla.runtime.twin.ik import DifferentialIk
     from dvla.runtime.twin.renderer import TwinRenderer
     from dvla.runtime.twin.world import TwinWorld
 
     world = TwinWorld()
-    driver = TwinDriver(world, DifferentialIk(PERIOD_S))
+    driver = TwinDriver(world, DifferentialIk(PERIOD_S, world.body.joint_limits))
     renderer = TwinRenderer(width=240, height=180)
     start = world.measured()
     way = stop_and_go(11.0)

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from dvla.runtime.errors import ConfigError
+from dvla.runtime.ik import DifferentialIk
+from dvla.runtime.robots.franka_geometry import FRANKA_JOINTS
 from dvla.runtime.twin import arm_model
 from dvla.runtime.twin.driver import TwinDriver
-from dvla.runtime.twin.ik import DifferentialIk
 from dvla.runtime.twin.world import TwinWorld, WorldConfig
 
 mujoco = pytest.importorskip("mujoco")
-pytest.importorskip("mink")
 
 
 def rotation_x(angle):
@@ -88,7 +88,7 @@ def test_home_points_the_fingers_down():
 
 
 def test_inverse_kinematics_follows_a_path_within_a_millimetre():
-    ik = DifferentialIk(0.004)
+    ik = DifferentialIk(0.004, FRANKA_JOINTS)
     down = [0.0, 1.0, 0.0, 0.0]
     start = arm_model.forward_kinematics(np.array(arm_model.HOME_Q))[:3, 3]
     goal = np.array([0.55, -0.30, 0.03])
@@ -101,7 +101,7 @@ def test_inverse_kinematics_follows_a_path_within_a_millimetre():
 
 
 def test_inverse_kinematics_never_leaves_the_joint_limits():
-    ik = DifferentialIk(0.004)
+    ik = DifferentialIk(0.004, FRANKA_JOINTS)
     far = np.array([2.0, 1.0, -1.0, 0.0, 1.0, 0.0, 0.0, 1.0])
     before = ik.q
     for _ in range(400):
@@ -125,14 +125,14 @@ def follow(driver, world, velocity, seconds):
 
 def test_the_arm_lags_its_command_by_the_declared_time():
     world = TwinWorld()
-    driver = TwinDriver(world, DifferentialIk(0.004))
+    driver = TwinDriver(world, DifferentialIk(0.004, world.body.joint_limits))
     lag_m = follow(driver, world, velocity=0.3, seconds=0.8)
     assert lag_m / 0.3 == pytest.approx(arm_model.SERVO_LAG_S, abs=0.015)
 
 
 def test_a_setpoint_out_of_reach_is_a_fault_that_stays_until_reset():
     world = TwinWorld()
-    driver = TwinDriver(world, DifferentialIk(0.004))
+    driver = TwinDriver(world, DifferentialIk(0.004, world.body.joint_limits))
     driver.command(np.array([2.0, 0, 0.3, 0, 1, 0, 0, 1.0]), world.t_ns + 4_000_000)
     assert "cannot follow" in driver.read(world.t_ns).fault
     driver.command(world.measured(), world.t_ns + 8_000_000)
@@ -143,7 +143,7 @@ def test_a_setpoint_out_of_reach_is_a_fault_that_stays_until_reset():
 
 def test_a_setpoint_that_is_not_finite_is_a_fault_and_moves_nothing():
     world = TwinWorld()
-    driver = TwinDriver(world, DifferentialIk(0.004))
+    driver = TwinDriver(world, DifferentialIk(0.004, world.body.joint_limits))
     targets = world.data.ctrl.copy()
     driver.command(np.array([np.nan, 0, 0.3, 0, 1, 0, 0, 1.0]), world.t_ns + 4_000_000)
     assert "not finite" in driver.read(world.t_ns).fault
@@ -152,7 +152,7 @@ def test_a_setpoint_that_is_not_finite_is_a_fault_and_moves_nothing():
 
 def test_fingers_move_no_faster_than_the_real_ones():
     world = TwinWorld()
-    driver = TwinDriver(world, DifferentialIk(0.004))
+    driver = TwinDriver(world, DifferentialIk(0.004, world.body.joint_limits))
     closed = world.measured()
     closed[7] = -1.0
     driver.command(closed, world.t_ns)

@@ -12,7 +12,8 @@ from arm_doubles import HOME, LIMITS, MS
 from dvla.runtime import safety
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.geometry import KeepOutPlane
-from dvla.runtime.joint_gate import JointGate, make_chain
+from dvla.runtime.ik import make_chain
+from dvla.runtime.joint_gate import JointGate
 from dvla.runtime.limit_bounds import check_limits
 from dvla.runtime.limits import ArmLimits
 from dvla.runtime.playback import Joint
@@ -64,12 +65,13 @@ LOW = HOME.copy()
 LOW[2] = 0.05
 FAR = HOME.copy()
 FAR[:3] = 0.72, 0.0, 0.45
+ANY = {"velocity": (1e3,) * 7, "acceleration": (1e6,) * 7, "jerk": (1e9,) * 7}
 CASES: dict[str, tuple[str, ArmLimits, Float64]] = {
     "velocity": ("joint_velocity", limits(velocity=(0.05,) * 7), path()),
     "acceleration": ("joint_acceleration", limits(acceleration=(0.5,) * 7), path()),
     "jerk": ("joint_jerk", limits(jerk=(10.0,) * 7), path()),
     "margin": ("joint_position", limits(margin_rad=0.5), path(offset=(-0.1, 0.0, 0.0))),
-    "reach": ("unreachable", limits(min_manipulability=0.0), path(FAR, (0.25, 0.0, 0.2))),
+    "reach": ("unreachable", limits(min_manipulability=0.0, **ANY), path(FAR, (0.25, 0.0, 0.2))),
     "singularity": ("singularity", limits(min_manipulability=0.06), path(FAR, (0.05, 0.0, 0.0))),
     "self": ("self_collision", limits(self_clearance_m=0.3), path()),
     "table": ("plane", limits(), path(LOW, (0.0, 0.0, 0.0), (1.5, 0.0, 0.0), 2.0)),

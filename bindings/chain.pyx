@@ -13,6 +13,7 @@ __all__ = ["FACTS", "REPORT", "Chain"]
 
 cdef enum:
     REPORT_SIZE = 16
+    REST_TURNS = 6  # in which the elbow comes to within 2 % of its way
 
 REPORT = REPORT_SIZE  # of judge, see there
 
@@ -111,6 +112,10 @@ cdef class Chain(Kinematics):
             self._go(at, frames, pose, 2, chord_s, speeds)
             self._facts(frames, pose, facts)
             worst_facts(facts, report)
+        # At rest the elbow goes on to its posture: there the arm stays.
+        self._go(at, frames, pose, REST_TURNS, INFINITY, speeds)
+        self._facts(frames, pose, facts)
+        worst_facts(facts, report)
 
     def judge(
         self, const double[:, ::1] kept_q, const double[:, ::1] kept, const double[:, ::1] rows,

@@ -79,8 +79,19 @@ class ArmGate:
                 self._joints.splice(joint, command.period_ns)
         return verdict
 
+    def play(self, setpoint: Float64, now_ns: int) -> None:
+        """Take what the driver is sent (8,), from which its joints follow."""
+        if self._joints is not None:
+            self._joints.play(setpoint, now_ns)
+
     def rest(self, setpoint: Float64) -> None:
-        """Forget what passed: the arm rests at ``setpoint`` (8,)."""
+        """Forget what passed: the arm rests at ``setpoint`` (8,), where it was commanded to."""
         self.track.rest(setpoint)
         if self._joints is not None:
-            self._joints.rest(setpoint)
+            self._joints.rest()
+
+    def stand(self, setpoint: Float64) -> None:
+        """Forget what passed: the arm stands at ``setpoint`` (8,), however it came there."""
+        self.track.rest(setpoint)
+        if self._joints is not None:
+            self._joints.stand(setpoint)

@@ -47,7 +47,7 @@ class ArmMotion:
         self._gripper.find(float(measured[7]))
         self.commanded = np.array(measured, np.float64)
         self.commanded[7] = self._gripper.opening
-        self._gate.rest(self.commanded)
+        self._gate.stand(self.commanded)
 
     def freeze(self) -> None:
         """Rest at the commanded pose at once: the arm is in fault and nothing is sent to it."""

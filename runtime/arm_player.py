@@ -136,6 +136,7 @@ class ArmPlayer:
 
     def send(self, now_ns: int) -> None:
         """Send the commanded pose to the driver; in shadow to nobody."""
+        self.gate.play(self.motion.commanded, now_ns)
         try:
             self.clearance.command(self.motion.commanded, now_ns)
         except RobotFault as fault:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dvla.runtime.ik import make_chain
+from dvla.runtime.ik import DifferentialIk, make_chain
 from dvla.runtime.limits import ArmLimits
 from dvla.runtime.messages import MAX_SETPOINTS
 from dvla.runtime.playback import Joint
@@ -25,6 +25,7 @@ SETTLE_TURNS = 60
 """Gauss-Newton steps to where the joints rest; the elbow follows its posture by halves."""
 TRUST_M, TRUST_RAD = 0.05, 0.5
 """Measured joints that are further from the commanded pose say nothing about the elbow."""
+SHORTEST_TICK_S = 0.001
 AT_END_RAD = 1e-3
 """A joint brakes before its end, and comes this near at once."""
 STOPS = 4
@@ -64,28 +65,37 @@ class JointGate:
         self._start_ns = 0
         self._period_ns = 1
         self._pending = self._knots, 0
-        posture = np.asarray(joints.geometry.posture)
-        self._q = posture
+        self._ik = DifferentialIk(SHORTEST_TICK_S, joints)
+        self._played_ns: int | None = None
         measured = np.asarray(q, np.float64)
         if len(measured) == n and np.isfinite(measured).all():
-            self._q = measured
-        self.rest(setpoint)
+            self._ik.reset(measured)
+        self.stand(setpoint)
         if self._facts[0, 0] > TRUST_M or self._facts[0, 1] > TRUST_RAD:
-            self._q = posture
-            self.rest(setpoint)
+            self._ik.reset(np.asarray(joints.geometry.posture))
+            self.stand(setpoint)
 
     @property
     def q(self) -> Float64:
-        """The joints (n,) [rad] of the newest rest, or of the newest knot."""
-        return self._knots[-1] if len(self._knots) else self._q
+        """The joints (n,) [rad] that the driver was sent last, as far as they are known here."""
+        return self._ik.q
 
-    def rest(self, setpoint: Float64) -> None:
-        """Forget all knots; the joints are those that rest at ``setpoint`` (8,)."""
-        row = np.ascontiguousarray(setpoint, np.float64)[None]
-        start = np.ascontiguousarray(self.q)
-        self._chain.follow(start, row, self._q_rows, self._facts, SETTLE_TURNS)
-        self._q = self._q_rows[0].copy()
+    def play(self, setpoint: Float64, now_ns: int) -> None:
+        """Take what the driver is sent (8,): its solver is this one, and so are its joints."""
+        before_ns = now_ns if self._played_ns is None else self._played_ns
+        self._ik.step(setpoint, (now_ns - before_ns) * 1e-9)
+        self._played_ns = now_ns
+
+    def rest(self) -> None:
+        """Forget all knots: the arm has come to rest, and its elbow may still move."""
         self._knots = self._knots[:0]
+
+    def stand(self, setpoint: Float64) -> None:
+        """Forget all knots; the joints are those that rest at ``setpoint`` (8,)."""
+        self.rest()
+        row = np.ascontiguousarray(setpoint, np.float64)[None]
+        self._chain.follow(self._ik.q, row, self._q_rows, self._facts, SETTLE_TURNS)
+        self._ik.reset(self._q_rows[0])
 
     def check(self, joint: Joint, rows: Float64, period_ns: int) -> Verdict:
         """Judge the rows (m, 8) that a command adds after ``joint``; ``splice`` takes them over."""
@@ -115,7 +125,7 @@ class JointGate:
         """Return the joints of the kept knots."""
         count = len(joint.kept)
         if not len(self._knots):
-            return np.repeat(self._q[None], count, axis=0)
+            return np.repeat(self._ik.q[None], count, axis=0)
         index = (joint.kept_start_ns - self._start_ns) // period_ns
         return self._knots[index : index + count]
 

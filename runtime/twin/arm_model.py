@@ -49,6 +49,9 @@ FINGER_FORCE_N = 15.0
 HOME_Q = (0.0, -0.39, 0.0, -2.6095, 0.0, 2.2194, 0.7854)
 """Fingers down, TCP at (0.40, 0, 0.28): where an episode starts."""
 
+_BENT_Q = (0.4, 0.3, -0.5, -1.8, 0.6, 1.5, -0.3)
+SAME_TCP_M = 0.002
+
 SERVO_LAG_S = 0.1
 STIFFNESS = (4000.0, 4000.0, 3200.0, 3200.0, 1600.0, 1200.0, 800.0)
 """Position gains [Nm/rad]; damping is stiffness times ``SERVO_LAG_S``."""
@@ -211,7 +214,26 @@ def _user_spec(path: Path) -> mujoco.MjSpec:
         spec.delete(actuator)
     for key in list(spec.keys):
         spec.delete(key)
+    _refuse_another_arm(spec, path)
     return spec
+
+
+def _refuse_another_arm(spec: mujoco.MjSpec, path: Path) -> None:
+    """Raise a ConfigError where the TCP of a user's arm is elsewhere than the table's."""
+    mujoco = import_mujoco()
+    model = spec.compile()
+    data = mujoco.MjData(model)
+    for q in (HOME_Q, _BENT_Q):
+        for name, angle in zip(ARM_JOINTS, q, strict=True):
+            data.qpos[model.joint(name).qposadr[0]] = angle
+        mujoco.mj_kinematics(model, data)
+        away = data.site(TCP_SITE).xpos - forward_kinematics(np.array(q))[:3, 3]
+        if not np.linalg.norm(away) <= SAME_TCP_M:
+            raise ConfigError(
+                f"The arm model {path} is another arm than the Franka",
+                got=f"its TCP is {1e3 * float(np.linalg.norm(away)):.1f} mm away at q = {q}",
+                expected=f"the look of a Franka, its TCP {1e3 * HAND_TCP_M:.1f} mm from the flange",
+            )
 
 
 def add_servo(

@@ -180,3 +180,12 @@ def test_a_model_without_the_names_is_refused_with_all_of_them(tmp_path: Path):
     path.write_text("<mujoco><worldbody>")
     with pytest.raises(ConfigError, match="cannot be read"):
         arm_model.arm_spec(path)
+
+
+def test_a_look_with_other_kinematics_is_refused(tmp_path: Path):
+    path = tmp_path / "longer.xml"
+    tcp = f'name="tcp" pos="0 0 {arm_model.HAND_TCP_M}"'
+    assert tcp in arm_model.arm_mjcf()
+    path.write_text(arm_model.arm_mjcf().replace(tcp, 'name="tcp" pos="0 0 0.15"'))
+    with pytest.raises(ConfigError, match=r"another arm than the Franka\. Got its TCP is 46\.6 mm"):
+        arm_model.arm_spec(path)

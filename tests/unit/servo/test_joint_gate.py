@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 from arm_doubles import HOME, LIMITS, MS
+from mutants import mutant
 
-from dvla.runtime import safety
+from dvla.runtime import joint_gate, safety
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.geometry import KeepOutPlane
 from dvla.runtime.ik import make_chain
@@ -46,14 +48,16 @@ def path(
     return rows
 
 
-def judge(bounds: ArmLimits, rows: Float64, batch: int = 28) -> safety.Verdict:
+def judge(
+    bounds: ArmLimits, rows: Float64, batch: int = 28, module: ModuleType = joint_gate
+) -> safety.Verdict:
     """Pass rows through the gate as commands of ``batch`` rows that follow one another."""
-    gate = JointGate(bounds, rows[0], NOT_MEASURED)
+    gate = module.JointGate(bounds, rows[0], NOT_MEASURED)
     kept = np.repeat(rows[:1], 4, axis=0)
     for at in range(0, len(rows), batch):
         joint = Joint(kept, (at - 4) * PERIOD_NS, 0)
         part = rows[at : at + batch]
-        verdict = gate.check(joint, part, PERIOD_NS)
+        verdict: safety.Verdict = gate.check(joint, part, PERIOD_NS)
         if not verdict.ok:
             return verdict
         gate.splice(joint, PERIOD_NS)
@@ -99,9 +103,11 @@ def test_the_same_motion_passes_within_the_shipped_limits(name: str) -> None:
 
 def test_a_stop_that_would_pass_a_wall_is_refused_before_the_motion_gets_there() -> None:
     wall = KeepOutPlane(name="wall", normal=(0.0, -1.0, 0.0), offset_m=-0.14)
-    verdict = judge(limits(planes=(wall,)), path(offset=(0.0, 0.2, 0.0), duration_s=0.7)[:56])
+    walled, rows = limits(planes=(wall,)), path(offset=(0.0, 0.2, 0.0), duration_s=0.7)[:56]
+    verdict = judge(walled, rows)
     assert verdict.reason == "plane"
     assert "in the stop" in verdict.detail
+    assert judge(walled, rows, module=mutant(joint_gate, "STOPS = 4", "STOPS = 0")).ok
 
 
 def test_rest_finds_the_joints_of_a_pose_from_wherever_the_arm_says_it_is() -> None:

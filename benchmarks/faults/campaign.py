@@ -30,7 +30,7 @@ class Unsafe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 UNSAFE = (
-    Unsafe(lacks="gate", fault="leaving_chunk", sign="outside the envelope: workspace"),
+    Unsafe(lacks="gate", fault="tilting_chunk", sign="limits of the joints"),
     Unsafe(lacks="joint gate", fault="tilting_chunk", sign="limits of the joints"),
     Unsafe(lacks="watchdog", fault="stop_servo_and_supervisor", sign="nobody commands the arm"),
 )

@@ -25,7 +25,12 @@ def test_it_is_pinned_before_it_is_loaded(
     monkeypatch.setattr(policy, "stay_on", done.append)
     monkeypatch.setattr(policy.Policy, "load", lambda *_, **named: done.append(named["threads"]))
     settings: Any = SimpleNamespace(
-        policy="bundle", bundle="b", backend="onnxruntime", engine_threads=threads, engine_cpus=cpus
+        noise_scale=None,
+        policy="bundle",
+        bundle="b",
+        backend="onnxruntime",
+        engine_threads=threads,
+        engine_cpus=cpus,
     )
     policy.make_policy(settings)
     assert done == [cpus, given]

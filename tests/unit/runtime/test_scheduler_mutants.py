@@ -85,12 +85,6 @@ IN_SCHEDULER: dict[str, tuple[str, str, bool, Law]] = {
         True,
         law_oracle_agrees,
     ),
-    "three stale chunks go unnoticed by the time base": (
-        'self._clear(now_ns, "hold")\n        self._enter(\n            "too_slow"',
-        'self._enter(\n            "too_slow"',
-        True,
-        law_oracle_agrees,
-    ),
     "underrun one instant late": (
         "timeline.end_ns < bound_ns",
         "timeline.end_ns + 10_000_000 < bound_ns",

@@ -28,6 +28,7 @@ GROUP = "dvla.policies"
 ACTION_WIDTH = 7
 PICTURE_SIZE = (360, 480)
 """Height and width of the pictures of a policy that does not say what it wants."""
+MAX_SIDE = 8192
 NO_PICTURES = (0, 0)
 """That of a policy that looks at none: only where the simulator tells it the truth."""
 OWN = (
@@ -154,8 +155,7 @@ class CheckedPolicy:
         """H, the number of actions of a chunk."""
         self.control_period_s = float(policy.control_period_s)
         """T, the spacing of the actions [s]."""
-        height, width = getattr(policy, "picture_size", PICTURE_SIZE)
-        self.picture_size = (int(height), int(width))
+        self.picture_size = self._size_of(policy)
         """(height, width) of the pictures that it wants."""
 
     def predict(
@@ -193,6 +193,19 @@ class CheckedPolicy:
     def reset(self) -> None:
         """Tell the policy that an episode begins."""
         self._policy.reset()
+
+    def _size_of(self, policy: Any) -> tuple[int, int]:
+        size = getattr(policy, "picture_size", PICTURE_SIZE)
+        try:
+            height, width = map(int, size)
+        except (TypeError, ValueError):
+            height = width = -1
+        sides = (height, width)
+        if sides != NO_PICTURES and not all(1 <= side <= MAX_SIDE for side in sides):
+            raise self._error(
+                f"picture_size = {size!r}", f"(height, width) of 1 to {MAX_SIDE}, or {NO_PICTURES}"
+            )
+        return sides
 
     def _error(self, got: str, expected: str) -> PolicyError:
         return PolicyError(

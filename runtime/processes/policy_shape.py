@@ -16,7 +16,6 @@ from dvla.runtime.processes.spawn import StartFailed
 
 OPEN_S = 300.0
 MAX_CHUNK = 31
-MAX_SIDE = 8192
 
 
 class PolicyShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,8 +55,7 @@ def _shape_of(name: str) -> PolicyShape:
         policy = open_installed(name)
     except DvlaError as error:
         return PolicyShape(problem=str(error), exit_code=error.exit_code)
-    size = policy.picture_size
-    if size == NO_PICTURES:
+    if policy.picture_size == NO_PICTURES:
         problem = PolicyError(
             f"The policy {name!r} looks at no pictures but at the simulator's truth",
             got="dvla-run",
@@ -65,19 +63,18 @@ def _shape_of(name: str) -> PolicyShape:
             next_command=f"dvla-bench dom --policy {name}",
         )
         return PolicyShape(problem=str(problem), exit_code=problem.exit_code)
-    possible = 1 <= policy.chunk_size <= MAX_CHUNK and policy.control_period_s > 0.0
-    if not possible or len(size) != 2 or not all(1 <= side <= MAX_SIDE for side in size):
+    if not 1 <= policy.chunk_size <= MAX_CHUNK or not policy.control_period_s > 0.0:
         problem = PolicyError(
             f"The installed policy {name!r} has an impossible shape",
-            got=f"H = {policy.chunk_size}, T = {policy.control_period_s} s, pictures of {size}",
-            expected=f"1 to {MAX_CHUNK} actions, a positive period, pictures of (height, width)",
+            got=f"H = {policy.chunk_size}, T = {policy.control_period_s} s",
+            expected=f"1 to {MAX_CHUNK} actions, and a positive period",
             next_command="see docs/policies.md",
         )
         return PolicyShape(problem=str(problem), exit_code=problem.exit_code)
     return PolicyShape(
         chunk_size=policy.chunk_size,
         control_period_s=policy.control_period_s,
-        picture_size=(size[0], size[1]),
+        picture_size=policy.picture_size,
     )
 
 

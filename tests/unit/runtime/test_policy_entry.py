@@ -11,6 +11,7 @@ from installed_policies import install_policies
 from dvla.engines.errors import UsageError
 from dvla.runtime.observation import Observation
 from dvla.runtime.policy_entry import (
+    CheckedPolicy,
     PolicyError,
     installed_policies,
     open_installed,
@@ -52,6 +53,14 @@ def test_an_unknown_name_lists_what_is_installed() -> None:
 def test_what_cannot_be_opened_is_said_at_once(name: str, words: str) -> None:
     with pytest.raises(PolicyError, match=words):
         open_installed(name)
+
+
+@pytest.mark.parametrize("size", [(1, 2, 3), (48,), (0, 64), (-1, -1), (9000, 64), None, "x"])
+def test_an_impossible_picture_size_is_said_when_the_policy_is_opened(size: object) -> None:
+    policy = open_installed("still")._policy
+    policy.picture_size = size
+    with pytest.raises(PolicyError, match=r"picture_size.*1 to 8192"):
+        CheckedPolicy("still", policy)
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,7 @@ class Recorder:
             t_ns=self._newest_ns,
             source="recorder",
             text=(
-                f"The recording ended here and the run goes on: {self._failure}. "
+                f"The recording ended here: {self._failure}. "
                 "What was recorded until now can be read."
             ),
         )

@@ -88,7 +88,7 @@ def test_a_full_disk_ends_the_recording_and_not_the_run(start: Start, tmp_path: 
     try:
         run = start("--policy", "oracle", "--duration", "12")
         assert run.end() == 0, run.text
-        run.until("recording ended here and the run goes on: No space left")
+        run.until("recording ended here: No space left")
         assert run.left_behind() == []
         assert len(run.events("action_in_force")) > 5, "what was recorded before is lost"
     finally:

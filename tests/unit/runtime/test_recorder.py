@@ -112,7 +112,7 @@ def test_a_full_disk_ends_the_recording_and_not_the_run(tmp_path: Path) -> None:
     data = load_run(result.stdout.strip())
     assert len(data.events) >= len(events(4.0))
     told = [event for event in data.events if isinstance(event, Note)]
-    assert sum("the run goes on: File too large" in note.text for note in told) == 1
+    assert sum("ended here: File too large" in note.text for note in told) == 1
     assert 0 < len(data.arm) < 400 and 0 < len(data.servo) < 1000
     np.testing.assert_array_equal(data.servo, servo_ticks(4.0)[: len(data.servo)])
 

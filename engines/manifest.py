@@ -59,7 +59,7 @@ class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         cameras: image features in graph order (camera 0 first).
         camera_width, camera_height: size of the frames that the graphs take [pixels].
         history_steps: observed control steps relative to now, oldest first ([-2, 0]).
-        state_width: S, numbers of one state.
+        state_width: S, numbers of one observed state.
         chunk_size: H, actions of one chunk.
         action_names, action_units: the A columns of an action.
         delta_columns: leading columns that are offsets from the newest state (0: absolute).
@@ -71,6 +71,8 @@ class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         vlm_model_name: whose tokenizer it is.
         noise_scale: what normal noise is multiplied with before a chunk is sampled from it; 1 is
             what flow matching is trained with, less makes chunks more alike, and 0 leaves one.
+        state_motion: whether the graphs take the newest state and its change since the oldest, 2 S
+            numbers (``dvla.runtime.pose.state_input``), instead of the newest alone.
     """
 
     cameras: tuple[str, ...]
@@ -89,6 +91,12 @@ class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     vocab_size: int
     vlm_model_name: str
     noise_scale: float = 1.0
+    state_motion: bool = False
+
+    @property
+    def state_input_width(self) -> int:
+        """Numbers of the state as the graphs take it."""
+        return 2 * self.state_width if self.state_motion else self.state_width
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.noise_scale <= MAX_NOISE_SCALE:

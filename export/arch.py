@@ -26,15 +26,17 @@ VISION = "model.vlm_with_expert.vlm.model.vision_model."
 TEXT = "model.vlm_with_expert.vlm.model.text_model."
 EXPERT = "model.vlm_with_expert.lm_expert."
 
-# Where the five stages sit in ``vision_model.layers``; between them are the down-samplings (1, 3,
-# 5, 8) and, before the two attention stages, the conditional position encodings (6, 9).
+# Where the stages sit in ``vision_model.layers``; between them are the down-samplings (1, 3, 5, 8)
+# and, before the two attention stages, the conditional position encodings (6, 9). The published
+# encoder has all five; one for small pictures may end after the fourth.
 STAGE_INDEX = (0, 2, 4, 7, 10)
+_FIRST_LAYER_OF_FIFTH = 8
 HEAD_DIM = {"SmolLM2-135M": 64, "SmolLM2-360M": 64, "SmolLM2-1.7B": 64}
 RMS_NORM_EPS = 1e-5
 
 
 class VisionArch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """FastViT-HD: channels, blocks and MLP width per stage, and the last expansion."""
+    """FastViT-HD: channels, blocks and MLP width per stage (four or five), the last expansion."""
 
     in_channels: int
     dims: tuple[int, ...]
@@ -67,14 +69,39 @@ class TextArch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.n_kv_heads * self.head_dim
 
 
+class Crop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The part of a camera's picture that a policy sees, as shares of its height and width."""
+
+    top: float = 0.0
+    bottom: float = 1.0
+    left: float = 0.0
+    right: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.top < self.bottom <= 1.0 and 0.0 <= self.left < self.right <= 1.0):
+            raise ValueError("a crop lies within the picture: 0 <= top < bottom <= 1, left, right")
+
+    def slices(self, height: int, width: int) -> tuple[slice, slice]:
+        """Return its rows and columns in a picture of a size [pixel], at least one of each."""
+        top = min(int(self.top * height + 0.5), height - 1)
+        left = min(int(self.left * width + 0.5), width - 1)
+        bottom, right = int(self.bottom * height + 0.5), int(self.right * width + 0.5)
+        return slice(top, max(bottom, top + 1)), slice(left, max(right, left + 1))
+
+
 class Arch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every dim that the tensors of a checkpoint imply."""
+    """Every dim that the tensors of a checkpoint imply, and what only ``arch.json`` says.
+
+    Attributes:
+        crops: of the cameras whose picture is not seen whole, by feature name.
+    """
 
     vision: VisionArch
     text: TextArch
     expert: TextArch
     vocab: int
     self_attn_every: int
+    crops: dict[str, Crop] = {}
 
 
 def infer_arch(shapes: Mapping[str, Shape], config: PolicyConfig, extra: Any = None) -> Arch:
@@ -131,7 +158,29 @@ def infer_arch(shapes: Mapping[str, Shape], config: PolicyConfig, extra: Any = N
         expert=stack(EXPERT),
         vocab=vote(re.escape(TEXT) + r"embed_tokens\.weight", 0),
         self_attn_every=config.self_attn_every_n_layers,
+        crops=_crops(config, extra),
     )
+
+
+def _crops(config: PolicyConfig, extra: Any) -> dict[str, Crop]:
+    """Return the crops that ``arch.json`` asks for."""
+    asked = extra.get("crops", {}) if isinstance(extra, dict) else {}
+    try:
+        crops = msgspec.convert(asked, dict[str, Crop])
+    except msgspec.ValidationError as error:
+        raise CheckpointError(
+            "The crops of arch.json cannot be read",
+            got=str(error),
+            expected='{"crops": {CAMERA: {"top": 0.3, "bottom": 1.0, "left": 0.0, "right": 1.0}}}',
+        ) from error
+    for name in crops:
+        if name not in config.image_keys:
+            raise CheckpointError(
+                "arch.json crops a camera that the policy does not have",
+                got=name,
+                choices=config.image_keys,
+            )
+    return crops
 
 
 def _check_layers(vote: _Vote, config: PolicyConfig) -> None:
@@ -147,7 +196,9 @@ def _check_layers(vote: _Vote, config: PolicyConfig) -> None:
 
 def _vision_arch(vote: _Vote, head_dim: int, n_obs_steps: int) -> VisionArch:
     root = re.escape(VISION)
-    blocks = [root + rf"layers\.{index}\.(\d+)\." for index in STAGE_INDEX]
+    five = vote.count(root + r"layers\.(\d+)\.") > _FIRST_LAYER_OF_FIFTH
+    stages = STAGE_INDEX if five else STAGE_INDEX[:-1]
+    blocks = [root + rf"layers\.{index}\.(\d+)\." for index in stages]
     return VisionArch(
         in_channels=3 * n_obs_steps,
         dims=tuple(vote(block + r"convffn\.fc2\.(weight|bias)", 0) for block in blocks),

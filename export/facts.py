@@ -10,6 +10,8 @@ from dvla.export.model.policy import POSE_DIM, DynamicVla
 from dvla.export.resize import Size
 
 CONTROL_PERIOD_S = 0.04
+MOTION_DIM = 2 * POSE_DIM
+"""Width of a state that is the pose and its change since the oldest frame."""
 ACTION_NAMES = ("x", "y", "z", "rx", "ry", "rz", "gripper")
 ACTION_UNITS = ("m", "m", "m", "rad", "rad", "rad", "-")
 _CAMERA_SIDE_PIXELS = (16, 4096)
@@ -56,12 +58,13 @@ def policy_facts(
             got=f"actions of width {config.action_dim}, states of width {config.state_dim}",
             expected=f"actions ({', '.join(ACTION_NAMES)}) and states that begin with a pose",
         )
+    motion = config.state_dim == MOTION_DIM
     return PolicyFacts(
         cameras=config.image_keys,
         camera_width=camera[1],
         camera_height=camera[0],
         history_steps=config.delta_timestamps.observation,
-        state_width=config.state_dim,
+        state_width=POSE_DIM if motion else config.state_dim,
         chunk_size=config.chunk_size,
         action_names=ACTION_NAMES,
         action_units=ACTION_UNITS,
@@ -73,6 +76,7 @@ def policy_facts(
         vocab_size=arch.vocab,
         vlm_model_name=config.vlm_model_name,
         noise_scale=noise_scale,
+        state_motion=motion,
     )
 
 

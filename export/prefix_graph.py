@@ -12,6 +12,7 @@ from dvla.export.fused_layers import (
     rope_tables,
     split_heads,
 )
+from dvla.export.model.images import WHOLE
 from dvla.export.model.normalize import EPS
 from dvla.export.model.policy import DynamicVla
 from dvla.export.resize import Size, resize_matrices
@@ -73,11 +74,14 @@ class PrefixGraph(nn.Module):
         )
 
     def _make_resize(self, policy: DynamicVla, camera: Size) -> None:
-        """Register the resize matrices; cameras with one feature size share them."""
-        config = policy.config
-        sizes = [config.image_size(key) for key in config.image_keys]
-        wanted = sizes[:1] if len(set(sizes)) == 1 else sizes
-        pairs = [resize_matrices(camera, size, config.resize_imgs_with_padding) for size in wanted]
+        """Register the resize matrices; cameras that are resized alike share them."""
+        config, crops = policy.config, policy.arch.crops
+        asked = [(config.image_size(key), crops.get(key, WHOLE)) for key in config.image_keys]
+        wanted = asked[:1] if len(set(asked)) == 1 else asked
+        pairs = [
+            resize_matrices(camera, size, config.resize_imgs_with_padding, crop)
+            for size, crop in wanted
+        ]
         # From bytes to [-1, 1] is 2 / 255 x - 1; the factor is taken into the matrices.
         rows = torch.stack([rows * (2.0 / 255.0) for rows, _ in pairs])
         self.register_buffer("rows", rows[:, None])
@@ -144,9 +148,9 @@ class PrefixGraph(nn.Module):
 
 
 def image_tokens(policy: DynamicVla) -> int:
-    """Return the number of tokens of one camera: the encoder halves its input six times."""
+    """Return the number of tokens of one camera: the stem halves twice, each later stage once."""
     height, width = policy.config.resize_imgs_with_padding
-    for _ in range(6):
+    for _ in range(len(policy.arch.vision.dims) + 1):
         height, width = -(-height // 2), -(-width // 2)
     return height * width
 

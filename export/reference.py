@@ -35,7 +35,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
         origin: what they were recorded in, for people; empty of made-up ones.
         frames: (N, cameras, n_obs, h, w, 3) uint8.
         token_ids: (N, max_length) int64; token_mask: (N, max_length) bool.
-        state: (N, S) float32, the newest.
+        state: (N, S) float32, as the graphs take it.
         noise: (N, H, max_action_dim) float32.
         prev_actions: (N, H, A) float32, the future of a previous chunk in the units of ``actions``.
         prev_weight: (N, H) float32 in [0, 1], how much it guides; zero of a plain case.
@@ -70,7 +70,7 @@ def synthetic_inputs(facts: PolicyFacts, cases: int = SYNTHETIC_CASES) -> Refere
     )
     token_ids = np.zeros((cases, length), np.int64)
     token_mask = np.zeros((cases, length), np.bool_)
-    state = np.empty((cases, facts.state_width), np.float32)
+    state = np.empty((cases, facts.state_input_width), np.float32)
     noise = np.empty((cases, facts.chunk_size, facts.max_action_dim), np.float32)
     for case in range(cases):
         random = np.random.Generator(np.random.PCG64(case))
@@ -78,7 +78,7 @@ def synthetic_inputs(facts: PolicyFacts, cases: int = SYNTHETIC_CASES) -> Refere
         n_tokens = 1 + case * (length - 1) // max(1, cases - 1)
         token_ids[case, :n_tokens] = random.integers(0, facts.vocab_size, n_tokens)
         token_mask[case, :n_tokens] = True
-        state[case] = random.uniform(0.0, 1.0, facts.state_width)
+        state[case] = random.uniform(0.0, 1.0, facts.state_input_width)
         noise[case] = random.standard_normal(noise.shape[1:], np.float32)
     return Reference(
         source="synthetic",

@@ -7,13 +7,16 @@ from torch itself: its resize of an identity matrix is the resize.
 
 from __future__ import annotations
 
-from dvla.export.model.images import letterbox
+from dvla.export.arch import Crop
+from dvla.export.model.images import WHOLE, letterbox
 from dvla.export.torch_ import F, Tensor, torch
 
 Size = tuple[int, int]
 
 
-def resize_matrices(camera: Size, feature: Size, square: Size) -> tuple[Tensor, Tensor]:
+def resize_matrices(
+    camera: Size, feature: Size, square: Size, crop: Crop = WHOLE
+) -> tuple[Tensor, Tensor]:
     """Return the matrices that bring a camera's frame to the square that the encoder sees.
 
     Args:
@@ -21,16 +24,19 @@ def resize_matrices(camera: Size, feature: Size, square: Size) -> tuple[Tensor, 
         feature: (height, width) that the checkpoint's camera feature has [pixel]; frames of another
             size are brought to it first, antialiased.
         square: (height, width) of the encoder's input [pixel].
+        crop: the part of the frames that is seen; the rest gets no weight.
 
     Returns:
         rows (square height, camera height) and columns (camera width, square width), float32.
     """
-    to_square = _letterbox_matrices(feature, square)
-    if camera == feature:
-        rows, columns = to_square
-    else:
-        rows = to_square[0] @ _antialiased_matrix(camera[0], feature[0])
-        columns = _antialiased_matrix(camera[1], feature[1]).T @ to_square[1]
+    rows, columns = _letterbox_matrices(feature, square)
+    down, across = crop.slices(*camera)
+    seen = (down.stop - down.start, across.stop - across.start)
+    if seen != feature:
+        rows = rows @ _antialiased_matrix(seen[0], feature[0])
+        columns = _antialiased_matrix(seen[1], feature[1]).T @ columns
+    rows = F.pad(rows, (down.start, camera[0] - down.stop))
+    columns = F.pad(columns, (0, 0, across.start, camera[1] - across.stop))
     return rows.to(torch.float32), columns.to(torch.float32)
 
 

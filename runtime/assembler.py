@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dvla.runtime.cameras.frame_ring import FrameSource
 from dvla.runtime.errors import StaleObservation
 from dvla.runtime.observation import Observation
+from dvla.runtime.policy_api import HISTORY_STEPS
 from dvla.runtime.state_buffer import StateBuffer
 
 
@@ -35,7 +36,7 @@ class ObservationAssembler:
         cameras: Mapping[str, FrameSource],
         states: StateBuffer,
         *,
-        history_steps: tuple[int, ...] = (-2, 0),
+        history_steps: tuple[int, ...] = HISTORY_STEPS,
         control_period_ns: int = 40_000_000,
         tolerance_ns: int = 25_000_000,
         state_width: int = 6,

@@ -21,7 +21,7 @@ from dvla.runtime.policy_checks import (
     check_noise,
     check_noise_scale,
     checked_frames,
-    newest_state,
+    graph_state,
 )
 from dvla.runtime.pose import unwrap_near
 from dvla.runtime.tokenizer import Prompt, PromptEncoder, pad_tokens, tokenizer_sha256
@@ -105,6 +105,11 @@ class Policy:
         return self._facts.control_period_s
 
     @property
+    def history_steps(self) -> tuple[int, ...]:
+        """Observed control steps relative to now, oldest first."""
+        return self._facts.history_steps
+
+    @property
     def facts(self) -> PolicyFacts:
         """Names, sizes and units of what the policy takes and gives."""
         return self._facts
@@ -138,7 +143,7 @@ class Policy:
         """
         started_s = time.perf_counter()
         frames = checked_frames(self._facts, observation, self._frames)
-        state = newest_state(self._facts, observation)
+        state = graph_state(self._facts, observation)
         prompt = self._prompt(observation)
         drawn = self._noise(noise, seed)
         guide = self._guide(prev_actions, prev_weight, state)

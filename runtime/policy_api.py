@@ -63,6 +63,16 @@ class GuidedPolicy(ChunkPolicy, Protocol):
         """
 
 
+HISTORY_STEPS = (-2, 0)
+"""What the published policy observes [control steps relative to now]."""
+
+
+def history_of(policy: object) -> tuple[int, ...]:
+    """Return which control steps a policy observes, oldest first: its ``history_steps``, if any."""
+    steps: tuple[int, ...] = getattr(policy, "history_steps", HISTORY_STEPS)
+    return steps
+
+
 def takes_guide(policy: ChunkPolicy) -> TypeGuard[GuidedPolicy]:
     """Return whether a policy's ``predict`` has ``prev_actions`` and ``prev_weight``."""
     parameters = inspect.signature(policy.predict).parameters

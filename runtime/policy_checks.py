@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from dvla.engines.errors import UsageError
 from dvla.engines.manifest import MAX_NOISE_SCALE, PolicyFacts
 from dvla.runtime.observation import Observation
+from dvla.runtime.pose import state_input
 
 
 def checked_frames(
@@ -42,8 +43,13 @@ def checked_frames(
     return out
 
 
-def newest_state(facts: PolicyFacts, observation: Observation) -> NDArray[np.float32]:
-    """Check the state of an observation and return its newest row, (S,) float32 [m, rad]."""
+def graph_state(facts: PolicyFacts, observation: Observation) -> NDArray[np.float32]:
+    """Check the states of an observation and return what the graphs take of them.
+
+    Returns:
+        The newest, (S,) float32 [m, rad], followed by its change since the oldest where the policy
+        takes that too.
+    """
     state = np.asarray(observation.state)
     wanted = (len(facts.history_steps), facts.state_width)
     if state.shape != wanted or not np.issubdtype(state.dtype, np.floating):
@@ -54,7 +60,7 @@ def newest_state(facts: PolicyFacts, observation: Observation) -> NDArray[np.flo
         )
     if not np.isfinite(state).all():
         raise UsageError("The observation's state is not finite", got=state.tolist())
-    return np.ascontiguousarray(state[-1], np.float32)
+    return state_input(state, facts.state_input_width)
 
 
 def check_noise(noise: NDArray[np.float32], shape: tuple[int, int]) -> None:

@@ -53,6 +53,28 @@ def euler_from_quaternion(quaternion: NDArray[np.floating]) -> Float64:
     return np.stack([rx, ry, rz], axis=-1)
 
 
+def state_input(states: NDArray[np.floating], width: int) -> NDArray[np.float32]:
+    """Return what a network takes of the observed states: the newest, and perhaps its motion.
+
+    A camera on the hand sees how things move against the hand; how they move over the table follows
+    from that and from the hand's own motion, which no single pose tells.
+
+    Args:
+        states: (..., n_obs, S) [m, rad], oldest first; poses where S is 6.
+        width: S for the newest alone; 12 for the newest pose followed by its change since the
+            oldest, angles in [-pi, pi).
+
+    Returns:
+        (..., width) float32 [m, rad].
+    """
+    newest = np.asarray(states[..., -1, :], np.float64)
+    if width == newest.shape[-1]:
+        return np.ascontiguousarray(newest, np.float32)
+    moved = newest - states[..., 0, :]
+    moved[..., 3:] = (moved[..., 3:] + np.pi) % (2.0 * np.pi) - np.pi
+    return np.concatenate([newest, moved], axis=-1).astype(np.float32)
+
+
 def unwrap_near(angles: NDArray[np.floating], reference: NDArray[np.floating]) -> Float64:
     """Shift angles by multiples of 2 pi so that each lies within pi of the reference.
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dvla.engines.errors import UsageError
 from dvla.export.torch_ import Tensor, torch
+from dvla.runtime.pose import state_input
 from dvla.runtime.tokenizer import PromptEncoder
 from dvla.training.collect.frames import HORIZON, EpisodeInfo, map_episode, recorded
 from dvla.training.flow_loss import Batch
@@ -21,9 +22,13 @@ from dvla.training.seeds import refuse_test_seeds
 
 VALIDATION_SHARE = 20
 """One in so many episodes is held out."""
-DECISIVE_SHARE = 0.3
+DECISIVE_SHARE = 0.25
 """Of a training batch, drawn among the steps whose chunk opens or closes the fingers: they are few,
 and a policy that misses them catches nothing."""
+APPROACH_SHARE = 0.4
+"""Of a training batch, drawn among the steps on the way to the object, where it must be seen from
+afar; most steps of an episode come after it is in hand."""
+_NEAR_M, _LIFTED_M = 0.06, 0.05
 _GRAIN = 0.01
 _SIDED = re.compile(r"left|right")
 """Instructions that a mirror would make false."""
@@ -34,7 +39,7 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Mean and deviation of state, relative actions and object, with where they come from.
 
     Attributes:
-        state_mean / state_std: (6,) [m, rad].
+        state_mean / state_std: (S,) [m, rad], as the network takes it.
         action_mean / action_std: (7,) relative actions [m, rad, -].
         object_mean / object_std: (6,) [m, m/s].
         episodes / steps: that they were computed from.
@@ -53,12 +58,14 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Episodes:
     """The steps of all whole episodes in some folders, mapped from disk.
 
-    ``decisive`` holds the indices of the steps whose chunk opens or closes the fingers.
+    ``decisive`` holds the indices of the steps whose chunk opens or closes the fingers, and
+    ``approach`` those of the steps on the way to the object, where it is known.
 
     Args:
         folders: of recorded episodes, or LeRobot datasets.
         history_steps: frames of an observation relative to now, oldest first; what lies before the
             start of an episode is its first frame.
+        state_width: of the states that the network takes (``dvla.runtime.pose.state_input``).
         held_out: take the validation share instead of the rest.
 
     Raises:
@@ -71,15 +78,17 @@ class Episodes:
         folders: Sequence[Path],
         history_steps: Sequence[int] = (-2, 0),
         *,
+        state_width: int = 6,
         held_out: bool = False,
     ) -> None:
-        self._history_steps = tuple(history_steps)
+        self._history_steps, self._state_width = tuple(history_steps), state_width
         self._folders = tuple(as_episodes(folder) for folder in folders)
         self._held_out = held_out
         self._maps: list[NDArray[np.void]] = []
         self.infos: list[EpisodeInfo] = []
         self._known: set[tuple[Path, int]] = set()
         self._decisive: list[NDArray[np.int64]] = []
+        self._approach: list[NDArray[np.int64]] = []
         self.refresh()
         if not self.infos:
             raise UsageError(
@@ -106,8 +115,16 @@ class Episodes:
         for steps in self._maps[len(self._decisive) :]:
             gripper = steps["actions"][..., 6]
             self._decisive.append(np.flatnonzero(gripper.min(axis=1) != gripper.max(axis=1)))
-        found_at = [start + at for start, at in zip(self._starts[:-1], self._decisive, strict=True)]
-        self.decisive = np.concatenate(found_at) if found_at else np.empty(0, np.int64)
+            target, hand = steps["object"], steps["state"]
+            apart_m = np.linalg.norm(target[:, :2] - hand[:, :2], axis=1)
+            self._approach.append(np.flatnonzero((apart_m > _NEAR_M) & (target[:, 2] < _LIFTED_M)))
+        self.decisive = self._in_all(self._decisive)
+        self.approach = self._in_all(self._approach)
+
+    def _in_all(self, places: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        """Return the indices among all steps of places in each episode."""
+        found = [start + at for start, at in zip(self._starts[:-1], places, strict=True)]
+        return np.concatenate(found) if found else np.empty(0, np.int64)
 
     def __len__(self) -> int:
         """Return the number of steps."""
@@ -115,12 +132,12 @@ class Episodes:
 
     def statistics(self) -> Statistics:
         """Return the statistics of all steps; rotations that never vary get a deviation of 0.01."""
-        state = np.concatenate([steps["state"] for steps in self._maps]).astype(np.float64)
+        state = self._states(np.arange(len(self))).astype(np.float64)
         actions = np.concatenate([steps["actions"] for steps in self._maps]).astype(np.float64)
         target = np.concatenate([steps["object"] for steps in self._maps]).astype(np.float64)
         target = target[np.isfinite(target).all(axis=1)]  # datasets of others do not know it
         target = target if len(target) else np.zeros((1, 6))
-        actions[..., :6] -= state[:, None]
+        actions[..., :6] -= state[:, None, :6]
         flat = actions.reshape(-1, actions.shape[-1])
 
         def row(values: NDArray[np.float64]) -> tuple[float, ...]:
@@ -142,18 +159,33 @@ class Episodes:
 
     def rows(
         self, indices: NDArray[np.int64]
-    ) -> tuple[NDArray[np.void], NDArray[np.uint8], list[str]]:
-        """Return some steps, the frames (B, N, n_obs, H, W, 3) of each, and its instruction."""
-        episodes = np.searchsorted(self._starts, indices, side="right") - 1
-        offsets = indices - self._starts[episodes]
-        places = list(zip(episodes, offsets, strict=True))
+    ) -> tuple[NDArray[np.void], NDArray[np.uint8], NDArray[np.float32], list[str]]:
+        """Return some steps, and of each the frames, the state that goes in, and the instruction.
+
+        Returns:
+            The steps (B,), frames (B, N, n_obs, H, W, 3), states (B, S), and B instructions.
+        """
+        places = self._places(indices)
         now = np.stack([self._maps[e][i] for e, i in places])
         older = [
             np.stack([self._maps[e]["images"][max(i + step, 0)] for e, i in places])
             for step in self._history_steps[:-1]
         ]
         frames = np.stack([*older, now["images"]], axis=2)
-        return now, frames, [self.infos[e].instruction for e in episodes]
+        return now, frames, self._states(indices), [self.infos[e].instruction for e, _ in places]
+
+    def _states(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the states (B, S) of some steps as the network takes them."""
+        at = [(self._maps[e]["state"], i) for e, i in self._places(indices)]
+        observed = [[state[max(i + step, 0)] for step in self._history_steps] for state, i in at]
+        return state_input(np.array(observed), self._state_width)
+
+    def _places(self, indices: NDArray[np.int64]) -> list[tuple[int, int]]:
+        """Return the episode of each step, and its place in it."""
+        episodes = np.searchsorted(self._starts, indices, side="right") - 1
+        return list(
+            zip(episodes.tolist(), (indices - self._starts[episodes]).tolist(), strict=True)
+        )
 
 
 def _refuse_mixed_arms(infos: Sequence[EpisodeInfo]) -> None:
@@ -191,15 +223,20 @@ class Sampler:
     def batch(self, size: int) -> Batch:
         """Draw a batch."""
         indices = self.rng.integers(0, len(self._episodes), size)
-        decisive = self._episodes.decisive
-        if self._augment and len(decisive):
-            count = round(DECISIVE_SHARE * size)
-            indices[:count] = decisive[self.rng.integers(0, len(decisive), count)]
-        now, frames, instructions = self._episodes.rows(indices)
+        if self._augment:
+            at = 0
+            for chosen, share in (
+                (self._episodes.decisive, DECISIVE_SHARE),
+                (self._episodes.approach, APPROACH_SHARE),
+            ):
+                count = round(share * size) if len(chosen) else 0
+                indices[at : at + count] = chosen[self.rng.integers(0, max(1, len(chosen)), count)]
+                at += count
+        now, frames, state, instructions = self._episodes.rows(indices)
         prompts = [self._prompt(text) for text in instructions]
         # In steps of eight, so that few shapes are compiled.
         longest = -(-max(int(mask.sum()) for _, mask in prompts) // 8) * 8
-        state, target = now["state"].copy(), now["object"].copy()
+        target = now["object"].copy()
         actions, spots = now["actions"][:, :HORIZON].copy(), now["spots"].copy()
         if self._augment:
             sided = np.array([_SIDED.search(text) is not None for text in instructions])
@@ -288,16 +325,17 @@ def mirror(
     Args:
         chosen: indices of the samples.
         frames: (B, N, n_obs, H, W, 3).
-        state: (B, 6) [m, rad], rx and rz in [0, 2 pi).
+        state: (B, S) [m, rad], a pose with rx and rz in [0, 2 pi), perhaps with its motion behind.
         actions: (B, H, 7) absolute [m, rad, -], angles near the state's.
         target: (B, 6) position and velocity of the object [m, m/s].
         spots: (B, N, 2) its place in the pictures, from the left and the top in [0, 1].
     """
     frames[chosen] = frames[chosen][..., ::-1, :]
-    relative = actions[chosen, :, :6] - state[chosen, None]
+    relative = actions[chosen, :, :6] - state[chosen, None, :6]
     relative[..., _FLIPPED] *= -1.0
-    state[chosen[:, None], _FLIPPED] *= -1.0
+    for first in range(0, state.shape[1], 6):
+        state[chosen[:, None], [first + column for column in _FLIPPED]] *= -1.0
     state[chosen[:, None], _TURNS] %= 2.0 * np.pi
-    actions[chosen, :, :6] = state[chosen, None] + relative
+    actions[chosen, :, :6] = state[chosen, None, :6] + relative
     target[chosen[:, None], [1, 4]] *= -1.0
     spots[chosen, :, 0] = 1.0 - spots[chosen, :, 0]

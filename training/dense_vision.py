@@ -1,7 +1,7 @@
 """The vision encoder as matrix products, for training on a CPU.
 
 Depthwise convolutions are most of the encoder's time there, and their gradients most of that. On a
-small picture each of them is a small dense matrix per channel, so with channels first, (C, N, H W),
+small map each of them is a small dense matrix per channel, so with channels first, (C, N, H W),
 depthwise and pointwise convolutions both become matrix products, and so do all their gradients. The
 weights, the batch statistics and the result are those of ``FastVit``.
 """
@@ -24,8 +24,14 @@ from dvla.export.model.fastvit import (
 from dvla.export.model.policy import DynamicVla
 from dvla.export.torch_ import F, Tensor, nn, torch
 
-LARGEST_SIDE = 16
-"""Largest first stage that is worth it: a dense matrix grows with the fourth power of the side."""
+LARGEST_MAP = 128
+"""Pixels of the largest map whose depthwise convolutions are worth a dense matrix per channel: it
+grows with their square."""
+LARGEST_PICTURE = 128 * 128
+"""Pixels of the largest picture for which any of this is worth it."""
+
+Grid = tuple[int, int]
+"""Rows and columns of a stage."""
 
 
 class Seen(NamedTuple):
@@ -33,7 +39,7 @@ class Seen(NamedTuple):
 
     Attributes:
         tokens: (B, N, T, hidden), for the language model.
-        stages: of the five, each (C, B N, h, w), channels first of all.
+        stages: each (C, B N, h, w), channels first of all.
     """
 
     tokens: Tensor
@@ -48,8 +54,7 @@ def embed_images(policy: DynamicVla, images: Tensor) -> Seen:
         images: (B, N, 3 n_obs, H, W) in [-1, 1].
     """
     vision = policy.vlm.vision_model
-    side = images.shape[-1] // 4
-    if images.device.type != "cpu" or images.shape[-2] // 4 != side or side > LARGEST_SIDE:
+    if images.device.type != "cpu" or images.shape[-2] * images.shape[-1] > LARGEST_PICTURE:
         stages = tuple(x.transpose(0, 1) for x in vision.stages(images.flatten(0, 1)))
         features = vision.conv_exp(stages[-1].transpose(0, 1))
     else:
@@ -59,51 +64,48 @@ def embed_images(policy: DynamicVla, images: Tensor) -> Seen:
 
 
 def _dense_features(vision: FastVit, images: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Map square images (N, C, H, H) to all stages and to features (N, D, h, h)."""
-    x, side = _stem(vision, images)
-    stages = []
-    for layer in vision.layers:
-        x, side = _layer(layer, x, side)
+    """Map images (N, C, H, W) to all stages and to features (N, D, h, w)."""
+    stages, layers, x = [], list(vision.layers), images
+    for layer in vision.patch_embedding:
+        x = F.gelu(layer(x))
+    while x.shape[-2] * x.shape[-1] > LARGEST_MAP:
+        layer = layers.pop(0)
+        x = layer(x)
         if isinstance(layer, nn.Sequential):
-            stages.append(x.reshape(*x.shape[:2], side, side))
-    x = _expansion(vision.conv_exp, x, side)
-    return tuple(stages), x.transpose(0, 1).reshape(len(images), -1, side, side)
+            stages.append(x.transpose(0, 1))
+    grid = (x.shape[-2], x.shape[-1])
+    x = x.flatten(2).transpose(0, 1).contiguous()
+    for layer in layers:
+        x, grid = _layer(layer, x, grid)
+        if isinstance(layer, nn.Sequential):
+            stages.append(x.reshape(*x.shape[:2], *grid))
+    x = _expansion(vision.conv_exp, x, grid)
+    return tuple(stages), x.transpose(0, 1).reshape(len(images), -1, *grid)
 
 
-def _stem(vision: FastVit, images: Tensor) -> tuple[Tensor, int]:
-    first, second, third = (cast("ReparamConv", m).reparam_conv for m in vision.patch_embedding)
-    half = images.shape[-1] // 2
-    patches = F.unfold(images, 3, padding=1, stride=2).transpose(0, 1).flatten(1)
-    x = _shift(first, (first.weight.flatten(1) @ patches).reshape(-1, len(images), half * half))
-    x = F.gelu(x).reshape(len(x), -1, half, half)
-    x = _halving_conv().apply(x, second.weight[:, 0])
-    x = F.gelu(_shift(second, x.flatten(2)))
-    return F.gelu(_pointwise(third, x)), half // 2
-
-
-def _layer(layer: nn.Module, x: Tensor, side: int) -> tuple[Tensor, int]:
+def _layer(layer: nn.Module, x: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
     """Run a stage, a down-sampling or a position encoding."""
     if isinstance(layer, nn.Sequential):
         for block in layer:
-            x = _block(block, x, side)
-        return x, side
+            x = _block(block, x, grid)
+        return x, grid
     if isinstance(layer, DownSample):
         large, point = cast("Any", layer.proj)
-        x = F.gelu(_depthwise(large.lkb_reparam, x, side))
-        return F.gelu(_pointwise(point.reparam_conv, x)), -(-side // 2)
-    return _depthwise(cast("ReparamConv", layer).reparam_conv, x, side), side
+        x = F.gelu(_depthwise(large.lkb_reparam, x, grid))
+        return F.gelu(_pointwise(point.reparam_conv, x)), (-(-grid[0] // 2), -(-grid[1] // 2))
+    return _depthwise(cast("ReparamConv", layer).reparam_conv, x, grid), grid
 
 
-def _block(block: nn.Module, x: Tensor, side: int) -> Tensor:
+def _block(block: nn.Module, x: Tensor, grid: Grid) -> Tensor:
     if isinstance(block, MixerBlock):
-        x = _depthwise(block.token_mixer.reparam_conv, x, side)
-        return x + block.layer_scale * _ffn(block.convffn, x, side)
+        x = _depthwise(block.token_mixer.reparam_conv, x, grid)
+        return x + block.layer_scale * _ffn(block.convffn, x, grid)
     attention = cast("AttentionBlock", block)
     normed = F.layer_norm(
         x.movedim(0, -1), x.shape[:1], attention.norm.weight, attention.norm.bias, 1e-5
     )
     x = x + attention.layer_scale_1 * _attention(attention.token_mixer, normed).movedim(-1, 0)
-    return x + attention.layer_scale_2 * _ffn(attention.convffn, x, side)
+    return x + attention.layer_scale_2 * _ffn(attention.convffn, x, grid)
 
 
 def _attention(attention: PixelAttention, pixels: Tensor) -> Tensor:
@@ -116,9 +118,9 @@ def _attention(attention: PixelAttention, pixels: Tensor) -> Tensor:
     return mixed
 
 
-def _ffn(ffn: ConvFfn, x: Tensor, side: int) -> Tensor:
+def _ffn(ffn: ConvFfn, x: Tensor, grid: Grid) -> Tensor:
     bn = ffn.conv.bn
-    y = _depthwise(ffn.conv.conv, x, side)
+    y = _depthwise(ffn.conv.conv, x, grid)
     y = F.batch_norm(
         y.transpose(0, 1), bn.running_mean, bn.running_var, bn.weight, bn.bias,
         bn.training, 0.1, bn.eps,
@@ -128,8 +130,8 @@ def _ffn(ffn: ConvFfn, x: Tensor, side: int) -> Tensor:
     return _pointwise(ffn.fc2, F.gelu(_pointwise(ffn.fc1, y)))
 
 
-def _expansion(expansion: Expansion, x: Tensor, side: int) -> Tensor:
-    x = _depthwise(expansion.reparam_conv, x, side)
+def _expansion(expansion: Expansion, x: Tensor, grid: Grid) -> Tensor:
+    x = _depthwise(expansion.reparam_conv, x, grid)
     mean = x.mean(dim=2, keepdim=True)
     gate = _pointwise(expansion.se.expand, F.relu(_pointwise(expansion.se.reduce, mean)))
     return F.gelu(x * torch.sigmoid(gate))
@@ -144,11 +146,11 @@ def _shift(conv: nn.Conv2d, x: Tensor) -> Tensor:
     return x if conv.bias is None else x + conv.bias[:, None, None]
 
 
-def _depthwise(conv: nn.Conv2d, x: Tensor, side: int) -> Tensor:
-    """Map (C, N, side^2) to (D, N, (side / stride)^2): one dense matrix per channel."""
+def _depthwise(conv: nn.Conv2d, x: Tensor, grid: Grid) -> Tensor:
+    """Map (C, N, pixels) to (D, N, pixels / stride^2): one dense matrix per channel."""
     kernel, stride, channels = conv.kernel_size[0], int(conv.stride[0]), x.shape[0]
-    placing = _placing(kernel, stride, side)
-    dense = (conv.weight.flatten(1) @ placing).reshape(conv.out_channels, side * side, -1)
+    placing = _placing(kernel, stride, grid)
+    dense = (conv.weight.flatten(1) @ placing).reshape(conv.out_channels, grid[0] * grid[1], -1)
     if conv.out_channels == channels:
         return _shift(conv, torch.bmm(x, dense))
     # Several outputs of a channel stand side by side in one matrix.
@@ -158,53 +160,15 @@ def _depthwise(conv: nn.Conv2d, x: Tensor, side: int) -> Tensor:
 
 
 @functools.cache
-def _placing(kernel: int, stride: int, side: int) -> Tensor:
+def _placing(kernel: int, stride: int, grid: Grid) -> Tensor:
     """Return where each weight of a kernel stands in its dense matrix (k^2, in * out), 0 or 1."""
-    at_in = torch.arange(side)
-    at_out = torch.arange(-(-side // stride))
-    tap = at_in[:, None] - stride * at_out[None] + kernel // 2  # (in, out), one axis
-    one = (tap[None] == torch.arange(kernel)[:, None, None]).to(torch.float32)
-    both = torch.einsum("ayb,cxd->acyxbd", one, one)
+    rows, columns = (_taps(kernel, stride, cells) for cells in grid)
+    both = torch.einsum("ayb,cxd->acyxbd", rows, columns)
     return both.flatten(4, 5).flatten(2, 3).flatten(0, 1).flatten(1).contiguous()
 
 
-@functools.cache
-def _halving_conv() -> Any:
-    """Return the function below; without torch there is no class to derive it from."""
-
-    class HalvingConv(torch.autograd.Function):
-        """A depthwise 3x3 convolution of stride 2 on (C, N, H, W): nine taps of strided views."""
-
-        @staticmethod
-        def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-            padded = F.pad(x, (1, 1, 1, 1))
-            ctx.save_for_backward(padded, weight)
-            out = x.new_zeros(*x.shape[:2], x.shape[2] // 2, x.shape[3] // 2)
-            for row in range(3):
-                for column in range(3):
-                    out.addcmul_(
-                        _tap(padded, row, column), weight[:, row, column, None, None, None]
-                    )
-            return out
-
-        @staticmethod
-        def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
-            (grad,) = grads
-            padded, weight = ctx.saved_tensors
-            grad_x, grad_weight = torch.zeros_like(padded), torch.empty_like(weight)
-            for row in range(3):
-                for column in range(3):
-                    _tap(grad_x, row, column).addcmul_(
-                        grad, weight[:, row, column, None, None, None]
-                    )
-                    products = grad * _tap(padded, row, column)
-                    grad_weight[:, row, column] = products.sum(dim=(1, 2, 3))
-            return grad_x[:, :, 1:-1, 1:-1], grad_weight
-
-    return HalvingConv
-
-
-def _tap(padded: Tensor, row: int, column: int) -> Tensor:
-    """Return the pixels that one weight of the kernel meets, a view."""
-    height, width = padded.shape[2] - 2, padded.shape[3] - 2
-    return padded[:, :, row : row + height : 2, column : column + width : 2]
+def _taps(kernel: int, stride: int, cells: int) -> Tensor:
+    """Return which weight of a kernel joins two cells along one axis (k, in, out), 0 or 1."""
+    at_in, at_out = torch.arange(cells), torch.arange(-(-cells // stride))
+    tap = at_in[:, None] - stride * at_out[None] + kernel // 2
+    return (tap[None] == torch.arange(kernel)[:, None, None]).to(torch.float32)

@@ -27,50 +27,55 @@ class Helpers(nn.Module):
 
     Args:
         seen: of any one observation, for the widths.
+        state_width: of the normalised states, which are read beside the tokens.
         mean / std: (6,) of the object's state [m, m/s].
     """
 
-    def __init__(self, seen: Seen, mean: Tensor, std: Tensor) -> None:
+    def __init__(self, seen: Seen, state_width: int, mean: Tensor, std: Tensor) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
-        self.hidden = nn.Linear(seen.tokens[0].numel(), 256)
+        self.hidden = nn.Linear(seen.tokens[0].numel() + state_width, 256)
         self.out = nn.Linear(256, 6)
         pointing = seen.stages[:SPOT_STAGES]
         self.spots = nn.ModuleList(nn.Linear(len(stage), 1) for stage in pointing)
         self.early = nn.Linear(pointing[-1].numel() // len(seen.tokens), 6)
 
-    def forward(self, seen: Seen) -> Tensor:
-        """Return the object's state as the tokens tell it, (B, 6), normalised."""
-        answer: Tensor = self.out(F.gelu(self.hidden(seen.tokens.flatten(1))))
+    def forward(self, seen: Seen, state: Tensor) -> Tensor:
+        """Return the object's state (B, 6), normalised, as tokens and state (B, S) tell it."""
+        read = torch.cat([seen.tokens.flatten(1), state], dim=1)
+        answer: Tensor = self.out(F.gelu(self.hidden(read)))
         return answer
 
-    def positions(self, seen: Seen) -> Tensor:
-        """Return the object's positions (B, 3) [m] as the tokens tell them."""
-        state: Tensor = self(seen) * self.get_buffer("std") + self.get_buffer("mean")
-        return state[:, :3]
+    def answers(self, seen: Seen, state: Tensor) -> Tensor:
+        """Return the object's positions and velocities (B, 6) [m, m/s] as they are read."""
+        answer: Tensor = self(seen, state) * self.get_buffer("std") + self.get_buffer("mean")
+        return answer
 
-    def losses(self, seen: Seen, object_state: Tensor, spots: Tensor) -> HelperLosses:
+    def losses(
+        self, seen: Seen, state: Tensor, object_state: Tensor, spots: Tensor
+    ) -> HelperLosses:
         """Return the losses; what is not known, or not in view, teaches nothing.
 
         Args:
             seen: of B observations with N cameras.
+            state: (B, S), normalised.
             object_state: (B, 6) [m, m/s].
             spots: (B, N, 2) from the left and the top, in [0, 1] where in view.
         """
         truth = (object_state - self.get_buffer("mean")) / self.get_buffer("std")
         features = seen.stages[SPOT_STAGES - 1].movedim(0, -1).reshape(len(truth), -1)
-        state = _known_l1(self(seen), truth) + _known_l1(self.early(features), truth)
+        both = _known_l1(self(seen, state), truth) + _known_l1(self.early(features), truth)
         flat = spots.flatten(0, 1)
         shown = flat.isfinite().all(dim=1) & (flat >= 0).all(dim=1) & (flat <= 1).all(dim=1)
-        spot = state.new_zeros(())
+        spot = truth.new_zeros(())
         if shown.any():
             for head, stage in zip(self.spots, seen.stages, strict=False):
                 logits = head(stage.movedim(0, -1)).squeeze(-1)[shown]
                 share = pointed_at(flat[shown], *logits.shape[1:])
                 chances = logits.flatten(1).log_softmax(dim=1)
                 spot = spot - (share * chances).sum(dim=1).mean() / SPOT_STAGES
-        return HelperLosses(state, spot)
+        return HelperLosses(both, spot)
 
 
 def pointed_at(spots: Tensor, rows: int, columns: int) -> Tensor:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from dvla.export.arch import Arch, TextArch, VisionArch
-from dvla.export.synthetic import ARCHS, synthetic_config
-from dvla.training.collect.frames import IMAGE_PX
+import msgspec
 
+from dvla.export.arch import Arch, Crop, TextArch, VisionArch
+from dvla.export.facts import MOTION_DIM
+from dvla.export.synthetic import ARCHS, synthetic_config
+from dvla.training.collect.frames import CROPS, IMAGE_HEIGHT, IMAGE_WIDTH
+
+HISTORY = (-4, 0)
+"""Frames of an observation relative to now [control steps]."""
 TOKENS = 24
 """Longest instruction of the nano policy [tokens]."""
 NANO_VOCAB = 512
@@ -17,9 +22,9 @@ _CAMERAS = ("observation.images.opst_cam", "observation.images.wrist_cam")
 NANO = Arch(
     vision=VisionArch(
         in_channels=6,
-        dims=(16, 32, 64, 128, 256),
-        n_blocks=(1, 1, 2, 1, 1),
-        mlp_dims=(48, 96, 192, 384, 512),
+        dims=(16, 32, 64, 128),
+        n_blocks=(1, 1, 2, 1),
+        mlp_dims=(48, 96, 192, 384),
         out_dim=256,
         squeeze_dim=16,
         head_dim=32,
@@ -32,6 +37,7 @@ NANO = Arch(
     ),
     vocab=NANO_VOCAB,
     self_attn_every=2,
+    crops={name: crop for name, crop in zip(_CAMERAS, CROPS, strict=True) if crop != Crop()},
 )
 PRESETS = {"nano": NANO, "full": ARCHS["full"]}
 
@@ -40,14 +46,15 @@ def preset_config(name: str) -> dict[str, Any]:
     """Return the config of a preset, as plain data in the official layout."""
     if name == "full":
         return synthetic_config("full")
-    camera = {"type": "VISUAL", "shape": [3, IMAGE_PX, IMAGE_PX]}
+    camera = {"type": "VISUAL", "shape": [3, IMAGE_HEIGHT, IMAGE_WIDTH]}
     features = {key: camera for key in _CAMERAS}
-    features["observation.state"] = {"type": "STATE", "shape": [6]}
+    features["observation.state"] = {"type": "STATE", "shape": [MOTION_DIM]}
     return synthetic_config("tiny") | {
         "input_features": features,
-        "max_state_dim": 6,
+        "max_state_dim": MOTION_DIM,
+        "delta_timestamps": {"observation": list(HISTORY)},
         "max_action_dim": 7,
-        "resize_imgs_with_padding": [IMAGE_PX, IMAGE_PX],
+        "resize_imgs_with_padding": [IMAGE_HEIGHT, IMAGE_WIDTH],
         "tokenizer_max_length": TOKENS,
         "num_vlm_layers": NANO.text.n_layers,
         "expert_width_multiplier": NANO.expert.hidden / NANO.text.hidden,
@@ -61,4 +68,6 @@ def arch_json(arch: Arch) -> bytes:
         "text": {"head_dim": arch.text.head_dim, "rms_norm_eps": arch.text.rms_norm_eps},
         "vision": {"head_dim": arch.vision.head_dim},
     }
+    if arch.crops:
+        extra["crops"] = msgspec.to_builtins(arch.crops)
     return json.dumps(extra, indent=4).encode()

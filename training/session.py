@@ -67,7 +67,9 @@ def train(
     torch.manual_seed(options.seed)
     policy, raw, config, arch = _policy(preset, init, options.seed)
     seen_steps = config.delta_timestamps.observation
-    episodes, held_out = Episodes(data, seen_steps), Episodes(data, seen_steps, held_out=True)
+    width = config.state_dim
+    episodes = Episodes(data, seen_steps, state_width=width)
+    held_out = Episodes(data, seen_steps, state_width=width, held_out=True)
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = out / TOKENIZER_NAME
     if resume or not group.leads:
@@ -92,7 +94,7 @@ def train(
     with torch.no_grad():
         seen = embed_images(policy.eval(), checks.batch(1).images)
     helpers = Helpers(
-        seen, torch.tensor(statistics.object_mean), torch.tensor(statistics.object_std)
+        seen, width, torch.tensor(statistics.object_mean), torch.tensor(statistics.object_std)
     )
     trainer = Trainer(policy, helpers, raw, arch, options, out, group)
     if resume:

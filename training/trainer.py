@@ -71,6 +71,7 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         flow / object / spot: mean losses since the last line.
+        object_error_m / object_error_m_s: of what the helpers read, held out: mean, and median.
         error_m: held-out error of sampled positions, averaged over the chunk [m].
         first_error_m: the same over its first five actions [m].
         gripper_accuracy: share of held-out gripper decisions that are the expert's.
@@ -82,6 +83,7 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
     object: float
     spot: float
     object_error_m: float
+    object_error_m_s: float
     error_m: float
     first_error_m: float
     gripper_accuracy: float
@@ -173,7 +175,8 @@ class Trainer:
         for _ in range(options.accumulate):
             batch = sampler.batch(options.batch)
             seen = embed_images(self._policy, batch.images)
-            state, spot = self._helpers.losses(seen, batch.object_state, batch.spots)
+            known = self._policy.normalized_state(batch.state[:, None])[:, : batch.state.shape[1]]
+            state, spot = self._helpers.losses(seen, known, batch.object_state, batch.spots)
             loss = options.object_weight * state + options.spot_weight * spot
             if self.step >= options.see_first:
                 flow = flow_loss(self._policy, seen.tokens, batch, options.draws, self._generator)
@@ -253,6 +256,7 @@ class Trainer:
             object=round(float(mean[1]), 5),
             spot=round(float(mean[2]), 5),
             object_error_m=round(error.object_m, 5),
+            object_error_m_s=round(error.object_m_s, 5),
             error_m=round(error.chunk_m, 5),
             first_error_m=round(error.first_m, 5),
             gripper_accuracy=round(error.gripper, 4),

@@ -22,12 +22,14 @@ class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
         chunk_m: mean distance of positions over the chunk [m]; first_m: over its first actions.
         gripper: share of gripper decisions that are the expert's.
         object_m: mean distance of the helper's answer from the object [m].
+        object_m_s: median error of its velocity over the table [m/s].
     """
 
     chunk_m: float
     first_m: float
     gripper: float
     object_m: float
+    object_m_s: float
 
 
 def held_out_error(policy: DynamicVla, helpers: Helpers, sampler: Sampler, samples: int) -> HeldOut:
@@ -38,12 +40,14 @@ def held_out_error(policy: DynamicVla, helpers: Helpers, sampler: Sampler, sampl
         actions, seen = sample_chunks(policy, batch, seed=0)
         apart = (actions[..., :3] - batch.actions[..., :3]).norm(dim=-1)
         agrees = (actions[..., 6] > 0) == (batch.actions[..., 6] > 0)
-        object_m = (helpers.positions(seen) - batch.object_state[:, :3]).norm(dim=-1)
+        known = policy.normalized_state(batch.state[:, None])[:, : batch.state.shape[1]]
+        off = helpers.answers(seen, known) - batch.object_state
     return HeldOut(
         chunk_m=float(apart.mean()),
         first_m=float(apart[:, :FIRST].mean()),
         gripper=float(agrees.float().mean()),
-        object_m=float(object_m.nanmean()),
+        object_m=float(off[:, :3].norm(dim=-1).nanmean()),
+        object_m_s=float(off[:, 3:5].norm(dim=-1).nanmedian()),
     )
 
 

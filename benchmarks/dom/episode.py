@@ -25,7 +25,7 @@ from dvla.runtime.errors import RobotFault
 from dvla.runtime.events import ArmModeChanged, Event
 from dvla.runtime.ik import DifferentialIk
 from dvla.runtime.messages import FollowRequest, LeaseRequest
-from dvla.runtime.policy_api import ChunkPolicy
+from dvla.runtime.policy_api import ChunkPolicy, history_of
 from dvla.runtime.policy_loop import PolicyLoop
 from dvla.runtime.robots import robot_with_twin
 from dvla.runtime.scheduler import Scheduler
@@ -117,7 +117,7 @@ class ClosedLoop:
         self._runner = VirtualRunner(config.latency, seed)
         self._loop = PolicyLoop(
             policy,
-            ObservationAssembler(cameras, self._states),
+            ObservationAssembler(cameras, self._states, history_steps=history_of(policy)),
             self.scheduler,
             runner=self._runner,
         )

@@ -15,7 +15,7 @@ from dvla.benchmarks.dom.result import CellConfig
 from dvla.engines.errors import UsageError
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.observation import Observation
-from dvla.runtime.policy_api import ChunkPolicy
+from dvla.runtime.policy_api import ChunkPolicy, history_of
 
 MAX_MS = 10_000.0
 _WARM_UP, _SAMPLES = 3, 40
@@ -118,6 +118,7 @@ class _Timed:
     def __init__(self, policy: ChunkPolicy) -> None:
         self._policy = policy
         self.chunk_size, self.control_period_s = policy.chunk_size, policy.control_period_s
+        self.history_steps = history_of(policy)
         self.took_ms: list[float] = []
 
     def predict(

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.observation import Observation
-from dvla.runtime.policy_api import ChunkPolicy, GuidedPolicy, takes_guide
+from dvla.runtime.policy_api import ChunkPolicy, GuidedPolicy, history_of, takes_guide
 
 
 class SeededChunks:
@@ -32,6 +32,11 @@ class SeededChunks:
     def control_period_s(self) -> float:
         """T, the spacing of the actions [s]."""
         return self._policy.control_period_s
+
+    @property
+    def history_steps(self) -> tuple[int, ...]:
+        """Observed control steps relative to now, oldest first."""
+        return history_of(self._policy)
 
     def predict(
         self,

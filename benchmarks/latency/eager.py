@@ -15,6 +15,7 @@ from dvla.export.checkpoint import load_policy
 from dvla.export.model.policy import POSE_DIM
 from dvla.export.torch_ import torch
 from dvla.runtime.policy import absolute_actions
+from dvla.runtime.pose import state_input
 
 NAME = "eager"
 
@@ -52,7 +53,7 @@ class EagerSubject:
         started_s = time.perf_counter()
         with torch.inference_mode():
             frames = {key: torch.from_numpy(seen.images[key])[None] for key in seen.images}
-            state = torch.from_numpy(seen.state)[None]
+            state = torch.from_numpy(state_input(seen.state, model.config.state_dim))[None, None]
             tokens = torch.tensor([seen.token_ids], dtype=torch.int64)
             images = model.embed_images(model.prepare_images(frames))
             vision_s = time.perf_counter()

@@ -176,7 +176,10 @@ class Expansion(nn.Module):
 
 
 class FastVit(nn.Module):
-    """The vision encoder: a stem, five stages, an expansion; 1/64 of the input's resolution."""
+    """The vision encoder: a stem, stages, an expansion; of five stages, 1/64 of the resolution.
+
+    The published encoder has five. One for small pictures may have four, which end at 1/32.
+    """
 
     def __init__(self, arch: VisionArch) -> None:
         super().__init__()
@@ -208,12 +211,12 @@ class FastVit(nn.Module):
         return nn.Sequential(*blocks)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map prepared images (N, 3 * n_obs, H, W) to features (N, D, H / 64, W / 64)."""
+        """Map prepared images (N, 3 * n_obs, H, W) to features (N, D, h, w) of the last stage."""
         features: Tensor = self.conv_exp(self.stages(images)[-1])
         return features
 
     def stages(self, images: Tensor) -> list[Tensor]:
-        """Return what the five stages make of prepared images, at 1/4 to 1/64 of their size."""
+        """Return what each stage makes of prepared images, from 1/4 of their size down."""
         x, outputs = images, []
         for layer in self.patch_embedding:
             x = F.gelu(layer(x))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dvla.export.arch import Crop
 from dvla.export.torch_ import F, Tensor, torch
+
+WHOLE = Crop()
 
 
 def frames_to_unit(frames: Tensor) -> Tensor:
@@ -34,20 +37,24 @@ def letterbox(images: Tensor, square: tuple[int, int]) -> Tensor:
     return F.pad(images, (square[1] - size[1], 0, square[0] - size[0], 0))
 
 
-def prepare_images(frames: Tensor, feature_size: Sequence[int], square: tuple[int, int]) -> Tensor:
+def prepare_images(
+    frames: Tensor, feature_size: Sequence[int], square: tuple[int, int], crop: Crop = WHOLE
+) -> Tensor:
     """Bring the frames of one camera to the input of the vision encoder.
 
     Args:
         frames: (B, n_obs, h, w, 3) uint8, or (B, n_obs, 3, h, w) float in [0, 1]; oldest first.
         feature_size: the (H, W) [pixel] of the camera's feature in the config.
         square: the (H, W) [pixel] that the encoder sees.
+        crop: the part of the frames that is seen.
 
     Returns:
         (B, 3 * n_obs, H, W) float32 in [-1, 1]; the frames lie behind one another in the channels.
     """
     if not frames.is_floating_point():
         frames = frames_to_unit(frames)
-    images = frames.to(torch.float32).flatten(0, 1)
+    rows, columns = crop.slices(frames.shape[-2], frames.shape[-1])
+    images = frames[..., rows, columns].to(torch.float32).flatten(0, 1)
     if tuple(images.shape[-2:]) != tuple(feature_size):
         images = F.interpolate(
             images, size=list(feature_size), mode="bilinear", align_corners=False, antialias=True

@@ -8,7 +8,7 @@ from dvla.export.arch import Arch
 from dvla.export.config import PolicyConfig
 from dvla.export.model.decoder import KeyValue
 from dvla.export.model.flow import euler_sample, soft_mask_guide, time_embedding
-from dvla.export.model.images import prepare_images
+from dvla.export.model.images import WHOLE, prepare_images
 from dvla.export.model.normalize import ActionNormalizer, StateNormalizer
 from dvla.export.model.prefix import prefix_attention_mask, prefix_mask, prefix_positions
 from dvla.export.model.vlm import VlmModel, VlmWithExpert
@@ -64,7 +64,12 @@ class DynamicVla(nn.Module):
         cfg = self.config
         return torch.stack(
             [
-                prepare_images(frames[key], cfg.image_size(key), cfg.resize_imgs_with_padding)
+                prepare_images(
+                    frames[key],
+                    cfg.image_size(key),
+                    cfg.resize_imgs_with_padding,
+                    self.arch.crops.get(key, WHOLE),
+                )
                 for key in cfg.image_keys
             ],
             dim=1,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.observation import Observation
-from dvla.runtime.policy_api import ChunkPolicy
+from dvla.runtime.policy_api import ChunkPolicy, history_of
 
 
 class DisturbedPolicy:
@@ -99,6 +99,11 @@ class TakeOver:
     def control_period_s(self) -> float:
         """T, the spacing of the actions [s]."""
         return self._learner.control_period_s
+
+    @property
+    def history_steps(self) -> tuple[int, ...]:
+        """Observed control steps relative to now, oldest first."""
+        return history_of(self._learner)
 
     def predict(
         self,

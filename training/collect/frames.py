@@ -10,22 +10,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvla.engines.errors import UsageError
+from dvla.export.arch import Crop
 from dvla.runtime.twin.scene import CAMERAS
 
 CAMERA_WIDTH, CAMERA_HEIGHT = 192, 144
 """Size at which cameras are rendered, and that the exported policy declares [pixel]."""
-IMAGE_PX = 64
-"""Side of the stored pictures: the camera's whole view, squeezed into a square [pixel]."""
+IMAGE_SIZE = IMAGE_HEIGHT, IMAGE_WIDTH = 64, 96
+"""Size of the stored pictures [pixel]."""
+CROPS = (Crop(top=0.3, left=0.06, right=0.94), Crop())
+"""What of each camera's view is stored: of the fixed one the table, so that a thing on it is half
+as large again; of the one on the hand all of it."""
 HORIZON = 20
 STEP = np.dtype(
     [
-        ("images", "u1", (len(CAMERAS), IMAGE_PX, IMAGE_PX, 3)),  # RGB, in the order of CAMERAS
+        (
+            "images",
+            "u1",
+            (len(CAMERAS), *IMAGE_SIZE, 3),
+        ),  # RGB, in the order of CAMERAS
         ("state", "<f4", (6,)),  # measured TCP [m, rad], rx and rz in [0, 2 pi)
         ("actions", "<f4", (HORIZON, 7)),  # the expert's, absolute [m, rad, -]
         ("object", "<f4", (6,)),  # true position and velocity [m, m/s]; never an input
-        ("spots", "<f4", (len(CAMERAS), 2)),  # its place in each picture, right and down in [0, 1]
+        (
+            "spots",
+            "<f4",
+            (len(CAMERAS), 2),
+        ),  # its place, right and down in [0, 1] in the crop
     ]
 )
+
+
+def in_crop(spot: NDArray[np.float64], crop: Crop) -> NDArray[np.float64]:
+    """Return where a spot (2,) of the whole picture, right and down in [0, 1], is in a crop."""
+    return (spot - (crop.left, crop.top)) / (crop.right - crop.left, crop.bottom - crop.top)
 
 
 class EpisodeInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,7 +110,7 @@ def map_episode(folder: Path, seed: int) -> NDArray[np.void]:
         raise UsageError(
             f"{path} holds steps of another layout",
             got=str(steps.dtype.names),
-            expected=f"{STEP.names} with pictures of {IMAGE_PX} pixels",
+            expected=f"{STEP.names} with pictures of {IMAGE_WIDTH}x{IMAGE_HEIGHT} pixels",
             next_command="record the episodes again with dvla-collect",
         )
     return steps

@@ -12,11 +12,12 @@ from dvla.engines.bundle import TOKENIZER_NAME
 from dvla.engines.errors import CheckpointError
 from dvla.export.checkpoint import load_policy
 from dvla.export.checkpoint_io import WEIGHTS_NAME
+from dvla.export.model.images import WHOLE
 from dvla.export.model.policy import DynamicVla
 from dvla.export.torch_ import Tensor, torch
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.observation import Observation
-from dvla.runtime.pose import unwrap_near
+from dvla.runtime.pose import state_input, unwrap_near
 from dvla.runtime.tokenizer import PromptEncoder
 from dvla.training.collect.shrink import shrink
 
@@ -67,6 +68,11 @@ class CheckpointPolicy:
         """T, the spacing of the actions [s]."""
         return 0.04
 
+    @property
+    def history_steps(self) -> tuple[int, ...]:
+        """Observed control steps relative to now, oldest first."""
+        return self._policy.config.delta_timestamps.observation
+
     def predict(
         self,
         observation: Observation,
@@ -84,7 +90,7 @@ class CheckpointPolicy:
             noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
         prompt = self._encoder.encode(observation.instruction)
         used = int(prompt.token_mask.sum())
-        state = torch.from_numpy(np.asarray(observation.state, np.float32))[None]
+        state = torch.from_numpy(state_input(observation.state, config.state_dim))[None, None]
         with torch.inference_mode():
             tokens = self._policy.embed_images(self._images(observation))
             embedded, mask = self._policy.embed_prefix(
@@ -109,9 +115,12 @@ class CheckpointPolicy:
     def _images(self, observation: Observation) -> Tensor:
         """Return the encoder's input (1, N, 3 n_obs, H, W), resized as for the recordings."""
         config = self._policy.config
-        side = config.resize_imgs_with_padding[0]
+        size, crops = config.resize_imgs_with_padding, self._policy.arch.crops
         frames = np.stack(
-            [[shrink(f, side) for f in observation.images[key]] for key in config.image_keys]
+            [
+                [shrink(f, size, crops.get(key, WHOLE)) for f in observation.images[key]]
+                for key in config.image_keys
+            ]
         )
         images = torch.from_numpy(frames).to(torch.float32) / 127.5 - 1.0
         return images.movedim(-1, 2).flatten(1, 2)[None]

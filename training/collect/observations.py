@@ -27,6 +27,7 @@ from dvla.export.config import parse_config
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.observation import Observation
 from dvla.runtime.oracle.policy import OraclePolicy
+from dvla.runtime.pose import state_input
 from dvla.runtime.tokenizer import PromptEncoder
 from dvla.runtime.twin.bodies import BODIES
 from dvla.runtime.twin.renderer import TwinRenderer
@@ -94,7 +95,7 @@ def arrays_of(observations: list[Observation], checkpoint: Path) -> dict[str, ND
         "frames": np.stack(frames),
         "token_ids": np.stack([prompt.token_ids for prompt in prompts]),
         "token_mask": np.stack([prompt.token_mask for prompt in prompts]),
-        "state": np.stack([each.state[-1] for each in observations]).astype(np.float32),
+        "state": np.stack([state_input(each.state, config.state_dim) for each in observations]),
         "noise": noise,
     }
 

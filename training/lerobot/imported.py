@@ -10,11 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvla.engines.errors import UsageError
+from dvla.export.arch import Crop
 from dvla.runtime.recordings.lerobot import LeRobotDataset
 from dvla.runtime.recordings.lerobot_tables import INFO_NAME, Episode, read_info
 from dvla.training.collect.frames import (
+    CROPS,
     HORIZON,
-    IMAGE_PX,
+    IMAGE_HEIGHT,
+    IMAGE_SIZE,
+    IMAGE_WIDTH,
     STEP,
     EpisodeInfo,
     recorded,
@@ -53,7 +57,7 @@ def as_episodes(folder: Path) -> Path:
     if not (folder / INFO_NAME).is_file():
         return folder
     dataset, provenance = _open(folder), _provenance(folder)
-    inside = folder / ".dvla" / f"episodes-{IMAGE_PX}"
+    inside = folder / ".dvla" / f"episodes-{IMAGE_WIDTH}x{IMAGE_HEIGHT}"
     inside.mkdir(parents=True, exist_ok=True)
     done = recorded(inside)
     for number, episode in enumerate(dataset.episodes):
@@ -126,7 +130,7 @@ def _convert(
     steps["object"] = [row[OBJECT] for row in rows] if has_object else np.nan
     steps["spots"] = np.nan
     for index, key in enumerate(CAMERA_KEYS):
-        steps["images"][:, index] = _pictures(episode, key, rows)
+        steps["images"][:, index] = _pictures(episode, key, rows, CROPS[index])
     info = EpisodeInfo(
         seed=seed,
         instruction=dataset.task(rows[0]["task_index"], episode.index),
@@ -142,8 +146,10 @@ def _convert(
     return info, steps
 
 
-def _pictures(episode: Episode, key: str, rows: list[dict[str, Any]]) -> NDArray[np.uint8]:
-    """Return the shrunk pictures of an episode (n, px, px, 3)."""
+def _pictures(
+    episode: Episode, key: str, rows: list[dict[str, Any]], crop: Crop
+) -> NDArray[np.uint8]:
+    """Return the shrunk pictures of an episode (n, h, w, 3)."""
     film = episode.films[key]
     frames = frames_of(film.path, round(film.start_s * FPS), len(rows))
     if len(frames) != len(rows):
@@ -153,7 +159,7 @@ def _pictures(episode: Episode, key: str, rows: list[dict[str, Any]]) -> NDArray
             expected=f"{len(rows)}",
             next_command="download or record the dataset again",
         )
-    return np.stack([shrink(frame, IMAGE_PX) for frame in frames])
+    return np.stack([shrink(frame, IMAGE_SIZE, crop) for frame in frames])
 
 
 def _refuse_offsets(folder: Path, state: NDArray[np.float32], action: NDArray[np.float32]) -> None:

@@ -18,6 +18,7 @@ from golden_model import TINY, TINY2, TINY_CHECKPOINT, Golden, full_golden, rela
 from dvla.engines.bundle import read_bundle
 from dvla.engines.onnxruntime_ import OnnxRuntimeEngine
 from dvla.engines.pipeline import ActionPipeline
+from dvla.export.arch import Crop
 from dvla.export.checkpoint import load_policy
 from dvla.export.model.images import prepare_images
 from dvla.export.model.policy import DynamicVla
@@ -108,6 +109,7 @@ def test_what_stands_in_the_padding_changes_nothing() -> None:
     assert np.abs(longer - results[0]).max() > 1e-4
 
 
+@pytest.mark.parametrize("crop", [Crop(), Crop(top=0.3, left=0.06, right=0.94)])
 @pytest.mark.parametrize(
     ("camera", "feature", "square"),
     [
@@ -119,13 +121,13 @@ def test_what_stands_in_the_padding_changes_nothing() -> None:
     ],
 )
 def test_two_matrices_resize_and_pad_as_torch_does(
-    camera: tuple[int, int], feature: tuple[int, int], square: tuple[int, int]
+    camera: tuple[int, int], feature: tuple[int, int], square: tuple[int, int], crop: Crop
 ) -> None:
     frames = torch.randint(0, 256, (1, 2, *camera, 3), dtype=torch.uint8)
-    rows, columns = resize_matrices(camera, feature, square)
+    rows, columns = resize_matrices(camera, feature, square, crop)
     planes = frames[0].movedim(-1, 1).flatten(0, 1).float() / 255.0
     got = (rows @ planes @ columns) * 2.0 - 1.0
-    assert relative_error(got, prepare_images(frames, feature, square)[0]) <= 2e-6
+    assert relative_error(got, prepare_images(frames, feature, square, crop)[0]) <= 2e-6
 
 
 def test_unrolling_shares_weights_and_hoists_what_does_not_vary() -> None:

@@ -11,6 +11,7 @@ import pytest
 from dvla.benchmarks.dom.episode import ClosedLoop
 from dvla.benchmarks.dom.result import CellConfig
 from dvla.engines.errors import UsageError
+from dvla.export.arch import Crop
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.observation import Observation
@@ -24,7 +25,14 @@ from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld, WorldConfig
 from dvla.training.collect.campaign import collect
 from dvla.training.collect.controllers import DisturbedPolicy, TakeOver
-from dvla.training.collect.frames import EpisodeInfo, map_episode, recorded, write_episode
+from dvla.training.collect.frames import (
+    CROPS,
+    EpisodeInfo,
+    in_crop,
+    map_episode,
+    recorded,
+    write_episode,
+)
 from dvla.training.collect.record import Plan, Recorder, draw_plan
 from dvla.training.collect.shrink import shrink
 from dvla.training.collect.teacher import expert_actions, state_of, target_of
@@ -80,7 +88,8 @@ def test_a_step_holds_state_pictures_and_the_oracles_chunk() -> None:
     info, steps = record()
     assert info.steps == len(steps) == 16
     assert [int(s["images"][1, 0, 0, 0]) - int(s["images"][0, 0, 0, 0]) for s in steps] == [10] * 16
-    assert (steps["spots"][:, 0] == 0.5).all() and np.isnan(steps["spots"][:, 1]).all()
+    middle = in_crop(np.array([0.5, 0.5]), CROPS[0]).astype(np.float32)
+    assert (steps["spots"][:, 0] == middle).all() and np.isnan(steps["spots"][:, 1]).all()
     assert (np.diff(steps["actions"][:, :, :3], axis=1) ** 2).sum(-1).max() < (0.95 * 0.041) ** 2
     assert np.all((steps["state"][:, 3] >= 0) & (steps["state"][:, 3] < 2 * np.pi))
 
@@ -225,10 +234,22 @@ def test_episodes_come_back_mapped_and_half_written_ones_do_not(tmp_path: Path) 
 def test_shrinking_is_the_policys_own_resize() -> None:
     from dvla.export.torch_ import F, torch
 
-    image = np.random.default_rng(0).integers(0, 255, (36, 48, 3)).astype(np.uint8)
+    image = np.random.default_rng(0).integers(0, 255, (40, 48, 3)).astype(np.uint8)
     nchw = torch.from_numpy(image).permute(2, 0, 1)[None].float()
-    wanted = F.interpolate(
-        nchw, size=[20, 20], mode="bilinear", align_corners=False, antialias=True
-    )
-    assert np.abs(shrink(image, 20) - wanted[0].permute(1, 2, 0).numpy()).max() <= 0.501
-    assert shrink(image[:20, :20], 20) is not None
+    for crop, seen in (
+        (Crop(), nchw),
+        (Crop(top=0.3, bottom=0.9, left=0.25), nchw[..., 12:36, 12:]),
+    ):
+        wanted = F.interpolate(
+            seen, size=[20, 24], mode="bilinear", align_corners=False, antialias=True
+        )
+        got = shrink(image, (20, 24), crop)
+        assert np.abs(got - wanted[0].permute(1, 2, 0).numpy()).max() <= 0.501
+    assert shrink(image[:20, :24], (20, 24)) is not None
+
+
+def test_a_spot_is_told_within_its_crop() -> None:
+    crop = Crop(top=0.5, left=0.2, right=0.7)
+    assert in_crop(np.array([0.2, 0.5]), crop) == pytest.approx([0.0, 0.0])
+    assert in_crop(np.array([0.45, 0.75]), crop) == pytest.approx([0.5, 0.5])
+    assert in_crop(np.array([0.8, 0.4]), crop)[0] > 1 and in_crop(np.array([0.8, 0.4]), crop)[1] < 0

@@ -15,11 +15,12 @@ from dvla.training.presets import NANO, preset_config
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_it_is_the_encoder(training: bool) -> None:
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (64, 64), (32, 32)])
+def test_it_is_the_encoder(training: bool, height: int, width: int) -> None:
     policy = DynamicVla(convert_config(preset_config("nano"), "nano"), NANO).train(training)
     initialise(policy, 0)
     other = copy.deepcopy(policy)
-    images = torch.rand(3, 2, 6, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    images = torch.rand(3, 2, 6, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
     wanted, seen = policy.embed_images(images), dense_vision.embed_images(other, images)
     got = seen.tokens
     assert torch.allclose(got, wanted, atol=1e-5) and got.shape == wanted.shape
@@ -36,7 +37,7 @@ def test_it_is_the_encoder(training: bool) -> None:
 def test_its_stages_are_the_encoders() -> None:
     policy = DynamicVla(convert_config(preset_config("nano"), "nano"), NANO).eval()
     initialise(policy, 0)
-    images = torch.rand(3, 2, 6, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    images = torch.rand(3, 2, 6, 64, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.inference_mode():
         wanted = policy.vlm.vision_model.stages(images.flatten(0, 1))
         got = dense_vision.embed_images(policy, images).stages
@@ -47,8 +48,9 @@ def test_its_stages_are_the_encoders() -> None:
 def test_larger_pictures_take_the_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = DynamicVla(convert_config(preset_config("nano"), "nano"), NANO).eval()
     monkeypatch.setattr(dense_vision, "_dense_features", None)
-    images = torch.rand(1, 2, 6, 128, 128)
+    images = torch.rand(1, 2, 6, 128, 160)
     with torch.inference_mode():
         seen = dense_vision.embed_images(policy, images)
-        assert torch.equal(seen.tokens, policy.embed_images(images)) and seen.tokens.shape[2] == 4
-    assert [stage.shape[1:] for stage in seen.stages] == [(2, n, n) for n in (32, 16, 8, 4, 2)]
+        assert torch.equal(seen.tokens, policy.embed_images(images)) and seen.tokens.shape[2] == 20
+    sizes = [(2, 4 * n, 5 * n) for n in (8, 4, 2, 1)]
+    assert [stage.shape[1:] for stage in seen.stages] == sizes

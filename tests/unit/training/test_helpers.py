@@ -10,8 +10,9 @@ from dvla.export.torch_ import nn, torch
 from dvla.training.dense_vision import Seen
 from dvla.training.helpers import Helpers, pointed_at
 
-B, N = 3, 2
+B, N, S = 3, 2, 4
 SIDES = (8, 4, 2, 1, 1)
+STATE = torch.linspace(-1.0, 1.0, B * S).reshape(B, S)
 
 
 def seen() -> Seen:
@@ -32,16 +33,16 @@ def test_the_mean_cell_is_the_spot(x: float, y: float, rows: int, columns: int) 
 
 
 def test_what_is_not_known_teaches_nothing() -> None:
-    helpers = Helpers(seen(), torch.zeros(6), torch.ones(6))
+    helpers = Helpers(seen(), S, torch.zeros(6), torch.ones(6))
     unknown = torch.full((B, 6), torch.nan), torch.full((B, N, 2), torch.nan)
-    state, spot = helpers.losses(seen(), *unknown)
+    state, spot = helpers.losses(seen(), STATE, *unknown)
     (state + spot).backward()  # type: ignore[no-untyped-call]
     assert state.item() == spot.item() == 0.0
     assert all(p.grad is None or not p.grad.any() for p in helpers.parameters())
 
 
 def test_a_spot_out_of_view_counts_for_nothing() -> None:
-    helpers = Helpers(seen(), torch.zeros(6), torch.ones(6))
+    helpers = Helpers(seen(), S, torch.zeros(6), torch.ones(6))
     spots = torch.full((B, N, 2), 0.3)
     alone = spots.clone()
     alone[1:] = torch.nan
@@ -52,7 +53,7 @@ def test_a_spot_out_of_view_counts_for_nothing() -> None:
         for side, head, stage in zip(SIDES, helpers.spots, first.stages, strict=False)
         for chances in [head(stage.movedim(0, -1)).flatten(1).log_softmax(1)]
     ]
-    _, spot = helpers.losses(seen(), torch.zeros(B, 6), alone)
+    _, spot = helpers.losses(seen(), STATE, torch.zeros(B, 6), alone)
     assert float(spot) == pytest.approx(float(sum(wanted)) / 3, rel=1e-5)
 
 
@@ -65,10 +66,10 @@ def test_they_learn_to_point() -> None:
     stages = (maps.reshape(4, B * N, 8, 8), *seen().stages[1:])
     look = Seen(seen().tokens, stages)
     spots = (torch.stack([cells % 8, cells // 8], dim=1) + 0.5) / 8
-    helpers = Helpers(look, torch.zeros(6), torch.ones(6))
+    helpers = Helpers(look, S, torch.zeros(6), torch.ones(6))
     optimiser = torch.optim.Adam(helpers.parameters(), lr=0.3)
     for _ in range(60):
-        loss = helpers.losses(look, torch.zeros(B, 6), spots.reshape(B, N, 2)).spot
+        loss = helpers.losses(look, STATE, torch.zeros(B, 6), spots.reshape(B, N, 2)).spot
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

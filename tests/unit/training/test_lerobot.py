@@ -16,7 +16,7 @@ from staged_episodes import shade, stage
 
 from dvla.benchmarks.pool.work import Work
 from dvla.engines.errors import UsageError
-from dvla.training.collect.frames import HORIZON, IMAGE_PX, map_episode, recorded
+from dvla.training.collect.frames import HORIZON, IMAGE_SIZE, map_episode, recorded
 from dvla.training.dataset import Episodes
 from dvla.training.lerobot import collect as collect_module
 from dvla.training.lerobot.collect import Wanted, collect_dataset
@@ -147,7 +147,7 @@ def test_a_training_takes_what_was_written(version: Version, tmp_path: Path) -> 
         expected = base + 0.001 * ahead + 0.0005
         assert steps["actions"][..., 0] == pytest.approx(expected, abs=1e-6)
         assert (steps["object"] == 0.5).all()
-        assert steps["images"].shape[1:] == (len(CAMERA_KEYS), IMAGE_PX, IMAGE_PX, 3)
+        assert steps["images"].shape[1:] == (len(CAMERA_KEYS), *IMAGE_SIZE, 3)
         for camera in range(len(CAMERA_KEYS)):
             seen = steps["images"][:, camera].mean(axis=(1, 2, 3))
             assert seen == pytest.approx([shade(camera, s) for s in range(5)], abs=3)

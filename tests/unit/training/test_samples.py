@@ -18,12 +18,13 @@ from dvla.training.dataset import Episodes, Sampler, mirror
 from dvla.training.tokenizer import train_tokenizer
 
 
-def test_mirroring_twice_changes_nothing() -> None:
+@pytest.mark.parametrize("width", [6, 12])
+def test_mirroring_twice_changes_nothing(width: int) -> None:
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 255, (4, 2, 2, 8, 8, 3)).astype(np.uint8)
-    state = rng.uniform(0.1, 6.0, (4, 6)).astype(np.float32)
+    state = rng.uniform(0.1, 6.0, (4, width)).astype(np.float32)
     actions = rng.normal(size=(4, 20, 7)).astype(np.float32)
-    actions[..., :6] += state[:, None]
+    actions[..., :6] += state[:, None, :6]
     target = rng.normal(size=(4, 6)).astype(np.float32)
     spots = rng.uniform(size=(4, 2, 2)).astype(np.float32)
     arrays = (frames, state, actions, target, spots)
@@ -33,9 +34,11 @@ def test_mirroring_twice_changes_nothing() -> None:
     for array, old in zip(arrays, before, strict=True):
         assert np.array_equal(array[[0, 2]], old[[0, 2]])
         assert not np.array_equal(array[1], old[1])
-    relative = actions[1, :, :6] - state[1]
-    old_relative = before[2][1, :, :6] - before[1][1]
+    relative = actions[1, :, :6] - state[1, :6]
+    old_relative = before[2][1, :, :6] - before[1][1, :6]
     assert np.allclose(relative, old_relative * (1, -1, 1, -1, 1, -1), atol=1e-5)
+    if width == 12:  # where it moves is mirrored too
+        assert np.allclose(state[1, 6:], before[1][1, 6:] * (1, -1, 1, -1, 1, -1))
     assert (state[chosen][:, [3, 5]] >= 0).all() and (state[chosen][:, [3, 5]] < 2 * np.pi).all()
     mirror(chosen, *arrays)
     for array, old in zip(arrays, before, strict=True):
@@ -56,7 +59,7 @@ def test_what_names_a_side_is_not_mirrored(tmp_path: Path, monkeypatch: pytest.M
     rows = episodes.rows
     monkeypatch.setattr(episodes, "rows", lambda at: asked.append(rows(at)) or asked[-1])
     Sampler(episodes, PromptEncoder(tokenizer, 24, 512), 0, augment=True).batch(200)
-    ((_, _, instructions),) = asked
+    ((*_, instructions),) = asked
     chosen = [instructions[index] for index in mirrored]
     assert sided in instructions and sided not in chosen
     assert len(chosen) > 0.3 * sum(text != sided for text in instructions)
@@ -82,7 +85,28 @@ def test_the_mirrored_arm_stands_where_the_mirror_says() -> None:
 
 def test_decisive_steps_are_those_whose_chunk_moves_the_fingers(tmp_path: Path) -> None:
     episodes = Episodes([made_up_dataset(tmp_path / "episodes")])
-    now, _, _ = episodes.rows(np.arange(len(episodes)))
+    now, *_ = episodes.rows(np.arange(len(episodes)))
     gripper = now["actions"][..., 6]
     wanted = np.flatnonzero(gripper.min(axis=1) != gripper.max(axis=1))
     assert np.array_equal(episodes.decisive, wanted)
+
+
+def test_the_way_to_the_object_is_drawn_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = made_up_dataset(tmp_path / "episodes")
+    episodes = Episodes([folder])
+    now, *_ = episodes.rows(np.arange(len(episodes)))
+    hand, target = now["state"], now["object"]
+    apart_m = np.hypot(*(hand[:, :2] - target[:, :2]).T)
+    wanted = np.flatnonzero((apart_m > 0.06) & (target[:, 2] < 0.05))
+    assert np.array_equal(episodes.approach, wanted)
+    few = np.arange(3)
+    monkeypatch.setattr(episodes, "approach", few)
+    tokenizer, asked, rows = tmp_path / "tokenizer.json", [], episodes.rows
+    train_tokenizer(["pick up the red ball", "pick up the blue ball"], 300, tokenizer)
+    monkeypatch.setattr(episodes, "rows", lambda at: asked.append(at) or rows(at))
+    for augment in (True, False):
+        Sampler(episodes, PromptEncoder(tokenizer, 24, 512), 0, augment=augment).batch(400)
+    often, seldom = (np.isin(at, few).mean() for at in asked)
+    assert seldom < 0.2 and often > 0.4

@@ -46,7 +46,12 @@ def nano() -> DynamicVla:
 def sampler(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Sampler:
     tokenizer = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
     train_tokenizer(["pick up the red ball", "pick up the blue ball"], 300, tokenizer)
-    return Sampler(Episodes([data]), PromptEncoder(tokenizer, 24, 512), 0, augment=False)
+    return Sampler(
+        Episodes([data], (-4, 0), state_width=12),
+        PromptEncoder(tokenizer, 24, 512),
+        0,
+        augment=False,
+    )
 
 
 def test_times_are_embedded_as_the_sampler_does_it() -> None:
@@ -90,12 +95,15 @@ def test_targets_undo_what_inference_does(nano: DynamicVla, sampler: Sampler) ->
 def test_history_lies_as_far_back_as_the_policy_says_and_is_clamped(
     data: Path, steps: tuple[int, int], older: tuple[int, ...]
 ) -> None:
-    episodes = Episodes([data], steps)
-    now, frames, _ = episodes.rows(np.array([0, 1, 2, 5, 12]))
-    whole, _, _ = episodes.rows(np.arange(len(episodes)))
+    episodes = Episodes([data], steps, state_width=12)
+    now, frames, states, _ = episodes.rows(np.array([0, 1, 2, 5, 12]))
+    whole, *_ = episodes.rows(np.arange(len(episodes)))
     for row, place in enumerate(older):
         assert np.array_equal(frames[row, :, 0], whole[place]["images"])
         assert np.array_equal(frames[row, :, 1], now[row]["images"])
+        moved = now[row]["state"][:3] - whole[place]["state"][:3]
+        assert np.array_equal(states[row, :6], now[row]["state"])
+        assert states[row, 6:9] == pytest.approx(moved, abs=1e-6)
     assert np.array_equal(now[3]["images"], whole[5]["images"])
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from dvla.benchmarks.dom.episode import ClosedLoop
 from dvla.benchmarks.dom.result import CellConfig
+from dvla.benchmarks.dom.seeded import seeded
 from dvla.engines.errors import UsageError
 from dvla.export.arch import Crop
 from dvla.runtime.chunk import Chunk
@@ -92,6 +93,44 @@ def test_a_step_holds_state_pictures_and_the_oracles_chunk() -> None:
     assert (steps["spots"][:, 0] == middle).all() and np.isnan(steps["spots"][:, 1]).all()
     assert (np.diff(steps["actions"][:, :, :3], axis=1) ** 2).sum(-1).max() < (0.95 * 0.041) ** 2
     assert np.all((steps["state"][:, 3] >= 0) & (steps["state"][:, 3] < 2 * np.pi))
+
+
+@pytest.mark.parametrize("steps", [None, (-2, 0), (-4, 0)])
+def test_a_policy_observes_what_its_training_saw(steps: tuple[int, int] | None) -> None:
+    """Observations reach back as far as the policy's own history, and not as far as another's."""
+    kept: list[tuple[int, np.ndarray]] = []
+    seen: list[Observation] = []
+
+    class Watching(OraclePolicy):
+        def predict(self, observation: Observation, noise=None, seed=None) -> Chunk:  # type: ignore[no-untyped-def]
+            seen.append(observation)
+            return super().predict(observation, noise, seed)
+
+    policy = seeded(Watching(), 0)
+    if steps is not None:
+        setattr(policy._policy, "history_steps", steps)  # type: ignore[attr-defined]  # noqa: B010
+    loop = ClosedLoop(
+        CellConfig(),
+        policy,
+        TwinWorld(),
+        SEED,
+        plain,
+        watch_exposure=lambda snapshot: kept.append((snapshot.t_ns, state_of(snapshot))),
+    )
+    try:
+        loop.run(max_s=1.4)
+    finally:
+        loop.close()
+    times = [t_ns for t_ns, _ in kept]
+    back = (steps or (-2, 0))[0]
+    assert len(seen) > 4
+    for observation in seen:
+        now = times.index(observation.t_obs_ns)
+        before = max(0, now + back)
+        for row, at in zip(observation.state, (before, now), strict=True):
+            assert row == pytest.approx(kept[at][1], abs=1e-6)
+        greys = observation.images[f"observation.images.{CAMERAS[0]}"][:, 0, 0, 0]
+        assert list(greys) == [(times[at] // 40_000_000) % 10 for at in (before, now)]
 
 
 def test_plans_follow_from_the_seed_and_cover_what_policies_meet() -> None:

@@ -54,7 +54,7 @@ def test_a_spot_out_of_view_counts_for_nothing() -> None:
         for chances in [head(stage.movedim(0, -1)).flatten(1).log_softmax(1)]
     ]
     _, spot = helpers.losses(seen(), STATE, torch.zeros(B, 6), alone)
-    assert float(spot) == pytest.approx(float(sum(wanted)) / 3, rel=1e-5)
+    assert spot.item() == pytest.approx(torch.stack(wanted).sum().item() / 3, rel=1e-5)
 
 
 def test_they_learn_to_point() -> None:

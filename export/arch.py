@@ -89,6 +89,9 @@ class Crop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return slice(top, max(bottom, top + 1)), slice(left, max(right, left + 1))
 
 
+WHOLE = Crop()
+
+
 class Arch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every dim that the tensors of a checkpoint imply, and what only ``arch.json`` says.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dvla.engines.tensors import GraphSpec, TensorSpec
+from dvla.export.arch import WHOLE
 from dvla.export.fused_layers import (
     MASKED,
     FusedLayer,
@@ -12,7 +13,6 @@ from dvla.export.fused_layers import (
     rope_tables,
     split_heads,
 )
-from dvla.export.model.images import WHOLE
 from dvla.export.model.normalize import EPS
 from dvla.export.model.policy import DynamicVla
 from dvla.export.resize import Size, resize_matrices

@@ -7,8 +7,8 @@ from torch itself: its resize of an identity matrix is the resize.
 
 from __future__ import annotations
 
-from dvla.export.arch import Crop
-from dvla.export.model.images import WHOLE, letterbox
+from dvla.export.arch import WHOLE, Crop
+from dvla.export.model.images import letterbox
 from dvla.export.torch_ import F, Tensor, torch
 
 Size = tuple[int, int]

@@ -66,10 +66,15 @@ def state_input(states: NDArray[np.floating], width: int) -> NDArray[np.float32]
 
     Returns:
         (..., width) float32 [m, rad].
+
+    Raises:
+        ValueError: the width is neither.
     """
     newest = np.asarray(states[..., -1, :], np.float64)
     if width == newest.shape[-1]:
         return np.ascontiguousarray(newest, np.float32)
+    if (newest.shape[-1], width) != (6, 12):
+        raise ValueError(f"states of {newest.shape[-1]} numbers do not make an input of {width}")
     moved = newest - states[..., 0, :]
     moved[..., 3:] = (moved[..., 3:] + np.pi) % (2.0 * np.pi) - np.pi
     return np.concatenate([newest, moved], axis=-1).astype(np.float32)

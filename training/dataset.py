@@ -1,9 +1,7 @@
-"""Recorded episodes as training samples: an observation, the expert's chunk, the true object."""
+"""Recorded episodes as a training finds them: steps with history, and their statistics."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,27 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvla.engines.errors import UsageError
-from dvla.export.torch_ import Tensor, torch
+from dvla.runtime.policy_api import HISTORY_STEPS
 from dvla.runtime.pose import state_input
-from dvla.runtime.tokenizer import PromptEncoder
-from dvla.training.collect.frames import HORIZON, EpisodeInfo, map_episode, recorded
-from dvla.training.flow_loss import Batch
+from dvla.training.collect.frames import EpisodeInfo, map_episode, recorded
 from dvla.training.lerobot.imported import as_episodes
 from dvla.training.seeds import refuse_test_seeds
 
 VALIDATION_SHARE = 20
 """One in so many episodes is held out."""
-DECISIVE_SHARE = 0.25
-"""Of a training batch, drawn among the steps whose chunk opens or closes the fingers: they are few,
-and a policy that misses them catches nothing."""
-APPROACH_SHARE = 0.4
-"""Of a training batch, drawn among the steps on the way to the object, where it must be seen from
-afar; most steps of an episode come after it is in hand."""
 _NEAR_M, _LIFTED_M = 0.06, 0.05
-_GRAIN = 0.01
-_SIDED = re.compile(r"left|right")
-"""Instructions that a mirror would make false."""
-_FLIPPED, _TURNS = [1, 3, 5], [3, 5]
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,7 +62,7 @@ class Episodes:
     def __init__(
         self,
         folders: Sequence[Path],
-        history_steps: Sequence[int] = (-2, 0),
+        history_steps: Sequence[int] = HISTORY_STEPS,
         *,
         state_width: int = 6,
         held_out: bool = False,
@@ -183,9 +169,8 @@ class Episodes:
     def _places(self, indices: NDArray[np.int64]) -> list[tuple[int, int]]:
         """Return the episode of each step, and its place in it."""
         episodes = np.searchsorted(self._starts, indices, side="right") - 1
-        return list(
-            zip(episodes.tolist(), (indices - self._starts[episodes]).tolist(), strict=True)
-        )
+        places = indices - self._starts[episodes]
+        return list(zip(episodes.tolist(), places.tolist(), strict=True))
 
 
 def _refuse_mixed_arms(infos: Sequence[EpisodeInfo]) -> None:
@@ -198,144 +183,3 @@ def _refuse_mixed_arms(infos: Sequence[EpisodeInfo]) -> None:
             expected="one: poses, reach and pictures of a policy are those of its arm",
             next_command="leave the folders of the others out of --data",
         )
-
-
-class Sampler:
-    """Draws batches.
-
-    Args:
-        episodes: to draw from.
-        encoder: of the instructions.
-        seed: of the draws.
-        augment: change light and colour, the same in both frames of a camera, mirror half of
-            the samples (none whose instruction names a side), and draw decisive steps more often.
-    """
-
-    def __init__(
-        self, episodes: Episodes, encoder: PromptEncoder, seed: int, *, augment: bool
-    ) -> None:
-        self._episodes, self._encoder, self._augment = episodes, encoder, augment
-        self._seed = seed
-        self._table = torch.empty(0)
-        self.rng = np.random.default_rng(seed)
-        self._prompts: dict[str, tuple[NDArray[np.int64], NDArray[np.bool_]]] = {}
-
-    def batch(self, size: int) -> Batch:
-        """Draw a batch."""
-        indices = self.rng.integers(0, len(self._episodes), size)
-        if self._augment:
-            at = 0
-            for chosen, share in (
-                (self._episodes.decisive, DECISIVE_SHARE),
-                (self._episodes.approach, APPROACH_SHARE),
-            ):
-                count = round(share * size) if len(chosen) else 0
-                indices[at : at + count] = chosen[self.rng.integers(0, max(1, len(chosen)), count)]
-                at += count
-        now, frames, state, instructions = self._episodes.rows(indices)
-        prompts = [self._prompt(text) for text in instructions]
-        # In steps of eight, so that few shapes are compiled.
-        longest = -(-max(int(mask.sum()) for _, mask in prompts) // 8) * 8
-        target = now["object"].copy()
-        actions, spots = now["actions"][:, :HORIZON].copy(), now["spots"].copy()
-        if self._augment:
-            sided = np.array([_SIDED.search(text) is not None for text in instructions])
-            chosen = np.flatnonzero((self.rng.random(size) < 0.5) & ~sided)
-            mirror(chosen, frames, state, actions, target, spots)
-        return Batch(
-            images=self._images(frames),
-            token_ids=torch.from_numpy(np.stack([ids for ids, _ in prompts])[:, :longest]),
-            token_mask=torch.from_numpy(np.stack([mask for _, mask in prompts])[:, :longest]),
-            state=torch.from_numpy(state),
-            actions=torch.from_numpy(actions),
-            object_state=torch.from_numpy(target),
-            spots=torch.from_numpy(spots),
-        )
-
-    @property
-    def episodes(self) -> int:
-        """Number of episodes that are drawn from."""
-        return len(self._episodes.infos)
-
-    def refresh(self) -> None:
-        """Take in the episodes recorded since."""
-        self._episodes.refresh()
-
-    def rewind(self) -> None:
-        """Begin the draws again."""
-        self.rng = np.random.default_rng(self._seed)
-
-    def state(self) -> str:
-        """Return where the draws stand, as text."""
-        return json.dumps(self.rng.bit_generator.state)
-
-    def restore(self, state: str) -> None:
-        """Go on with the draws from where they stood."""
-        self.rng.bit_generator.state = json.loads(state)
-
-    def _prompt(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        if text not in self._prompts:
-            prompt = self._encoder.encode(text)
-            self._prompts[text] = (prompt.token_ids, prompt.token_mask)
-        return self._prompts[text]
-
-    def _images(self, frames: NDArray[np.uint8]) -> Tensor:
-        """Map frames (B, N, n_obs, H, W, 3) to the encoder's input (B, N, 3 n_obs, H, W)."""
-        batch, cameras, history, height, width, _ = frames.shape
-        images = torch.from_numpy(frames).to(torch.float32).div_(255.0)
-        if self._augment:
-            images = self._relight(images)
-        images = images.mul_(2.0).sub_(1.0).permute(0, 1, 3, 4, 2, 5)
-        # Channels last already: the encoder's convolutions are several times faster on it.
-        flat = images.reshape(batch * cameras, height, width, history * 3).permute(0, 3, 1, 2)
-        return flat.reshape(batch, cameras, history * 3, height, width)
-
-    def _relight(self, images: Tensor) -> Tensor:
-        """Scale and shift the light of each camera and colour a little, and add noise."""
-        shape = (images.shape[0], images.shape[1], 1, 1, 1)
-        gain = self._uniform(0.8, 1.2, (*shape, 1)) * self._uniform(0.93, 1.07, (*shape, 3))
-        shift = self._uniform(-0.06, 0.06, (*shape, 1))
-        return images.mul_(gain).add_(shift).add_(self._grain(images)).clamp_(0.0, 1.0)
-
-    def _grain(self, images: Tensor) -> Tensor:
-        """Return noise of the camera, a random piece of a fixed table: drawing it all is slow."""
-        if self._table.numel() < 2 * images.numel():
-            generator = torch.Generator().manual_seed(self._seed)
-            self._table = _GRAIN * torch.randn(2 * images.numel(), generator=generator)
-        start = int(self.rng.integers(0, self._table.numel() - images.numel()))
-        return self._table[start : start + images.numel()].view(images.shape)
-
-    def _uniform(self, low: float, high: float, shape: tuple[int, ...]) -> Tensor:
-        return torch.from_numpy(self.rng.uniform(low, high, shape).astype(np.float32))
-
-
-def mirror(
-    chosen: NDArray[np.int64],
-    frames: NDArray[np.uint8],
-    state: NDArray[np.float32],
-    actions: NDArray[np.float32],
-    target: NDArray[np.float32],
-    spots: NDArray[np.float32],
-) -> None:
-    """Mirror some samples at the plane y = 0, in place.
-
-    Arm, table and both cameras are their own mirror images there, so this is another true sample:
-    y and the rotations about x and z change their sign, and the pictures their sides.
-
-    Args:
-        chosen: indices of the samples.
-        frames: (B, N, n_obs, H, W, 3).
-        state: (B, S) [m, rad], a pose with rx and rz in [0, 2 pi), perhaps with its motion behind.
-        actions: (B, H, 7) absolute [m, rad, -], angles near the state's.
-        target: (B, 6) position and velocity of the object [m, m/s].
-        spots: (B, N, 2) its place in the pictures, from the left and the top in [0, 1].
-    """
-    frames[chosen] = frames[chosen][..., ::-1, :]
-    relative = actions[chosen, :, :6] - state[chosen, None, :6]
-    relative[..., _FLIPPED] *= -1.0
-    for first in range(0, state.shape[1], 6):
-        state[chosen[:, None], [first + column for column in _FLIPPED]] *= -1.0
-    state[chosen[:, None], _TURNS] %= 2.0 * np.pi
-    actions[chosen, :, :6] = state[chosen, None, :6] + relative
-    target[chosen[:, None], [1, 4]] *= -1.0
-    spots[chosen, :, 0] = 1.0 - spots[chosen, :, 0]

@@ -27,7 +27,7 @@ class Helpers(nn.Module):
 
     Args:
         seen: of any one observation, for the widths.
-        state_width: of the normalised states, which are read beside the tokens.
+        state_width: of the normalised, padded states, which are read beside the tokens.
         mean / std: (6,) of the object's state [m, m/s].
     """
 
@@ -59,7 +59,7 @@ class Helpers(nn.Module):
 
         Args:
             seen: of B observations with N cameras.
-            state: (B, S), normalised.
+            state: (B, S), normalised and padded.
             object_state: (B, 6) [m, m/s].
             spots: (B, N, 2) from the left and the top, in [0, 1] where in view.
         """

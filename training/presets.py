@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from dvla.export.arch import Arch, Crop, TextArch, VisionArch
+from dvla.export.arch import WHOLE, Arch, TextArch, VisionArch
 from dvla.export.facts import MOTION_DIM
 from dvla.export.synthetic import ARCHS, synthetic_config
 from dvla.training.collect.frames import CROPS, IMAGE_HEIGHT, IMAGE_WIDTH
@@ -37,7 +37,7 @@ NANO = Arch(
     ),
     vocab=NANO_VOCAB,
     self_attn_every=2,
-    crops={name: crop for name, crop in zip(_CAMERAS, CROPS, strict=True) if crop != Crop()},
+    crops={name: crop for name, crop in zip(_CAMERAS, CROPS, strict=True) if crop != WHOLE},
 )
 PRESETS = {"nano": NANO, "full": ARCHS["full"]}
 

@@ -21,12 +21,13 @@ from dvla.training.checkpoints import (
     set_statistics,
     write_statistics,
 )
-from dvla.training.dataset import Episodes, Sampler
+from dvla.training.dataset import Episodes
 from dvla.training.dense_vision import embed_images
 from dvla.training.helpers import Helpers
 from dvla.training.initialise import initialise
 from dvla.training.parallel import Group
 from dvla.training.presets import NANO_VOCAB, PRESETS, preset_config
+from dvla.training.sampler import Sampler
 from dvla.training.tokenizer import train_tokenizer
 from dvla.training.trainer import Curve, Trainer, TrainOptions
 
@@ -94,7 +95,10 @@ def train(
     with torch.no_grad():
         seen = embed_images(policy.eval(), checks.batch(1).images)
     helpers = Helpers(
-        seen, width, torch.tensor(statistics.object_mean), torch.tensor(statistics.object_std)
+        seen,
+        config.max_state_dim,
+        torch.tensor(statistics.object_mean),
+        torch.tensor(statistics.object_std),
     )
     trainer = Trainer(policy, helpers, raw, arch, options, out, group)
     if resume:

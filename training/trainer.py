@@ -16,11 +16,11 @@ from dvla.export.arch import Arch
 from dvla.export.model.policy import DynamicVla
 from dvla.export.torch_ import Tensor, torch
 from dvla.training.checkpoints import load_state, save_state, write_checkpoint
-from dvla.training.dataset import Sampler
 from dvla.training.dense_vision import embed_images
 from dvla.training.flow_loss import flow_loss
 from dvla.training.helpers import Helpers
 from dvla.training.parallel import Group
+from dvla.training.sampler import Sampler
 from dvla.training.validate import held_out_error
 
 
@@ -175,7 +175,7 @@ class Trainer:
         for _ in range(options.accumulate):
             batch = sampler.batch(options.batch)
             seen = embed_images(self._policy, batch.images)
-            known = self._policy.normalized_state(batch.state[:, None])[:, : batch.state.shape[1]]
+            known = self._policy.normalized_state(batch.state[:, None])
             state, spot = self._helpers.losses(seen, known, batch.object_state, batch.spots)
             loss = options.object_weight * state + options.spot_weight * spot
             if self.step >= options.see_first:

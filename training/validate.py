@@ -6,10 +6,10 @@ import msgspec
 
 from dvla.export.model.policy import DynamicVla
 from dvla.export.torch_ import Tensor, torch
-from dvla.training.dataset import Sampler
 from dvla.training.dense_vision import Seen, embed_images
 from dvla.training.flow_loss import Batch
 from dvla.training.helpers import Helpers
+from dvla.training.sampler import Sampler
 
 FIRST = 5
 """Actions that a policy with little latency executes."""
@@ -40,7 +40,7 @@ def held_out_error(policy: DynamicVla, helpers: Helpers, sampler: Sampler, sampl
         actions, seen = sample_chunks(policy, batch, seed=0)
         apart = (actions[..., :3] - batch.actions[..., :3]).norm(dim=-1)
         agrees = (actions[..., 6] > 0) == (batch.actions[..., 6] > 0)
-        known = policy.normalized_state(batch.state[:, None])[:, : batch.state.shape[1]]
+        known = policy.normalized_state(batch.state[:, None])
         off = helpers.answers(seen, known) - batch.object_state
     return HeldOut(
         chunk_m=float(apart.mean()),

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dvla.export.arch import Crop
+from dvla.export.arch import WHOLE, Crop
 from dvla.export.torch_ import F, Tensor, torch
-
-WHOLE = Crop()
 
 
 def frames_to_unit(frames: Tensor) -> Tensor:

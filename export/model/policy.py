@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dvla.export.arch import Arch
+from dvla.export.arch import WHOLE, Arch
 from dvla.export.config import PolicyConfig
 from dvla.export.model.decoder import KeyValue
 from dvla.export.model.flow import euler_sample, soft_mask_guide, time_embedding
-from dvla.export.model.images import WHOLE, prepare_images
+from dvla.export.model.images import prepare_images
 from dvla.export.model.normalize import ActionNormalizer, StateNormalizer
 from dvla.export.model.prefix import prefix_attention_mask, prefix_mask, prefix_positions
 from dvla.export.model.vlm import VlmModel, VlmWithExpert

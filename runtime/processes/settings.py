@@ -10,6 +10,7 @@ from dvla.runtime.cameras.spec import CameraSpec
 from dvla.runtime.config import SchedulerConfig, ServoConfig
 from dvla.runtime.limits import ArmLimits
 from dvla.runtime.overrides import SafetyOverride
+from dvla.runtime.policy_api import HISTORY_STEPS
 from dvla.runtime.robots import robot_by_name
 from dvla.runtime.robots.hardware import Hardware
 
@@ -108,7 +109,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     inject_arm_s: float = 0.0
     chunk_size: int = 20
     control_period_s: float = 0.04
-    history_steps: tuple[int, ...] = (-2, 0)
+    history_steps: tuple[int, ...] = HISTORY_STEPS
     state_width: int = 6
     seed: int = 0
     arm_model: str = ""

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvla.engines.errors import UsageError
-from dvla.export.arch import Crop
+from dvla.export.arch import WHOLE, Crop
 from dvla.runtime.twin.scene import CAMERAS
 
 CAMERA_WIDTH, CAMERA_HEIGHT = 192, 144
 """Size at which cameras are rendered, and that the exported policy declares [pixel]."""
 IMAGE_SIZE = IMAGE_HEIGHT, IMAGE_WIDTH = 64, 96
 """Size of the stored pictures [pixel]."""
-CROPS = (Crop(top=0.3, left=0.06, right=0.94), Crop())
+CROPS = (Crop(top=0.3, left=0.06, right=0.94), WHOLE)
 """What of each camera's view is stored: of the fixed one the table, so that a thing on it is half
 as large again; of the one on the hand all of it."""
 HORIZON = 20

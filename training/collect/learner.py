@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from dvla.engines.bundle import TOKENIZER_NAME
 from dvla.engines.errors import CheckpointError
+from dvla.export.arch import WHOLE
 from dvla.export.checkpoint import load_policy
 from dvla.export.checkpoint_io import WEIGHTS_NAME
-from dvla.export.model.images import WHOLE
 from dvla.export.model.policy import DynamicVla
 from dvla.export.torch_ import Tensor, torch
 from dvla.runtime.chunk import Chunk

@@ -22,8 +22,7 @@ from dvla.benchmarks.dom.worker import world_of
 from dvla.engines.bundle import TOKENIZER_NAME
 from dvla.engines.cli_errors import run_main
 from dvla.export.checkpoint import load_checkpoint
-from dvla.export.checkpoint_io import CONFIG_NAME
-from dvla.export.config import parse_config
+from dvla.export.config import PolicyConfig
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.observation import Observation
 from dvla.runtime.oracle.policy import OraclePolicy
@@ -40,10 +39,15 @@ _SPACING = 7
 
 
 class Witness(OraclePolicy):
-    """The oracle, which keeps every few observations that it is asked about."""
+    """The oracle, which keeps every few observations that it is asked about.
 
-    def __init__(self) -> None:
+    Args:
+        history_steps: observed, as those of the policy that the observations are for.
+    """
+
+    def __init__(self, history_steps: tuple[int, ...]) -> None:
         super().__init__()
+        self.history_steps = history_steps
         self.kept: list[Observation] = []
         self._asked = 0
 
@@ -60,7 +64,9 @@ class Witness(OraclePolicy):
         return super().predict(observation, noise, seed)
 
 
-def record_observations(count: int, robot: str = "franka") -> list[Observation]:
+def record_observations(
+    count: int, history_steps: tuple[int, ...], robot: str = "franka"
+) -> list[Observation]:
     """Play the oracle's episodes on a robot's twin and return some of their observations."""
     renderer = TwinRenderer(width=CAMERA_WIDTH, height=CAMERA_HEIGHT)
 
@@ -70,7 +76,7 @@ def record_observations(count: int, robot: str = "franka") -> list[Observation]:
         return image_hwc
 
     config = CellConfig(robot=robot)
-    witness, world, seed = Witness(), world_of(config), _FIRST_SEED
+    witness, world, seed = Witness(history_steps), world_of(config), _FIRST_SEED
     while len(witness.kept) < count:
         loop = ClosedLoop(config, witness, world, seed, keep_pictures(render))
         try:
@@ -82,11 +88,10 @@ def record_observations(count: int, robot: str = "franka") -> list[Observation]:
     return witness.kept[:count]
 
 
-def arrays_of(observations: list[Observation], checkpoint: Path) -> dict[str, NDArray[np.generic]]:
+def arrays_of(
+    observations: list[Observation], config: PolicyConfig, encoder: PromptEncoder
+) -> dict[str, NDArray[np.generic]]:
     """Return observations as the arrays that an export compares engines on."""
-    config = parse_config((checkpoint / CONFIG_NAME).read_bytes(), checkpoint / CONFIG_NAME)
-    vocab = load_checkpoint(checkpoint).arch.vocab
-    encoder = PromptEncoder(checkpoint / TOKENIZER_NAME, config.tokenizer_max_length, vocab)
     prompts = [encoder.encode(each.instruction) for each in observations]
     shape = (len(observations), config.chunk_size, config.max_action_dim)
     noise = np.random.default_rng(0).standard_normal(shape, np.float32)
@@ -108,7 +113,13 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=8)
     parser.add_argument("--robot", default="franka", choices=sorted(BODIES))
     asked = parser.parse_args()
-    arrays = arrays_of(record_observations(asked.count, asked.robot), asked.checkpoint)
+    checkpoint = load_checkpoint(asked.checkpoint)
+    config = checkpoint.config
+    encoder = PromptEncoder(
+        asked.checkpoint / TOKENIZER_NAME, config.tokenizer_max_length, checkpoint.arch.vocab
+    )
+    seen = record_observations(asked.count, config.delta_timestamps.observation, asked.robot)
+    arrays = arrays_of(seen, config, encoder)
     np.savez_compressed(asked.out, **arrays)  # type: ignore[arg-type]
     return 0
 

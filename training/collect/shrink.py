@@ -7,8 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from dvla.export.arch import Crop
-from dvla.export.model.images import WHOLE
+from dvla.export.arch import WHOLE, Crop
 from dvla.export.resize import Size, resize_matrices
 
 Matrix = NDArray[np.float32]

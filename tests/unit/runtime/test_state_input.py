@@ -35,6 +35,12 @@ def test_without_motion_it_is_the_newest(width: int) -> None:
     assert np.array_equal(state_input(np.stack([states, states]), width)[1], states[1])
 
 
+@pytest.mark.parametrize(("given", "width"), [(6, 7), (7, 12), (7, 14)])
+def test_other_widths_are_refused(given: int, width: int) -> None:
+    with pytest.raises(ValueError, match="do not make"):
+        state_input(np.zeros((2, given)), width)
+
+
 def test_a_policy_is_fed_what_its_bundle_says() -> None:
     facts = read_bundle(NANO).manifest.policy
     rows = np.array([[0.4, 0.0, 0.3, 3.1, 0.0, 6.2], [0.45, 0.0, 0.3, 3.1, 0.0, 0.1]], np.float32)

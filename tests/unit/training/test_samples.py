@@ -11,10 +11,11 @@ from training_data import made_up_dataset
 
 from dvla.runtime.tokenizer import PromptEncoder
 from dvla.runtime.twin.world import TwinWorld
-from dvla.training import dataset
+from dvla.training import sampler
 from dvla.training.collect.frames import EpisodeInfo
 from dvla.training.collect.teacher import state_of
-from dvla.training.dataset import Episodes, Sampler, mirror
+from dvla.training.dataset import Episodes
+from dvla.training.sampler import Sampler, mirror
 from dvla.training.tokenizer import train_tokenizer
 
 
@@ -52,7 +53,7 @@ def test_what_names_a_side_is_not_mirrored(tmp_path: Path, monkeypatch: pytest.M
         info = msgspec.json.decode(path.read_bytes(), type=EpisodeInfo)
         path.write_bytes(msgspec.json.encode(msgspec.structs.replace(info, instruction=sided)))
     mirrored: list[int] = []
-    monkeypatch.setattr(dataset, "mirror", lambda chosen, *_: mirrored.extend(chosen))
+    monkeypatch.setattr(sampler, "mirror", lambda chosen, *_: mirrored.extend(chosen))
     tokenizer = tmp_path / "tokenizer.json"
     train_tokenizer(["pick up the red ball", sided], 300, tokenizer)
     episodes, asked = Episodes([folder]), []

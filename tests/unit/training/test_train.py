@@ -18,11 +18,12 @@ from dvla.export.torch_ import torch
 from dvla.runtime.tokenizer import PromptEncoder
 from dvla.training import trainer as trainer_module
 from dvla.training.cli_train import train_command
-from dvla.training.dataset import Episodes, Sampler
+from dvla.training.dataset import Episodes
 from dvla.training.flow_loss import _velocity as velocity_at
 from dvla.training.flow_loss import draw_flow_times, embed_times, relative_actions
 from dvla.training.initialise import initialise
 from dvla.training.presets import NANO, preset_config
+from dvla.training.sampler import Sampler
 from dvla.training.session import train
 from dvla.training.tokenizer import train_tokenizer
 from dvla.training.trainer import Curve, TrainOptions

@@ -22,7 +22,7 @@ def collect_command(
     episodes: int = 500,
     policy: str = "expert",
     task: str = "",
-    scenes: Literal["plain", "training"] | None = None,
+    scenes: Literal["plain", "training", "training-one"] | None = None,
     workers: int = 2,
     ray: str | None = None,
     first_seed: int = TRAINING_START,
@@ -41,8 +41,9 @@ def collect_command(
         task: "pick", "place", "long" (two objects in order), or draw only the objects that it
             names, as in "pick up the ball".
         scenes: "plain": one object; "training": containers, distractors, lights, textures, a camera
-            that is off, forces, instructions that tell the object apart. Plain for picking unless
-            asked for; the others need training scenes.
+            that is off, forces, instructions that tell the object apart; "training-one": one object
+            and at times a second, in such surroundings. Plain for picking unless asked for; the
+            other tasks need training scenes.
         workers: processes.
         ray: address of a Ray cluster that records a LeRobot dataset: HOST:PORT, auto, or local;
             its nodes must share the folder.

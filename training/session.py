@@ -16,6 +16,7 @@ from dvla.export.config import PolicyConfig, convert_config
 from dvla.export.model.policy import DynamicVla
 from dvla.export.torch_ import torch
 from dvla.runtime.tokenizer import PromptEncoder, find_tokenizer
+from dvla.runtime.twin.scenes.language import sentences
 from dvla.training.checkpoints import (
     read_statistics,
     set_statistics,
@@ -83,7 +84,8 @@ def train(
         if init is not None:
             shutil.copyfile(find_tokenizer(None, init, config.vlm_model_name), tokenizer)
         elif preset == "nano":
-            train_tokenizer((info.instruction for info in episodes.infos), NANO_VOCAB, tokenizer)
+            own = (info.instruction for info in episodes.infos)
+            train_tokenizer((*sentences(), *own), NANO_VOCAB, tokenizer)
         else:
             shutil.copyfile(find_tokenizer(None, None, config.vlm_model_name), tokenizer)
         group.wait()

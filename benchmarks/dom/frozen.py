@@ -90,7 +90,9 @@ def read_record(robot: str = "franka") -> dict[Dimension, FrozenDimension]:
 def refuse_thawed(scene: SceneSpec, robot: str = "franka") -> None:
     """Raise a ConfigError when a test seed draws another scene than an arm's record has."""
     name, task = scene.choice.family, scene.choice.task
-    if name == "training" or scene.seed not in frozen_seeds(name) or task != own_task(name):
+    if name == "training" or name == "training-one":  # noqa: PLR1714 (narrows the type)
+        return
+    if scene.seed not in frozen_seeds(name) or task != own_task(name):
         return
     index = scene.seed - frozen_seeds(name).start
     wanted = read_record(robot)[name].scenes[8 * index : 8 * index + 8]

@@ -31,7 +31,7 @@ class Table:
     Args:
         robot: whose twin.
         task: "pick", "place", "long", or the objects of the plain scene.
-        scenes: "plain", "training" or a dimension of the benchmark.
+        scenes: "plain", "training", "training-one" or a dimension of the benchmark.
         width: of the pictures [px].
         height: of the pictures [px].
 

@@ -1,10 +1,10 @@
 """Is int8 worth it on a CPU: what rounding the weights costs in the actions, and what it saves.
 
 ``python -m dvla.benchmarks.latency.int8 BUNDLE --out FILE``: weights of products and convolutions
-are rounded to int8, one scale per output, everything else stays float32; the actions go through
-the gate of reduced precision. That is the least that int8 costs: rounded activations cost more.
-The speed is that of the largest products with the shapes of the full size, weights in int8 beside
-float32, in alternation.
+become int8, one scale per output, and are told to the engine as such; everything else of the graph
+is float32, but OpenVINO rounds the activations of such a product as well. The actions go through
+the gate of reduced precision, and the engine runs beside the float32 one in alternation; so do the
+largest products alone, with the shapes of the full size.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,8 +22,11 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from dvla.benchmarks.latency.alternation import alternate
 from dvla.benchmarks.latency.rewrite_draft import Draft, Pair, Sizes, seeded_weight
 from dvla.benchmarks.latency.rewrites import BACKENDS, RewriteResult, measured
+from dvla.benchmarks.report.schema import END_TO_END
+from dvla.benchmarks.report.statistics import Comparison, compare_samples, comparison_text
 from dvla.benchmarks.report.store import write_atomically
 from dvla.benchmarks.session import say
 from dvla.engines.base import EngineOptions
@@ -30,8 +34,9 @@ from dvla.engines.bundle import REFERENCE_NAME, Bundle, read_bundle
 from dvla.engines.cache import RUNNING_GRAPHS
 from dvla.engines.cli_errors import run_main
 from dvla.engines.manifest import Verification
-from dvla.engines.onnxruntime_ import OnnxRuntimeEngine
 from dvla.engines.pipeline import ActionPipeline
+from dvla.engines.registry import engine_class
+from dvla.export.reference import Reference
 from dvla.runtime.machine import Machine, describe_machine
 
 _LARGEST = 127.0
@@ -40,13 +45,31 @@ _SMALL = 16
 _PRODUCT_LIMIT = 0.05
 
 
+class Int8Engine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An engine with int8 weights, beside itself in float32.
+
+    Attributes:
+        backend: it runs on; graphs: whose weights are int8.
+        verification: the gate's verdict on its actions.
+        fp32_s / int8_s: of one inference, one per round.
+        comparison: of the two.
+    """
+
+    backend: str
+    graphs: tuple[str, ...]
+    verification: Verification
+    fp32_s: tuple[float, ...]
+    int8_s: tuple[float, ...]
+    comparison: Comparison
+
+
 class Int8Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What int8 weights cost and save.
 
     Attributes:
         command: that measures the same again; machine: that it ran on, with its load before.
         size: name of the checkpoint; weights_sha256: of its weights.
-        actions: the gate's verdict by which graphs were rounded.
+        engines: with int8 weights in some graphs.
         products: the largest ones, float32 before and int8 after.
     """
 
@@ -54,14 +77,8 @@ class Int8Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     machine: Machine
     size: str
     weights_sha256: str
-    actions: dict[str, Verification]
+    engines: tuple[Int8Engine, ...]
     products: tuple[RewriteResult, ...]
-
-
-def rounded(weight: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    """Return a weight as int8 holds it, symmetric, with one scale per entry of an axis."""
-    numbers, scale = quantised(weight, axis)
-    return numbers * scale
 
 
 def quantised(
@@ -87,51 +104,98 @@ def large_weights(nodes: Iterable[Any], shapes: dict[str, tuple[int, ...]]) -> d
     return found
 
 
-def write_rounded(bundle: Bundle, graph: str, folder: Path) -> Path:
-    """Write a graph of a bundle, its large weights rounded, and return its path."""
+def write_int8(bundle: Bundle, graph: str, folder: Path) -> Path:
+    """Write a graph of a bundle with its large weights in int8, and return its path."""
     import onnx
-    from onnx import numpy_helper
+    from onnx import helper, numpy_helper
 
     model = onnx.load(str(bundle.onnx_path(graph)))
     weights = {initializer.name: initializer for initializer in model.graph.initializer}
     shapes = {name: tuple(each.dims) for name, each in weights.items()}
+    restoring = []
     for name, axis in large_weights(model.graph.node, shapes).items():
-        array = rounded(numpy_helper.to_array(weights[name]), axis)
-        weights[name].CopyFrom(numpy_helper.from_array(array, name))
+        numbers, scale = quantised(numpy_helper.to_array(weights[name]), axis)
+        model.graph.initializer.remove(weights[name])
+        stored: dict[str, NDArray[Any]] = {
+            f"{name}_int8": numbers, f"{name}_scale": scale.reshape(-1),
+        }  # fmt: skip
+        model.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in stored.items())
+        restoring.append(helper.make_node("DequantizeLinear", [*stored], [name], axis=axis))
+    nodes = [*restoring, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
     path = folder / f"{graph}.onnx"
     onnx.save(model, str(path), save_as_external_data=True, location=f"{graph}.onnx.data")
     return path
 
 
-def actions_of(bundle: Bundle, graphs: tuple[str, ...], threads: int) -> Verification:
-    """Return the gate's verdict on a bundle with the weights of some graphs rounded."""
+class _Turns:
+    """A loaded pipeline that runs the reference's first observation; a ``Runnable``."""
+
+    def __init__(self, name: str, pipeline: ActionPipeline, reference: Reference) -> None:
+        self.name, self._pipeline, self._reference = name, pipeline, reference
+
+    def run(self) -> dict[str, float]:
+        r, started_s = self._reference, time.perf_counter()
+        self._pipeline.run(
+            r.frames[0], r.token_ids[0], r.token_mask[0], r.state[0], r.noise[0],
+            r.prev_actions[0], r.prev_weight[0],
+        )  # fmt: skip
+        return {END_TO_END: time.perf_counter() - started_s}
+
+
+def int8_engine(
+    bundle: Bundle, backend: str, graphs: tuple[str, ...], rounds: int, threads: int
+) -> Int8Engine:
+    """Judge and measure an engine with the large weights of some graphs in int8.
+
+    Args:
+        bundle: whose graphs they are.
+        backend: that runs them.
+        graphs: names.
+        rounds: each runs int8 and float32 once.
+        threads: of one inference.
+    """
     from dvla.export.gate import verify
     from dvla.export.reference import load_reference
 
+    reference, engine = load_reference(bundle.path / REFERENCE_NAME), engine_class(backend)
+    options = EngineOptions(threads=threads)
     folder = Path(tempfile.mkdtemp(prefix="dvla-int8-"))
-    try:
+
+    def pipeline(reduced: tuple[str, ...]) -> ActionPipeline:
         prefix, denoise = (
-            OnnxRuntimeEngine(
+            engine(
                 bundle.graph(name),
-                write_rounded(bundle, name, folder) if name in graphs else bundle.onnx_path(name),
-                EngineOptions(threads=threads),
+                write_int8(bundle, name, folder) if name in reduced else bundle.onnx_path(name),
+                options,
             )
             for name in RUNNING_GRAPHS
         )
-        pipeline = ActionPipeline(prefix, denoise)
-        pipeline.load()
-        try:
-            return verify(
-                pipeline,
-                load_reference(bundle.path / REFERENCE_NAME),
-                bundle.manifest.policy,
-                bundle.manifest.normalisation,
-                reduced=True,
-            )
-        finally:
-            pipeline.close()
+        return ActionPipeline(prefix, denoise)
+
+    exact, reduced = pipeline(()), pipeline(graphs)
+    try:
+        for each in (exact, reduced):
+            each.load()
+            each.warm_up()
+        facts = bundle.manifest.policy, bundle.manifest.normalisation
+        verification = verify(reduced, reference, *facts, reduced=True)
+        turns = [_Turns("fp32", exact, reference), _Turns("int8", reduced, reference)]
+        samples_s = alternate(turns, rounds, warm_up_rounds=1).samples_s
     finally:
+        for each in (exact, reduced):
+            each.close()
         shutil.rmtree(folder, ignore_errors=True)
+    fp32_s, int8_s = (samples_s[turn.name][END_TO_END] for turn in turns)
+    return Int8Engine(
+        backend=backend,
+        graphs=graphs,
+        verification=verification,
+        fp32_s=fp32_s,
+        int8_s=int8_s,
+        comparison=compare_samples(("int8", int8_s), ("fp32", fp32_s), END_TO_END, paired=True),
+    )
 
 
 def product_pair(name: str, rows: int, width: int, out: int, times: int) -> Pair:
@@ -174,17 +238,20 @@ def command(
     Args:
         bundle: whose reference the actions are compared with.
         out: JSON file of the result.
-        backend: to measure the products on.
-        rounds: each runs both sides of a product once.
-        threads: of one inference, for the actions.
+        backend: to measure on.
+        rounds: each runs int8 and float32 once.
+        threads: of one inference.
     """
     opened, machine = read_bundle(bundle), describe_machine()
     opened.check_files()
-    actions = {}
-    for graphs in (RUNNING_GRAPHS[:1], RUNNING_GRAPHS[1:], RUNNING_GRAPHS):
-        what = " and ".join(graphs)
-        actions[what] = actions_of(opened, graphs, threads)
-        say(f"int8 weights of {what}: {'passed' if actions[what].passed else 'failed'}")
+    engines = []
+    for name in backend:
+        for graphs in (RUNNING_GRAPHS[:1], RUNNING_GRAPHS[1:], RUNNING_GRAPHS):
+            found = int8_engine(opened, name, graphs, rounds, threads)
+            engines.append(found)
+            verdict = "passed" if found.verification.passed else "failed"
+            what = f"{name}, int8 weights of {' and '.join(graphs)}: {verdict}"
+            say(f"{what}; {comparison_text(found.comparison)}")
     products = []
     for pair in product_pairs(Sizes()):
         for name in backend:
@@ -196,7 +263,7 @@ def command(
         machine=machine,
         size=opened.manifest.source.name,
         weights_sha256=opened.manifest.source.sha256,
-        actions=actions,
+        engines=tuple(engines),
         products=tuple(products),
     )
     write_atomically(out, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")

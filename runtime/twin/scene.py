@@ -254,7 +254,9 @@ def rolling_start(
     import_mujoco().mju_mat2Quat(quaternion, rotation.ravel())
     spin = course.speed / course.radius_m if kind in INERTIA_RATIO else 0.0
     qpos = np.array([*course.position, rest_z_m, *quaternion])
-    qvel = np.array([vx, vy, 0.0, *(rotation.T @ (across * spin))])
+    # ``across`` in the body's own frame is the column that it is.
+    about = (0.0, 0.0, spin) if kind == "can" else (0.0, spin, 0.0)
+    qvel = np.array([vx, vy, 0.0, *about])
     return qpos, qvel
 
 

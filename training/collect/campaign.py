@@ -43,7 +43,7 @@ def collect(
         progress: called with each episode.
         robot: whose twin.
         task: "pick", "place", "long", or the objects that are drawn; any when empty.
-        scenes: "plain" or "training"; by what the task needs when None.
+        scenes: "plain", or a family for training; by what the task needs when None.
 
     Returns:
         All whole episodes of the folder, by seed.

@@ -12,7 +12,7 @@ from dvla.runtime.policy import Policy
 from dvla.runtime.policy_api import GuidedPolicy
 from dvla.runtime.twin.renderer import TwinRenderer
 from dvla.runtime.twin.scenes.asked import asked_scene
-from dvla.runtime.twin.scenes.choice import EPISODE_S
+from dvla.runtime.twin.scenes.choice import EPISODE_S, SceneChoice
 from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld, WorldConfig
 from dvla.training.collect.frames import (
@@ -23,8 +23,8 @@ from dvla.training.collect.frames import (
 )
 from dvla.training.collect.record import EXPERT, Recorder, draw_plan
 
-PLAIN_S = 5.0
-"""Episodes of the plain scene are cut off here: what is not caught by then hardly ever is."""
+ALONE_S = 5.0
+"""Episodes with one object are cut off here: what is not caught by then hardly ever is."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,7 +35,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         controller: ``expert``, or the folder of a bundle or a checkpoint.
         robot: whose twin.
         task: "pick", "place", "long", or what objects are drawn; any when empty.
-        scenes: "plain" or "training"; by what the task needs when None.
+        scenes: "plain", or a family for training; by what the task needs when None.
     """
 
     folder: str
@@ -56,7 +56,9 @@ def open_recorder(job: Job) -> Recorder:
 
     asked = asked_scene(job.task, job.scenes)
     world = TwinWorld(WorldConfig(robot=job.robot, task=asked.task, scene=asked.scene))
-    max_s = PLAIN_S if asked.scene is None else EPISODE_S[asked.scene.task]
+    max_s = EPISODE_S[asked.scene.task] if asked.scene else ALONE_S
+    if asked.scene == SceneChoice(family="training-one"):
+        max_s = ALONE_S
     return Recorder(
         world,
         render,

@@ -37,7 +37,7 @@ class RecordJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         root: folder of the staged episodes.
         robot: whose twin.
         task: "pick", "place", "long", or what objects are drawn; any when empty.
-        scenes: "plain" or "training"; by what the task needs when None.
+        scenes: "plain", or a family for training; by what the task needs when None.
     """
 
     root: str

@@ -17,8 +17,11 @@ Dimension = Literal[
 """Interaction, perception, generalisation: three of each."""
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 TASK_KINDS: tuple[TaskKind, ...] = get_args(TaskKind)
-Family = Dimension | Literal["training"]
-FAMILIES: tuple[Family, ...] = (*DIMENSIONS, "training")
+TrainingFamily = Literal["training", "training-one"]
+"""The mixture of everything that is seen, and one object in varied surroundings."""
+TRAINING_FAMILIES: tuple[TrainingFamily, ...] = get_args(TrainingFamily)
+Family = Dimension | TrainingFamily
+FAMILIES: tuple[Family, ...] = (*DIMENSIONS, *TRAINING_FAMILIES)
 EPISODE_S: dict[TaskKind, float] = {"pick": 10.0, "place": 12.0, "long": 20.0}
 """How long an episode may take [s]."""
 
@@ -27,7 +30,7 @@ class SceneChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Which scenes to draw; the seed does the rest.
 
     Attributes:
-        family: a dimension of the benchmark, or the mixture for training.
+        family: a dimension of the benchmark, or one for training.
         task: what is to be done with the objects.
     """
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.twin.layout import FRANKA_LAYOUT, TableLayout
-from dvla.runtime.twin.scenes.choice import FAMILIES, SceneChoice
+from dvla.runtime.twin.scenes.choice import FAMILIES, TRAINING_FAMILIES, SceneChoice
 from dvla.runtime.twin.scenes.environment import ENVIRONMENTS, Environment, draw_environment
 from dvla.runtime.twin.scenes.language import Expression, describe, instruct
 from dvla.runtime.twin.scenes.looks import draw_container, draw_look
@@ -31,7 +31,7 @@ def draw_scene(seed: int, choice: SceneChoice, layout: TableLayout = FRANKA_LAYO
         choice: of the task and the family.
         layout: of the arm's table.
     """
-    index = seed if choice.family == "training" else seed % ENVIRONMENTS
+    index = seed if choice.family in TRAINING_FAMILIES else seed % ENVIRONMENTS
     environment = draw_environment(choice.family, index, layout)
     rng = np.random.default_rng((seed, FAMILIES.index(choice.family), 0x5CE))
     targets = _TARGETS[choice.task]

@@ -73,7 +73,7 @@ def draw_environment(
     another arm's table has: speeds, changes of motion, and pushes.
 
     Args:
-        family: a dimension, or the mixture for training (where every seed has its own).
+        family: a dimension, or one for training (where every seed has its own).
         index: 0 to 9 for a dimension.
         layout: of the arm's table.
     """
@@ -99,6 +99,8 @@ def _draw(family: Family, index: int) -> Environment:
     upper = SPEED_MAX * (index + 1) / ENVIRONMENTS
     if family == "training":
         return _training(rng)
+    if family == "training-one":
+        return _training_one(rng)
     common = {
         "look": 0.3,
         "camera_m": 0.005,
@@ -206,6 +208,18 @@ def _training(rng: np.random.Generator) -> Environment:
         push_nm=0.0005,
         textures=bool(rng.random() < 0.3),
         look=0.6,
+        camera_m=0.01,
+    )
+
+
+def _training_one(rng: np.random.Generator) -> Environment:
+    """Return an environment for training to catch: one object, now and then a second beside it."""
+    return Environment(
+        still=0.1,
+        distractors=int(rng.random() < 0.3),
+        friction=(0.8, 1.25),
+        textures=bool(rng.random() < 0.3),
+        look=0.5,
         camera_m=0.01,
     )
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from dvla.runtime.twin.scenes.choice import TaskKind
 from dvla.runtime.twin.scenes.forms import COLOURS, FORMS
-from dvla.runtime.twin.scenes.spec import Container, Thing
+from dvla.runtime.twin.scenes.spec import CONTAINER_COLOURS, CONTAINERS, Container, Thing
 
 Size = Literal["largest", "smallest"]
 Place = Literal["leftmost", "rightmost", "nearest", "farthest"]
@@ -158,6 +158,21 @@ def instruct(
     wording = wordings[int(rng.integers(len(wordings)))]
     names = dict(zip("xy", (e.text for e in expressions), strict=False))
     return wording.format(**names, c=container.name if container else "")
+
+
+def sentences() -> Iterator[str]:
+    """Yield every wording with every word that may fill it, for a tokenizer to learn words from."""
+    containers = [f"the {colour} {form}" for colour in CONTAINER_COLOURS for form in CONTAINERS]
+    expressions = [
+        Expression(form=form, colour=colour) for colour in COLOURS for form in (*FORMS, None)
+    ]
+    for form in (*FORMS, None):
+        expressions += [Expression(form=form, size=size) for size in get_args(Size)]
+        expressions += [Expression(form=form, place=place) for place in get_args(Place)]
+        expressions += [Expression(form=form, motion=motion) for motion in get_args(Motion)]
+    for wording, (i, one) in product((*_PICK, *_PLACE, *_LONG), enumerate(expressions)):
+        other = expressions[-1 - i]
+        yield wording.format(x=one.text, y=other.text, c=containers[i % len(containers)])
 
 
 def read_expression(text: str) -> Expression:

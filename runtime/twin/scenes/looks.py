@@ -7,20 +7,25 @@ import numpy as np
 from dvla.runtime.twin.layout import TableLayout
 from dvla.runtime.twin.scenes.environment import Environment
 from dvla.runtime.twin.scenes.forms import COLOURS, Colour3
-from dvla.runtime.twin.scenes.spec import Container, ContainerForm, Look, Texture
+from dvla.runtime.twin.scenes.spec import (
+    CONTAINER_COLOURS,
+    CONTAINERS,
+    Container,
+    ContainerForm,
+    Look,
+    Texture,
+)
 
-_FORMS: tuple[ContainerForm, ...] = ("bowl", "crate", "tray")
 _HEIGHT_M: dict[ContainerForm, tuple[float, float]] = {
     "bowl": (0.040, 0.055), "crate": (0.045, 0.060), "tray": (0.022, 0.030),
 }  # fmt: skip
-_COLOURS = ("blue", "green", "white", "brown", "purple")
 _PLAIN = Look()
 
 
 def draw_container(rng: np.random.Generator, layout: TableLayout) -> Container:
     """Draw a container at one side of the table, within reach."""
-    form = _FORMS[int(rng.integers(3))]
-    colour = _COLOURS[int(rng.integers(len(_COLOURS)))]
+    form = CONTAINERS[int(rng.integers(3))]
+    colour = CONTAINER_COLOURS[int(rng.integers(len(CONTAINER_COLOURS)))]
     side = float(rng.choice((-1.0, 1.0)))
     return Container(
         form=form,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -12,6 +12,8 @@ from dvla.runtime.twin.scenes.forms import BASE, Base, Colour3, Form
 
 Texture = Literal["plain", "checker", "gradient"]
 ContainerForm = Literal["bowl", "crate", "tray"]
+CONTAINERS: tuple[ContainerForm, ...] = get_args(ContainerForm)
+CONTAINER_COLOURS = ("blue", "green", "white", "brown", "purple")
 MAX_THINGS = 6
 
 

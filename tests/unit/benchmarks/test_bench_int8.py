@@ -23,7 +23,7 @@ def test_no_number_moves_by_more_than_half_a_step(seed: int, axis: int, size: fl
     numbers, scale = int8.quantised(weight, axis)
     assert np.abs(numbers).max() == 127
     assert scale.shape == ((5, 1) if axis == 0 else (1, 7))
-    assert (np.abs(int8.rounded(weight, axis) - weight) <= scale * 0.501).all()
+    assert (np.abs(numbers * scale - weight) <= scale * 0.501).all()
 
 
 def test_only_large_weights_of_products_are_rounded() -> None:
@@ -41,13 +41,18 @@ def test_only_large_weights_of_products_are_rounded() -> None:
     assert int8.large_weights(nodes, shapes) == {"m": 1, "c": 0}
 
 
-def test_actions_with_rounded_weights_are_judged_by_the_gate() -> None:
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_an_engine_with_int8_weights_is_judged_and_measured(backend: str) -> None:
+    pytest.importorskip(backend)
     bundle = read_bundle(tiny_bundle())
-    found = int8.actions_of(bundle, ("denoise",), threads=1)
+    found = int8.int8_engine(bundle, backend, ("denoise",), rounds=2, threads=1)
     exact = next(r for r in bundle.manifest.engines if r.key.backend == "onnxruntime").verification
-    assert exact is not None and found.gate == "reduced"
-    assert found.relative_error > 10 * exact.relative_error
-    assert found.passed == (not found.findings)
+    judged = found.verification
+    assert exact is not None and judged.gate == "reduced"
+    assert 10 * exact.relative_error < judged.relative_error < 0.5
+    assert judged.passed == (not judged.findings)
+    assert len(found.fp32_s) == len(found.int8_s) == 2
+    assert found.comparison.peer == "fp32"
 
 
 def test_a_product_in_int8_is_nearly_the_product() -> None:

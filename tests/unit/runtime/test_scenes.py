@@ -30,10 +30,11 @@ from dvla.runtime.twin.scenes.language import (
     Expression,
     read_expression,
     referents,
+    sentences,
 )
 from dvla.runtime.twin.scenes.spec import MAX_THINGS, SceneSpec
 
-PLAIN_SCENES = "86d13bf30630ab4485b30ae4d1ecbafa0356ff098db36653e9219b7a70dd41ce"
+PLAIN_SCENES = "5b8fdc52633b835cee348ea38478049e05e6750ac25f5b028e9f4a8a13c786f7"
 """Of the plain pick scene's draws; records and trained policies depend on them."""
 choices = st.builds(SceneChoice, family=st.sampled_from(FAMILIES), task=st.sampled_from(TASK_KINDS))
 QUICK = SceneChoice(family="sequencing", task="long")
@@ -118,7 +119,7 @@ def test_choices_survive_a_snapshot_and_their_names_are_checked() -> None:
             choice = SceneChoice(family=family, task=task)
             codes.add(choice.code)
             assert choice_from_code(choice.code) == choice
-    assert min(codes) == 1 and len(codes) == 30
+    assert min(codes) == 1 and len(codes) == 33
     assert parse_dimensions("all") == DIMENSIONS
     assert parse_dimensions("motion, visual") == ("visual", "motion")
     for wrong in ("", "speed", "motion,motion"):
@@ -135,6 +136,26 @@ def test_training_sees_half_of_its_targets_at_rest_and_nothing_that_is_held_out(
             assert thing.colour in SEEN_COLOURS and thing.form not in UNSEEN_FORMS
     shifted = [draw_scene(s, SceneChoice(family="visual-shift")) for s in range(300_000, 300_020)]
     assert {t.colour for scene in shifted for t in scene.things} <= set(UNSEEN_COLOURS)
+
+
+def test_training_to_catch_is_mostly_one_object_in_varied_surroundings() -> None:
+    choice = SceneChoice(family="training-one")
+    scenes = [draw_scene(seed, choice) for seed in range(300_000, 300_200)]
+    assert {thing.form for scene in scenes for thing in scene.things} == {"ball", "can", "box"}
+    alone = sum(len(scene.things) == 1 for scene in scenes)
+    assert 120 <= alone < 200 and max(len(scene.things) for scene in scenes) == 2
+    assert 5 <= sum(scene.speed == 0.0 for scene in scenes) <= 40
+    assert max(scene.speed for scene in scenes) > 0.7
+    assert len({scene.look for scene in scenes}) == len(scenes)
+
+
+def test_sentences_hold_every_word_of_every_instruction() -> None:
+    known = {word for text in sentences() for word in text.replace(",", "").split()}
+    for family in ("training", "visual-shift", "spatial", "motion"):
+        for task in TASK_KINDS:
+            for seed in range(300_000, 300_010):
+                scene = draw_scene(seed, SceneChoice(family=family, task=task))
+                assert set(scene.instruction.replace(",", "").split()) <= known
 
 
 def test_extremes_that_are_too_close_to_call_mean_nobody_alone() -> None:

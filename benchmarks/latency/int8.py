@@ -51,6 +51,7 @@ class Int8Engine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     Attributes:
         backend: it runs on; graphs: whose weights are int8.
         verification: the gate's verdict on its actions.
+        worst_p99: 99th percentile of the error of the worst column, in its standard deviations.
         fp32_s / int8_s: of one inference, one per round.
         comparison: of the two.
     """
@@ -58,6 +59,7 @@ class Int8Engine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     backend: str
     graphs: tuple[str, ...]
     verification: Verification
+    worst_p99: float
     fp32_s: tuple[float, ...]
     int8_s: tuple[float, ...]
     comparison: Comparison
@@ -192,6 +194,12 @@ def int8_engine(
         backend=backend,
         graphs=graphs,
         verification=verification,
+        worst_p99=max(
+            column.p99_error / std
+            for column, std in zip(
+                verification.columns, bundle.manifest.normalisation.action_std, strict=True
+            )
+        ),
         fp32_s=fp32_s,
         int8_s=int8_s,
         comparison=compare_samples(("int8", int8_s), ("fp32", fp32_s), END_TO_END, paired=True),

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import tyro
@@ -19,8 +19,14 @@ from dvla.benchmarks.latency.cold_cache import STORED, ColdCacheReport
 from dvla.benchmarks.latency.gpu.schema import GpuReport, GpuSubject
 from dvla.benchmarks.latency.gpu.subjects import SUBJECTS
 from dvla.benchmarks.latency.rewrites import RewritesReport
+from dvla.benchmarks.report.engine_tables import (
+    ENGINE_NAMES,
+    engines_cpu,
+    engines_cpu_options,
+    int8,
+    latency,
+)
 from dvla.benchmarks.report.markdown import said, table
-from dvla.benchmarks.report.schema import DENOISE, END_TO_END, VISION_PREFIX, BenchReport
 from dvla.benchmarks.report.servo_tables import beside, servo, stalls
 from dvla.engines.cli_errors import run_main
 from dvla.engines.errors import DvlaError, UsageError
@@ -28,7 +34,6 @@ from dvla.engines.errors import DvlaError, UsageError
 DOCUMENTS = ("README.md", "engines/README.md", "benchmarks/README.md", "docs/recording.md")
 RESULTS = "benchmarks/results"
 _BLOCK = re.compile(r"<!-- measured: ([\w-]+) -->\n(.*?)<!-- /measured -->", re.DOTALL)
-_ENGINE_NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 # TensorRT-RTX compiled those graphs on a CPU; nothing else was compiled for a GPU.
 COMPILED, NOT_RUN = "compiled, not run", "not run"
 
@@ -37,78 +42,6 @@ class OutOfDate(DvlaError):
     """A table of the documentation is not what the results say."""
 
     exit_code = 1
-
-
-def latency(results: Path) -> str:
-    """Return the table of ``dvla-bench latency`` on a CPU, full size."""
-    path = results / "latency-full-cpu.json"
-    report = msgspec.json.decode(path.read_bytes(), type=BenchReport)
-    assert report.latency is not None  # It is a report of latency.
-    ratios = {c.subject: c for c in report.latency.comparisons if c.quantity == END_TO_END}
-    rows = []
-    for each in report.latency.subjects:
-        timings, ratio = each.timings, ratios.get(each.name)
-        starts = sorted(start.first_chunk_s for start in each.cold_starts)
-        resident = max((start.resident_peak_bytes for start in each.cold_starts), default=0)
-        rate = each.work[END_TO_END].flops / timings[END_TO_END].spread_s.p50 / 1e9
-        rows.append(
-            (
-                f"{_ENGINE_NAMES.get(each.name, each.name)} {each.precision}",
-                f"{timings[VISION_PREFIX].spread_s.p50:.2f}, {timings[DENOISE].spread_s.p50:.2f}",
-                f"{timings[END_TO_END].spread_s.p50:.2f}",
-                f"{timings[END_TO_END].spread_s.p99:.2f}",
-                f"{rate:.0f}",
-                f"**{ratio.speedup:.2f}** ({ratio.low:.2f} to {ratio.high:.2f})" if ratio else "1",
-                f"{starts[len(starts) // 2]:.1f}, {resident / 1e9:.2f}" if starts else "",
-            )
-        )
-    heads = (
-        "full size", "vision + prefix, denoise p50 [s]", "end to end p50 [s]", "p99 [s]",
-        "GFLOP/s", "times as fast (95 %)", "cold start [s], memory [GB]",
-    )  # fmt: skip
-    said = f"`{report.command}`: {report.machine.base.cpu}, {report.machine.base.cores} cores. "
-    return f"{table(heads, rows)}\n{said}{report.activity.text}\n"
-
-
-def engines_cpu(results: Path) -> str:
-    """Return the table of the CPU engines and precisions beside eager torch."""
-    found = _plain(results / "engines-cpu-epyc.json")["engines"]
-    rows = []
-    for group, subjects in found.items():
-        eager = subjects["eager"]
-        for name, own in subjects.items():
-            if name == "eager":
-                continue
-            label = f"{_ENGINE_NAMES[name]} {group}".replace("OpenVINO p", "OpenVINO, p")
-            rows.append(
-                (
-                    label.replace("OpenVINO d", "OpenVINO, d"),
-                    f"{own['prefix_p50_s']:.2f}, {own['denoise_p50_s']:.2f}",
-                    f"{own['end_to_end_s']['p50']:.2f}",
-                    f"{eager['end_to_end_s']['p50']:.2f}, {eager['gflop_per_s_at_min']:.0f}",
-                    f"{own['times_as_fast_p50']:.2f}",
-                    f"{own['error_in_deviations_p99']:.2g}",
-                )
-            )
-    heads = (
-        "engine", "prefix, denoise p50 [s]", "end to end p50 [s]", "eager p50 [s], best GFLOP/s",
-        "times as fast", "p99 error over all columns, in deviations",
-    )  # fmt: skip
-    return table(heads, rows)
-
-
-def engines_cpu_options(results: Path) -> str:
-    """Return the table of OpenVINO's options, one at a time."""
-    found = _plain(results / "engines-cpu-options-epyc.json")["options"]
-    rows = [
-        (
-            name,
-            f"{pair[name]['times_as_fast_p50']:.2f}",
-            f"{pair[name]['times_as_fast_of_minima']:.2f}",
-        )
-        for name, pair in found.items()
-    ]
-    return table(("option", "times as fast, median of turns", "of the fastest runs"), rows)
 
 
 def gpu(results: Path) -> str:
@@ -166,7 +99,7 @@ def cold_start(results: Path) -> str:
             stored = report.stored_bytes[backend] if kind == STORED else 0
             rows.append(
                 (
-                    f"{_ENGINE_NAMES.get(backend, backend)}, {kind}",
+                    f"{ENGINE_NAMES.get(backend, backend)}, {kind}",
                     f"{first_s:.1f}, {cpu_s:.1f}",
                     f"{peak / 1e9:.2f}",
                     f"{private / 1e9:.2f}, {(resident - private) / 1e9:.2f}",
@@ -194,7 +127,7 @@ def rewrites_table(results: Path) -> str:
             (
                 each.name,
                 "done" if each.done else "left out",
-                _ENGINE_NAMES.get(each.backend, each.backend),
+                ENGINE_NAMES.get(each.backend, each.backend),
                 f"{each.saved_per_chunk_s * 1e3:.1f}",
                 f"{ratio.speedup:.2f} ({ratio.low:.2f} to {ratio.high:.2f})" if ratio else "all",
             )
@@ -204,9 +137,12 @@ def rewrites_table(results: Path) -> str:
 
 
 TABLES: dict[str, Callable[[Path], str]] = {
-    "latency": latency,
-    "engines-cpu": engines_cpu,
+    "latency": partial(latency, file="latency-full-cpu.json"),
+    "latency-amx": partial(latency, file="latency-full-xeon-amx.json"),
+    "engines-cpu": partial(engines_cpu, file="engines-cpu-epyc.json"),
+    "engines-cpu-amx": partial(engines_cpu, file="engines-cpu-xeon-amx.json"),
     "engines-cpu-options": engines_cpu_options,
+    "int8": int8,
     "gpu": gpu,
     "cold-start": cold_start,
     "rewrites": rewrites_table,
@@ -230,11 +166,6 @@ def rewritten(text: str, results: Path) -> str:
         return f"<!-- measured: {name} -->\n{TABLES[name](results)}<!-- /measured -->"
 
     return _BLOCK.sub(made, text)
-
-
-def _plain(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.json.decode(path.read_bytes())
-    return found
 
 
 def command(root: Path = Path(), check: bool = False) -> None:

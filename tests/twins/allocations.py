@@ -12,10 +12,18 @@ def assert_allocation_free(call: Callable[[], object], times: int = 500) -> None
 
     Python objects of one call (an int, the views of its arguments) live as long as the call; that
     is the peak allowed. Growth is compared over many calls: bookkeeping of a few bytes is not one
-    byte per call.
+    byte per call. Other threads of the process may allocate meanwhile, so that the least of three
+    tries counts: what a call leaves behind is there in each.
     """
     for _ in range(times):
         call()
+    tries = [_growth_and_peak(call, times) for _ in range(3)]
+    assert min(growth for growth, _ in tries) < times, tries
+    assert min(peak for _, peak in tries) < 4096, tries
+
+
+def _growth_and_peak(call: Callable[[], object], times: int) -> tuple[int, int]:
+    """Return what many calls left behind, and what was held at most [byte]."""
     gc.collect()
     tracemalloc.start()
     try:
@@ -27,5 +35,4 @@ def assert_allocation_free(call: Callable[[], object], times: int = 500) -> None
         after, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert after - before < times
-    assert peak - before < 4096
+    return after - before, peak - before

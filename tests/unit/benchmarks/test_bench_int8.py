@@ -53,6 +53,7 @@ def test_an_engine_with_int8_weights_is_judged_and_measured(backend: str) -> Non
     assert judged.passed == (not judged.findings)
     assert len(found.fp32_s) == len(found.int8_s) == 2
     assert found.comparison.peer == "fp32"
+    assert 0.0 < found.worst_p99 < 1.0
 
 
 def test_a_product_in_int8_is_nearly_the_product() -> None:

@@ -73,7 +73,8 @@ def test_pose_and_twist_are_continuous_at_knots(timeline):
         np.testing.assert_allclose(after[:3], rows[i, :3], atol=1e-12)
         assert np.linalg.norm(rotation_between(after[3:7], rows[i, 3:7])) < 1e-9
         np.testing.assert_allclose(before[:3], after[:3], atol=1e-6)
-        np.testing.assert_allclose(twist_before, twist_after, atol=1e-3)
+        # 1.5 rad in 2 ms end with up to 1e7 rad/s2: 1e-2 rad/s in the nanosecond between the two.
+        np.testing.assert_allclose(twist_before, twist_after, atol=1e-2)
 
 
 @settings(max_examples=50)

@@ -22,13 +22,15 @@ from numpy.typing import NDArray
 from dvla.engines.errors import DvlaError, UsageError
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.observation import Observation
-from dvla.runtime.policy_api import ChunkPolicy
+from dvla.runtime.policy_api import ChunkPolicy, history_of
 
 GROUP = "dvla.policies"
 ACTION_WIDTH = 7
 PICTURE_SIZE = (360, 480)
 """Height and width of the pictures of a policy that does not say what it wants."""
 MAX_SIDE = 8192
+OLDEST_STEP = -8
+"""Farthest that an observation may reach back [control steps]: cameras keep 16 frames."""
 NO_PICTURES = (0, 0)
 """That of a policy that looks at none: only where the simulator tells it the truth."""
 OWN = (
@@ -157,6 +159,8 @@ class CheckedPolicy:
         """T, the spacing of the actions [s]."""
         self.picture_size = self._size_of(policy)
         """(height, width) of the pictures that it wants."""
+        self.history_steps = self._history_of(policy)
+        """Which control steps it observes, oldest first, relative to now."""
 
     def predict(
         self,
@@ -206,6 +210,20 @@ class CheckedPolicy:
                 f"picture_size = {size!r}", f"(height, width) of 1 to {MAX_SIDE}, or {NO_PICTURES}"
             )
         return sides
+
+    def _history_of(self, policy: Any) -> tuple[int, ...]:
+        steps = history_of(policy)
+        try:
+            known = [int(step) for step in steps if int(step) == step]
+        except (TypeError, ValueError):
+            known = []
+        rises = known == sorted(set(known)) and known[-1:] == [0]
+        if not rises or len(known) != len(steps) or known[0] < OLDEST_STEP:
+            raise self._error(
+                f"history_steps = {steps!r}",
+                f"whole control steps from {OLDEST_STEP} on, rising, the last one 0",
+            )
+        return tuple(known)
 
     def _error(self, got: str, expected: str) -> PolicyError:
         return PolicyError(

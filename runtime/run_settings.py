@@ -41,6 +41,7 @@ def policy_facts(config: RunConfig) -> dict[str, Any]:
             "cameras": dict.fromkeys(TWIN_CAMERAS, FrameShape(height=height, width=width)),
             "chunk_size": shape.chunk_size,
             "control_period_s": shape.control_period_s,
+            "history_steps": shape.history_steps,
         }
     facts = read_bundle(config.bundle).manifest.policy
     frame = FrameShape(height=facts.camera_height, width=facts.camera_width)

@@ -23,7 +23,7 @@ class Still:
 
 class Seeing(Still):
     """Says which pictures it wants, and remembers which it got."""
-    picture_size = (48, 64)
+    picture_size, history_steps = (48, 64), (-4, -1, 0)
     def __init__(self, argument=""):
         super().__init__(argument)
         self.shapes = set()

@@ -1,4 +1,4 @@
-"""What an installed policy is: H, T and its pictures' size, asked in a process of its own.
+"""What an installed policy is: H, T and what it observes, asked in a process of its own.
 
 The weights and libraries of others stay out of the supervisor, which must answer at any time.
 """
@@ -11,6 +11,7 @@ import sys
 import msgspec
 
 from dvla.engines.errors import DvlaError
+from dvla.runtime.policy_api import HISTORY_STEPS
 from dvla.runtime.policy_entry import NO_PICTURES, PICTURE_SIZE, PolicyError, open_installed
 from dvla.runtime.processes.spawn import StartFailed
 
@@ -19,11 +20,12 @@ MAX_CHUNK = 31
 
 
 class PolicyShape(msgspec.Struct, frozen=True, kw_only=True):
-    """H, T [s] and (height, width) of its pictures, or why the policy cannot be opened."""
+    """H, T [s], its pictures' (height, width) and steps, or why the policy cannot be opened."""
 
     chunk_size: int = 0
     control_period_s: float = 0.0
     picture_size: tuple[int, int] = PICTURE_SIZE
+    history_steps: tuple[int, ...] = HISTORY_STEPS
     problem: str = ""
     exit_code: int = 0
 
@@ -75,6 +77,7 @@ def _shape_of(name: str) -> PolicyShape:
         chunk_size=policy.chunk_size,
         control_period_s=policy.control_period_s,
         picture_size=policy.picture_size,
+        history_steps=policy.history_steps,
     )
 
 

@@ -161,5 +161,5 @@ def test_an_installed_policy_plays_an_episode_with_pictures_of_its_size(tmp_path
     assert render is not None
     result = run_episode(config, policy, world_of(config), 3, render)
     assert result.inferences > 20 and not result.success
-    assert policy._policy.shapes == {(2, 48, 64, 3)}
+    assert policy._policy.shapes == {(3, 48, 64, 3)}
     assert len(set(policy._policy.seeds)) == len(policy._policy.seeds)

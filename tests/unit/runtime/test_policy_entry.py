@@ -63,6 +63,19 @@ def test_an_impossible_picture_size_is_said_when_the_policy_is_opened(size: obje
         CheckedPolicy("still", policy)
 
 
+@pytest.mark.parametrize("steps", [(), (0, 0), (-1,), (0, -1), (-9, 0), (-0.5, 0), None, "now", 0])
+def test_an_impossible_history_is_said_when_the_policy_is_opened(steps: object) -> None:
+    policy = open_installed("still")._policy
+    policy.history_steps = steps
+    with pytest.raises(PolicyError, match=r"history_steps.*-8"):
+        CheckedPolicy("still", policy)
+
+
+def test_a_policy_says_its_history_or_has_the_usual_one() -> None:
+    assert open_installed("still").history_steps == (-2, 0)
+    assert open_installed("seeing").history_steps == (-4, -1, 0)
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

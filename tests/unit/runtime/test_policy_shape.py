@@ -17,7 +17,8 @@ def test_a_policy_says_its_shape_or_why_it_cannot(
     monkeypatch.setenv("PYTHONPATH", str(install_policies(tmp_path / "site")), prepend=":")
     shape = ask_shape("still")
     assert (shape.chunk_size, shape.control_period_s) == (10, 0.04)
-    assert shape.picture_size == (360, 480)
+    assert shape.picture_size == (360, 480) and shape.history_steps == (-2, 0)
+    assert ask_shape("seeing").history_steps == (-4, -1, 0)
     assert ask_shape("stop-and-go:80").picture_size == (180, 240)
     with pytest.raises(StartFailed, match=r"FileNotFoundError: weights") as failed:
         ask_shape("fails:weights")

@@ -73,6 +73,7 @@ class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             what flow matching is trained with, less makes chunks more alike, and 0 leaves one.
         state_motion: whether the graphs take the newest state and its change since the oldest, 2 S
             numbers (``dvla.runtime.pose.state_input``), instead of the newest alone.
+        robot_type: arm that it was trained for; empty where the checkpoint does not say.
     """
 
     cameras: tuple[str, ...]
@@ -92,6 +93,7 @@ class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     vlm_model_name: str
     noise_scale: float = 1.0
     state_motion: bool = False
+    robot_type: str = ""
 
     @property
     def state_input_width(self) -> int:

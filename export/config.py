@@ -40,6 +40,7 @@ class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The keys of ``config.json`` that matter for inference; other keys are ignored.
 
     ``min_period`` and ``max_period`` are flow-time periods of the sinusoidal embedding [-].
+    ``robot_type`` is the arm that ``dvla-train`` trained it for; official files do not say.
     """
 
     type: str
@@ -69,6 +70,7 @@ class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True):
     tokenizer_max_length: int = 48
     min_period: float = 4e-3
     max_period: float = 4.0
+    robot_type: str = ""
 
     @property
     def image_keys(self) -> tuple[str, ...]:

@@ -77,6 +77,7 @@ def policy_facts(
         vlm_model_name=config.vlm_model_name,
         noise_scale=noise_scale,
         state_motion=motion,
+        robot_type=config.robot_type,
     )
 
 

@@ -9,6 +9,7 @@ from dvla.engines.errors import UsageError
 from dvla.engines.manifest import MAX_NOISE_SCALE, PolicyFacts
 from dvla.runtime.observation import Observation
 from dvla.runtime.pose import state_input
+from dvla.runtime.robots import ROBOTS
 
 
 def checked_frames(
@@ -61,6 +62,22 @@ def graph_state(facts: PolicyFacts, observation: Observation) -> NDArray[np.floa
     if not np.isfinite(state).all():
         raise UsageError("The observation's state is not finite", got=state.tolist())
     return state_input(state, facts.state_input_width)
+
+
+def check_arm(robot_type: str, robot: str) -> None:
+    """Raise a UsageError where a policy was trained for another arm than it is to move.
+
+    Args:
+        robot_type: what the checkpoint says: an arm of ours, or anything else, which is no reason.
+        robot: name of the robot; a replay moves none.
+    """
+    arms = {name for name, each in ROBOTS.items() if each.driver}
+    if {robot_type, robot} <= arms and robot_type != robot:
+        raise UsageError(
+            "The policy was trained for another arm: it would see and move this one wrongly",
+            got=f"a policy for the {robot_type}, and --robot {robot}",
+            next_command=f"--robot {robot_type}, or dvla-train --init on episodes of the {robot}",
+        )
 
 
 def check_noise(noise: NDArray[np.float32], shape: tuple[int, int]) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from dvla.engines.bundle import read_bundle
 from dvla.runtime.cameras.frame_ring import FrameShape
 from dvla.runtime.overrides import parse_override
+from dvla.runtime.policy_checks import check_arm
 from dvla.runtime.policy_entry import PICTURE_SIZE
 from dvla.runtime.processes.policy_shape import ask_shape
 from dvla.runtime.processes.settings import Settings
@@ -30,6 +31,7 @@ def policy_facts(config: RunConfig) -> dict[str, Any]:
 
     Raises:
         BundleError: the bundle cannot be used.
+        UsageError: it is for another arm.
         StartFailed: the installed policy cannot be opened.
     """
     if config.bundle is None:
@@ -44,6 +46,7 @@ def policy_facts(config: RunConfig) -> dict[str, Any]:
             "history_steps": shape.history_steps,
         }
     facts = read_bundle(config.bundle).manifest.policy
+    check_arm(facts.robot_type, config.robot)
     frame = FrameShape(height=facts.camera_height, width=facts.camera_width)
     return {
         "cameras": dict.fromkeys(facts.cameras, frame),

@@ -83,6 +83,11 @@ class Episodes:
                 next_command=f"dvla-collect --out {folders[0]}",
             )
 
+    @property
+    def robot(self) -> str:
+        """The arm that they are all of; empty where a dataset of others does not say."""
+        return self.infos[0].robot
+
     def refresh(self) -> None:
         """Take in what was recorded since."""
         for folder in self._folders:

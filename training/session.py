@@ -72,6 +72,7 @@ def train(
     width = config.state_dim
     episodes = Episodes(data, seen_steps, state_width=width)
     held_out = Episodes(data, seen_steps, state_width=width, held_out=True)
+    raw["robot_type"] = episodes.robot
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = out / TOKENIZER_NAME
     if resume or not group.leads:

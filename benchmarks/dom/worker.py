@@ -31,6 +31,7 @@ def open_policy(config: CellConfig) -> tuple[ChunkPolicy, Render | None]:
 
         return OraclePolicy(), None
     from dvla.runtime.policy import Policy
+    from dvla.runtime.policy_checks import check_arm
     from dvla.runtime.policy_entry import NO_PICTURES, open_installed
     from dvla.runtime.twin.renderer import TwinRenderer
 
@@ -38,6 +39,7 @@ def open_policy(config: CellConfig) -> tuple[ChunkPolicy, Render | None]:
     policy: ChunkPolicy
     if is_bundle(bundle):
         policy = network = Policy.load(bundle, noise_scale=config.noise_scale)
+        check_arm(network.facts.robot_type, config.robot)
         width, height = network.facts.camera_width, network.facts.camera_height
     else:
         policy = others = open_installed(config.policy)

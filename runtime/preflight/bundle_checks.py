@@ -34,8 +34,9 @@ def _files(path: Path) -> Finding:
     except BundleError as error:
         return Finding(check="bundle", level="fail", got=str(error), expected="files as exported")
     facts = bundle.manifest.policy
+    arm = f"for the {facts.robot_type}, " if facts.robot_type else ""
     return ok(
         "bundle",
-        f"{path}, {facts.chunk_size} actions of {1e3 * facts.control_period_s:.0f} ms, cameras "
-        f"{', '.join(facts.cameras)} at {facts.camera_width}x{facts.camera_height}",
+        f"{path}, {arm}{facts.chunk_size} actions of {1e3 * facts.control_period_s:.0f} ms, "
+        f"cameras {', '.join(facts.cameras)} at {facts.camera_width}x{facts.camera_height}",
     )

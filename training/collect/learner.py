@@ -73,6 +73,11 @@ class CheckpointPolicy:
         """Observed control steps relative to now, oldest first."""
         return self._policy.config.delta_timestamps.observation
 
+    @property
+    def robot_type(self) -> str:
+        """The arm that it is trained for; empty where it does not say."""
+        return self._policy.config.robot_type
+
     def predict(
         self,
         observation: Observation,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dvla.runtime.policy import Policy
 from dvla.runtime.policy_api import GuidedPolicy
+from dvla.runtime.policy_checks import check_arm
 from dvla.runtime.twin.renderer import TwinRenderer
 from dvla.runtime.twin.scenes.asked import asked_scene
 from dvla.runtime.twin.scenes.choice import EPISODE_S, SceneChoice
@@ -63,22 +64,27 @@ def open_recorder(job: Job) -> Recorder:
         world,
         render,
         renderer.spot,
-        _learner(job.controller),
+        _learner(job),
         max_s=max_s,
         robot=job.robot,
         scene=asked.scene,
     )
 
 
-def _learner(controller: str) -> GuidedPolicy | None:
+def _learner(job: Job) -> GuidedPolicy | None:
     """Return the policy that is to move the arm, or None for the expert."""
-    if controller == EXPERT:
+    if job.controller == EXPERT:
         return None
-    if Path(controller, "manifest.json").is_file():
-        return Policy.load(Path(controller), threads=1)
+    path = Path(job.controller)
+    if (path / "manifest.json").is_file():
+        policy = Policy.load(path, threads=1)
+        check_arm(policy.facts.robot_type, job.robot)
+        return policy
     from dvla.training.collect.learner import CheckpointPolicy
 
-    return CheckpointPolicy(Path(controller))
+    learner = CheckpointPolicy(path)
+    check_arm(learner.robot_type, job.robot)
+    return learner
 
 
 class EpisodeRecorder:

@@ -151,7 +151,7 @@ def test_it_learns(data: Path, tmp_path: Path) -> None:
     train("nano", None, [data], tmp_path / "out", options, resume=False, report=curves.append)
     assert curves[-1].flow < 0.8 * curves[0].flow
     policy = load_policy(tmp_path / "out")
-    assert policy.config.use_delta_action
+    assert policy.config.use_delta_action and policy.config.robot_type == "franka"
     mean = policy.unnormalize_outputs.buffer_action.mean
     assert torch.equal(mean, policy.normalize_targets.buffer_action.mean) and mean.abs().sum() > 0
 

@@ -1,4 +1,4 @@
-"""The policy that ships: its bundle is what an export of its checkpoint gives."""
+"""The policies that ship: each bundle is what an export of its checkpoint gives."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from dvla.engines.bundle import read_bundle
 from dvla.export.checkpoint import load_checkpoint, load_policy
@@ -13,20 +14,24 @@ from dvla.export.reference import load_reference, with_actions
 from dvla.training.presets import NANO
 
 POLICIES = Path(__file__).parents[3] / "policies"
+shipped = pytest.mark.parametrize("name", ["nano", "nano-varied"])
 
 
-def test_the_checkpoint_is_the_bundles_source() -> None:
-    checkpoint = load_checkpoint(POLICIES / "nano")
+@shipped
+def test_the_checkpoint_is_the_bundles_source(name: str) -> None:
+    checkpoint = load_checkpoint(POLICIES / name)
     assert checkpoint.arch == NANO
-    manifest = read_bundle(POLICIES / "nano.bundle").manifest
-    weights = (POLICIES / "nano/model.safetensors").read_bytes()
+    manifest = read_bundle(POLICIES / f"{name}.bundle").manifest
+    weights = (POLICIES / name / "model.safetensors").read_bytes()
+    assert manifest.policy.robot_type == checkpoint.config.robot_type == "franka"
     assert manifest.source.sha256 == hashlib.sha256(weights).hexdigest()
-    assert (POLICIES / "nano/tokenizer.json").read_bytes() == (
-        POLICIES / "nano.bundle/tokenizer.json"
+    assert (POLICIES / name / "tokenizer.json").read_bytes() == (
+        POLICIES / f"{name}.bundle" / "tokenizer.json"
     ).read_bytes()
 
 
-def test_the_checkpoint_acts_as_the_bundles_reference() -> None:
-    reference = load_reference(POLICIES / "nano.bundle" / "reference.npz")
-    again, _ = with_actions(reference, load_policy(POLICIES / "nano"))
+@shipped
+def test_the_checkpoint_acts_as_the_bundles_reference(name: str) -> None:
+    reference = load_reference(POLICIES / f"{name}.bundle" / "reference.npz")
+    again, _ = with_actions(reference, load_policy(POLICIES / name))
     assert np.abs(again.actions - reference.actions).max() < 1e-4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -61,13 +62,10 @@ def test_the_benchmark_refuses_it_too(piper_bundle: Path) -> None:
 
 
 def test_the_arm_is_read_from_the_config_and_official_files_have_none() -> None:
-    text = (CHECKPOINT / "config.json").read_bytes()
-    assert (
-        parse_config(
-            text.replace(
-                b'"type": "dynamicvla"', b'"type": "dynamicvla", "robot_type": "piper"', 1
-            ),
-            "it",
-        ).robot_type
-        == "piper"
-    )
+    config = json.loads((CHECKPOINT / "config.json").read_bytes())
+    for arm in ("franka", "piper"):
+        assert (
+            parse_config(json.dumps(config | {"robot_type": arm}).encode(), "it").robot_type == arm
+        )
+    del config["robot_type"]
+    assert parse_config(json.dumps(config).encode(), "it").robot_type == ""

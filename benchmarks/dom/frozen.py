@@ -89,17 +89,15 @@ def read_record(robot: str = "franka") -> dict[Dimension, FrozenDimension]:
 
 def refuse_thawed(scene: SceneSpec, robot: str = "franka") -> None:
     """Raise a ConfigError when a test seed draws another scene than an arm's record has."""
-    name, task = scene.choice.family, scene.choice.task
-    if name == "training" or name == "training-one":  # noqa: PLR1714 (narrows the type)
-        return
-    if scene.seed not in frozen_seeds(name) or task != own_task(name):
+    name = next((each for each in DIMENSIONS if each == scene.choice.family), None)
+    if name is None or scene.seed not in frozen_seeds(name) or scene.choice.task != own_task(name):
         return
     index = scene.seed - frozen_seeds(name).start
     wanted = read_record(robot)[name].scenes[8 * index : 8 * index + 8]
     if scene_digest(scene) != wanted:
         raise ConfigError(
             "A test seed of the benchmark draws another scene than the frozen one",
-            got=f"seed {scene.seed} of {name}, {task}: {scene_digest(scene)}",
+            got=f"seed {scene.seed} of {name}, {scene.choice.task}: {scene_digest(scene)}",
             expected=f"{wanted}, as recorded in {record_of(robot).name}",
             next_command=f"python -m dvla.benchmarks.dom.frozen --check --robot {robot}",
         )

@@ -9,7 +9,6 @@ largest products alone, with the shapes of the full size.
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 import time
@@ -163,9 +162,8 @@ def int8_engine(
 
     reference, engine = load_reference(bundle.path / REFERENCE_NAME), engine_class(backend)
     options = EngineOptions(threads=threads)
-    folder = Path(tempfile.mkdtemp(prefix="dvla-int8-"))
 
-    def pipeline(reduced: tuple[str, ...]) -> ActionPipeline:
+    def pipeline(reduced: tuple[str, ...], folder: Path) -> ActionPipeline:
         prefix, denoise = (
             engine(
                 bundle.graph(name),
@@ -176,19 +174,19 @@ def int8_engine(
         )
         return ActionPipeline(prefix, denoise)
 
-    exact, reduced = pipeline(()), pipeline(graphs)
-    try:
-        for each in (exact, reduced):
-            each.load()
-            each.warm_up()
-        facts = bundle.manifest.policy, bundle.manifest.normalisation
-        verification = verify(reduced, reference, *facts, reduced=True)
-        turns = [_Turns("fp32", exact, reference), _Turns("int8", reduced, reference)]
-        samples_s = alternate(turns, rounds, warm_up_rounds=1).samples_s
-    finally:
-        for each in (exact, reduced):
-            each.close()
-        shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="dvla-int8-", ignore_cleanup_errors=True) as name:
+        exact, reduced = pipeline((), Path(name)), pipeline(graphs, Path(name))
+        try:
+            for each in (exact, reduced):
+                each.load()
+                each.warm_up()
+            facts = bundle.manifest.policy, bundle.manifest.normalisation
+            verification = verify(reduced, reference, *facts, reduced=True)
+            turns = [_Turns("fp32", exact, reference), _Turns("int8", reduced, reference)]
+            samples_s = alternate(turns, rounds, warm_up_rounds=1).samples_s
+        finally:
+            for each in (exact, reduced):
+                each.close()
     fp32_s, int8_s = (samples_s[turn.name][END_TO_END] for turn in turns)
     return Int8Engine(
         backend=backend,

@@ -1,9 +1,10 @@
 """The wire: what goes through the sockets of an arm, one message per frame.
 
 Setpoints and state go PUB/SUB with CONFLATE, which must be set before bind or connect: a slow
-reader gets the newest message and no queue. Requests (``wire_control``) go DEALER/ROUTER and are
-acknowledged. Inside loops nothing blocks and nothing raises: what cannot be decoded is counted and
-dropped.
+reader gets the newest message and no queue. A conflating pipe of libzmq may hold back its last
+message until the next one is written, so both are sent at a rate, never once. Requests
+(``wire_control``) go DEALER/ROUTER and are acknowledged. Inside loops nothing blocks and nothing
+raises: what cannot be decoded is counted and dropped.
 """
 
 from __future__ import annotations

@@ -51,4 +51,6 @@ class Guests:
         """Close the monitors."""
         for link in self._links:
             link.socket.disable_monitor()
+        for monitor in self._monitors:  # a context that ends would wait for them for ever
+            monitor.close(linger=0)
         self._monitors = []

@@ -111,7 +111,7 @@ class Link:
         """
         assert self._monitor is not None
         there = self._monitor.poll(int(timeout_s * 1e3), zmq.POLLIN)
-        self.socket.disable_monitor()
+        self._stop_watching()
         if not there:
             raise WireError(
                 f"nobody is connected at {self._endpoint}",
@@ -121,9 +121,15 @@ class Link:
 
     def close(self) -> None:
         """Close the socket; what was not sent is dropped."""
+        self._stop_watching()
+        self.socket.close()
+
+    def _stop_watching(self) -> None:
+        """Close the monitor too: ``disable_monitor`` leaves that to whoever drops it last."""
         if self._monitor is not None:
             self.socket.disable_monitor()
-        self.socket.close()
+            self._monitor.close(linger=0)
+            self._monitor = None
 
 
 def _keep_alive(socket: zmq.Socket[Any], endpoint: str) -> None:

@@ -22,6 +22,7 @@ from dvla.training.checkpoints import (
     set_statistics,
     write_statistics,
 )
+from dvla.training.closed_loop import PlayOptions
 from dvla.training.dataset import Episodes
 from dvla.training.dense_vision import embed_images
 from dvla.training.helpers import Helpers
@@ -44,6 +45,7 @@ def train(
     *,
     resume: bool,
     report: Callable[[Curve], None],
+    play: PlayOptions | None = None,
 ) -> None:
     """Train a policy and leave its checkpoint, tokenizer, statistics and curve in a folder.
 
@@ -55,6 +57,7 @@ def train(
         options: how.
         resume: go on from the last save in ``out``.
         report: called with each line of the curve.
+        play: which episodes are played in closed loop meanwhile; none by default.
 
     Raises:
         UsageError: the data or the folder cannot be used.
@@ -103,7 +106,8 @@ def train(
         torch.tensor(statistics.object_mean),
         torch.tensor(statistics.object_std),
     )
-    trainer = Trainer(policy, helpers, raw, arch, options, out, group)
+    robot = episodes.robot or config.robot_type or "franka"
+    trainer = Trainer(policy, helpers, raw, arch, options, out, group, play, robot)
     if resume:
         trainer.resume(sampler)
     trainer.run(sampler, checks, report)

@@ -16,6 +16,7 @@ from dvla.export.arch import Arch
 from dvla.export.model.policy import DynamicVla
 from dvla.export.torch_ import Tensor, torch
 from dvla.training.checkpoints import load_state, save_state, write_checkpoint
+from dvla.training.closed_loop import PlayOptions, play
 from dvla.training.dense_vision import embed_images
 from dvla.training.flow_loss import flow_loss
 from dvla.training.helpers import Helpers
@@ -40,6 +41,8 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             fast and lets the rest begin with an encoder that sees the object.
         freeze_backbone: train the expert and the projections alone.
         compile: let torch compile encoder, language model and expert.
+        bf16: multiply matrices in bfloat16; weights, losses, gradients and their averages stay
+            float32.
         save_every: steps between saves, with the held-out error.
         held_out: samples of the held-out error.
         refresh_every: steps between looks for new episodes.
@@ -60,13 +63,14 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     see_first: int = 0
     freeze_backbone: bool = False
     compile: bool = False
+    bf16: bool = False
     save_every: int = 500
     held_out: int = 128
     refresh_every: int = 100
     seed: int = 0
 
 
-class Curve(msgspec.Struct, frozen=True, kw_only=True):
+class Curve(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the training curve.
 
     Attributes:
@@ -76,6 +80,7 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
         first_error_m: the same over its first five actions [m].
         gripper_accuracy: share of held-out gripper decisions that are the expert's.
         samples_per_s: seen since the last line.
+        successes: of ``trials`` episodes in closed loop; None where none were played.
     """
 
     step: int
@@ -90,6 +95,8 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
     lr: float
     episodes: int
     samples_per_s: float
+    successes: int | None = None
+    trials: int = 0
 
 
 class Trainer:
@@ -103,6 +110,8 @@ class Trainer:
         options: how.
         folder: where checkpoints go.
         group: of the processes that train it together.
+        play: which episodes are played in closed loop, and how often.
+        robot: whose twin plays them.
     """
 
     def __init__(
@@ -114,7 +123,10 @@ class Trainer:
         options: TrainOptions,
         folder: Path,
         group: Group,
+        play: PlayOptions | None = None,
+        robot: str = "franka",
     ) -> None:
+        self._play, self._robot = play or PlayOptions(), robot
         self._policy = policy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._helpers, self._config, self._arch = helpers, config, arch
         self._options, self._folder, self._group = options, folder, group
@@ -159,11 +171,13 @@ class Trainer:
             sums += self._step(sampler)
             since += 1
             last = self.step == options.steps
-            if self._group.leads and (last or self.step % options.save_every == 0):
+            plays = self._play.every > 0 and (last or self.step % self._play.every == 0)
+            if self._group.leads and (last or plays or self.step % options.save_every == 0):
                 elapsed_s = time.perf_counter() - started_s
                 rate = since * options.batch * options.accumulate * self._group.size / elapsed_s
                 self.save(sampler)
-                report(self._curve(sums / since, sampler, held_out, rate))
+                curve = self._curve(sums / since, sampler, held_out, rate)
+                report(self._played(curve) if plays else curve)
                 sums, since, started_s = np.zeros(3), 0, time.perf_counter()
         self._group.wait()
 
@@ -174,14 +188,17 @@ class Trainer:
         total = np.zeros(3)
         for _ in range(options.accumulate):
             batch = sampler.batch(options.batch)
-            seen = embed_images(self._policy, batch.images)
-            known = self._policy.normalized_state(batch.state[:, None])
-            state, spot = self._helpers.losses(seen, known, batch.object_state, batch.spots)
-            loss = options.object_weight * state + options.spot_weight * spot
-            if self.step >= options.see_first:
-                flow = flow_loss(self._policy, seen.tokens, batch, options.draws, self._generator)
-                total[0] += flow.item()
-                loss = loss + flow
+            with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=options.bf16):
+                seen = embed_images(self._policy, batch.images)
+                known = self._policy.normalized_state(batch.state[:, None])
+                state, spot = self._helpers.losses(seen, known, batch.object_state, batch.spots)
+                loss = options.object_weight * state + options.spot_weight * spot
+                if self.step >= options.see_first:
+                    flow = flow_loss(
+                        self._policy, seen.tokens, batch, options.draws, self._generator
+                    )
+                    total[0] += flow.item()
+                    loss = loss + flow
             total[1:] += state.item(), spot.item()
             (loss / options.accumulate).backward()  # type: ignore[no-untyped-call]
         self._group.average_gradients(self._parameters)
@@ -247,6 +264,11 @@ class Trainer:
             sampler.rng = np.random.default_rng((self.step, self._group.rank))
         average: dict[str, Tensor] = state["average"]
         self._average = average
+
+    def _played(self, curve: Curve) -> Curve:
+        """Play the policy that was saved, and add to the curve how often it succeeds."""
+        successes = play(self._folder, self._robot, self._play)
+        return msgspec.structs.replace(curve, successes=successes, trials=self._play.trials)
 
     def _curve(self, mean: Any, sampler: Sampler, held_out: Sampler, rate: float) -> Curve:
         error = held_out_error(self.averaged(), self._helpers, held_out, self._options.held_out)

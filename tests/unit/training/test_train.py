@@ -143,6 +143,23 @@ def test_a_resumed_training_is_the_same_training(data: Path, tmp_path: Path) -> 
     assert [curve.step for curve in whole] == [2, 4]
 
 
+def test_bf16_changes_the_products_and_not_what_is_kept(data: Path, tmp_path: Path) -> None:
+    curves: list[Curve] = []
+    for bf16 in (False, True):
+        options = TrainOptions(
+            steps=1, batch=4, draws=2, save_every=1, warm_up=1, held_out=2, bf16=bf16
+        )
+        out = tmp_path / str(bf16)
+        train("nano", None, [data], out, options, resume=False, report=curves.append)
+    full, half = (load_checkpoint(tmp_path / name).tensors for name in ("False", "True"))
+    assert all(half[name].dtype == tensor.dtype for name, tensor in full.items())
+    assert any(not torch.equal(half[name], tensor) for name, tensor in full.items())
+    for name in ("flow", "object", "spot"):
+        exact, rounded = getattr(curves[0], name), getattr(curves[1], name)
+        assert rounded == pytest.approx(exact, rel=0.02)
+        assert rounded != exact
+
+
 def test_it_learns(data: Path, tmp_path: Path) -> None:
     curves: list[Curve] = []
     options = TrainOptions(

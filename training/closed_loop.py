@@ -10,8 +10,6 @@ import os
 from pathlib import Path
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from dvla.benchmarks.dom.cameras import keep_pictures
 from dvla.benchmarks.dom.episode import run_episode
@@ -23,7 +21,6 @@ from dvla.engines.errors import UsageError
 from dvla.runtime.policy_checks import check_arm
 from dvla.runtime.twin.renderer import TwinRenderer
 from dvla.runtime.twin.scenes.asked import asked_scene
-from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld, WorldConfig
 from dvla.training.collect.campaign import ONE_THREAD
 from dvla.training.collect.frames import CAMERA_HEIGHT, CAMERA_WIDTH
@@ -93,13 +90,7 @@ class EpisodePlayer:
         check_arm(self._policy.robot_type, asked.robot)
         self._world = TwinWorld(WorldConfig(robot=asked.robot, task=drawn.task, scene=drawn.scene))
         renderer = TwinRenderer(width=CAMERA_WIDTH, height=CAMERA_HEIGHT)
-
-        def render(snapshot: TwinSnapshot, camera: str) -> NDArray[np.uint8]:
-            image_hwc = np.empty((CAMERA_HEIGHT, CAMERA_WIDTH, 3), np.uint8)
-            renderer.render(snapshot, camera, image_hwc)
-            return image_hwc
-
-        self._render = keep_pictures(render)
+        self._render = keep_pictures(renderer.picture)
 
     def run(self, seed: int) -> EpisodeResult:
         """Play the episode of a seed."""

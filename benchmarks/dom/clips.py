@@ -7,8 +7,6 @@ import tempfile
 from pathlib import Path
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from dvla.benchmarks.dom.episode import ClosedLoop
 from dvla.benchmarks.dom.result import CellConfig
@@ -62,7 +60,7 @@ class ClipMaker:
             def watch(snapshot: TwinSnapshot) -> None:
                 # The first camera sets the film's pace, so it comes last.
                 for camera in reversed(CAMERAS):
-                    writer.add(camera, snapshot.t_ns, self._picture(snapshot, camera))
+                    writer.add(camera, snapshot.t_ns, self._renderer.picture(snapshot, camera))
 
             loop = ClosedLoop(
                 self._config, policy, self._world, seed, self._render, watch_exposure=watch
@@ -76,8 +74,3 @@ class ClipMaker:
         return Clip(
             seed=seed, instruction=self._world.spec.instruction, outcome=outcome, mp4=encoded
         )
-
-    def _picture(self, snapshot: TwinSnapshot, camera: str) -> NDArray[np.uint8]:
-        image_hwc = np.empty((HEIGHT, WIDTH, 3), np.uint8)
-        self._renderer.render(snapshot, camera, image_hwc)
-        return image_hwc

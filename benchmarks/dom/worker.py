@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from dvla.benchmarks.dom.cameras import Render, keep_pictures
 from dvla.benchmarks.dom.episode import run_episode
@@ -15,7 +13,6 @@ from dvla.benchmarks.dom.result import CellConfig, EpisodeResult
 from dvla.runtime.policy_api import ChunkPolicy
 from dvla.runtime.twin.objects import Task, parse_task
 from dvla.runtime.twin.scenes.draw import draw_scene
-from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld, WorldConfig
 
 
@@ -47,13 +44,7 @@ def open_policy(config: CellConfig) -> tuple[ChunkPolicy, Render | None]:
             return policy, None
         height, width = others.picture_size
     renderer = TwinRenderer(width=width, height=height)
-
-    def render(snapshot: TwinSnapshot, camera: str) -> NDArray[np.uint8]:
-        image_hwc = np.empty((height, width, 3), np.uint8)
-        renderer.render(snapshot, camera, image_hwc)
-        return image_hwc
-
-    return policy, keep_pictures(render)
+    return policy, keep_pictures(renderer.picture)
 
 
 def world_of(config: CellConfig) -> TwinWorld:

@@ -109,9 +109,7 @@ class Table:
         width, height = self._size
         if self._renderer is None:
             self._renderer = TwinRenderer(width=width, height=height)
-        image_hwc = np.empty((height, width, 3), np.uint8)
-        self._renderer.render(snapshot, camera, image_hwc)
-        return image_hwc
+        return self._renderer.picture(snapshot, camera)
 
     def close(self) -> None:
         """Let go of the renderer."""

@@ -105,6 +105,12 @@ class TwinRenderer:
         mujoco.mjr_readPixels(self._upside_down, None, self._viewport, self._context)
         out[:] = self._upside_down[::-1]
 
+    def picture(self, snapshot: TwinSnapshot, camera: str) -> NDArray[np.uint8]:
+        """Return the picture of one camera, (height, width, 3), as ``render`` makes it."""
+        out = np.empty_like(self._upside_down)
+        self.render(snapshot, camera, out)
+        return out
+
     def spot(self, snapshot: TwinSnapshot, camera: str, thing: int = 0) -> NDArray[np.float64]:
         """Return where the centre of an object is in a camera's picture.
 

@@ -30,7 +30,6 @@ from dvla.runtime.pose import state_input
 from dvla.runtime.tokenizer import PromptEncoder
 from dvla.runtime.twin.bodies import BODIES
 from dvla.runtime.twin.renderer import TwinRenderer
-from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.training.collect.frames import CAMERA_HEIGHT, CAMERA_WIDTH
 from dvla.training.seeds import TRAINING_START
 
@@ -69,16 +68,10 @@ def record_observations(
 ) -> list[Observation]:
     """Play the oracle's episodes on a robot's twin and return some of their observations."""
     renderer = TwinRenderer(width=CAMERA_WIDTH, height=CAMERA_HEIGHT)
-
-    def render(snapshot: TwinSnapshot, camera: str) -> NDArray[np.uint8]:
-        image_hwc = np.empty((CAMERA_HEIGHT, CAMERA_WIDTH, 3), np.uint8)
-        renderer.render(snapshot, camera, image_hwc)
-        return image_hwc
-
     config = CellConfig(robot=robot)
     witness, world, seed = Witness(history_steps), world_of(config), _FIRST_SEED
     while len(witness.kept) < count:
-        loop = ClosedLoop(config, witness, world, seed, keep_pictures(render))
+        loop = ClosedLoop(config, witness, world, seed, keep_pictures(renderer.picture))
         try:
             loop.run()
         finally:

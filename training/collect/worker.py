@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from dvla.runtime.policy import Policy
 from dvla.runtime.policy_api import GuidedPolicy
@@ -14,7 +12,6 @@ from dvla.runtime.policy_checks import check_arm
 from dvla.runtime.twin.renderer import TwinRenderer
 from dvla.runtime.twin.scenes.asked import asked_scene
 from dvla.runtime.twin.scenes.choice import EPISODE_S, SceneChoice
-from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld, WorldConfig
 from dvla.training.collect.frames import (
     CAMERA_HEIGHT,
@@ -49,12 +46,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 def open_recorder(job: Job) -> Recorder:
     """Return a recorder of the twin's cameras; the learner is loaded where one moves the arm."""
     renderer = TwinRenderer(width=CAMERA_WIDTH, height=CAMERA_HEIGHT)
-
-    def render(snapshot: TwinSnapshot, camera: str) -> NDArray[np.uint8]:
-        image_hwc = np.empty((CAMERA_HEIGHT, CAMERA_WIDTH, 3), np.uint8)
-        renderer.render(snapshot, camera, image_hwc)
-        return image_hwc
-
     asked = asked_scene(job.task, job.scenes)
     world = TwinWorld(WorldConfig(robot=job.robot, task=asked.task, scene=asked.scene))
     max_s = EPISODE_S[asked.scene.task] if asked.scene else ALONE_S
@@ -62,7 +53,7 @@ def open_recorder(job: Job) -> Recorder:
         max_s = ALONE_S
     return Recorder(
         world,
-        render,
+        renderer.picture,
         renderer.spot,
         _learner(job),
         max_s=max_s,

@@ -17,7 +17,7 @@ from dvla.benchmarks.dom.result import CellConfig
 from dvla.runtime.config import SchedulerConfig
 from dvla.runtime.oracle.policy import OraclePolicy
 from dvla.runtime.twin.renderer import TwinRenderer
-from dvla.runtime.twin.scene import CAMERAS, IMAGE_HEIGHT, IMAGE_WIDTH
+from dvla.runtime.twin.scene import CAMERAS
 from dvla.runtime.twin.scenes.asked import asked_scene
 from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld, WorldConfig
@@ -59,7 +59,7 @@ class SeedRecorder:
         asked = asked_scene(self._job.task, self._job.scenes)
         robot = self._job.robot
         self._world = TwinWorld(WorldConfig(robot=robot, task=asked.task, scene=asked.scene))
-        self._render = keep_pictures(self._picture)
+        self._render = keep_pictures(self._renderer.picture)
 
     def run(self, seed: int) -> Staged:
         """Record the episode of a seed."""
@@ -106,11 +106,6 @@ class SeedRecorder:
         )
         finish(folder, root, told, np.array(rows, STEP))
         return told
-
-    def _picture(self, snapshot: TwinSnapshot, camera: str) -> NDArray[np.uint8]:
-        image_hwc = np.empty((IMAGE_HEIGHT, IMAGE_WIDTH, 3), np.uint8)
-        self._renderer.render(snapshot, camera, image_hwc)
-        return image_hwc
 
 
 def _row(snapshot: TwinSnapshot) -> NDArray[np.void]:

@@ -16,7 +16,7 @@ from dvla.benchmarks.dom.episode import ClosedLoop
 from dvla.benchmarks.dom.latency import Latency
 from dvla.benchmarks.dom.result import CellConfig
 from dvla.benchmarks.dom.seeded import SeededPolicy
-from dvla.runtime.config import SchedulerConfig, ServoConfig
+from dvla.runtime.config import SchedulerConfig, SeamMode, ServoConfig
 from dvla.runtime.oracle.policy import OraclePolicy
 from dvla.runtime.policy_api import ChunkPolicy, GuidedPolicy
 from dvla.runtime.twin.scene import CAMERAS
@@ -42,6 +42,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         controller: ``expert``, or the folder of a bundle.
         latency_ms: injected inference latency.
         ci / laas: switches of the scheduler.
+        rtc: the previous chunk guides the next one, as policies that stream are best run.
         take_over_s: when the expert takes over from a policy; never when None.
     """
 
@@ -50,7 +51,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     latency_ms: float
     ci: bool
     laas: bool
-    take_over_s: float | None
+    rtc: bool = False
+    take_over_s: float | None = None
 
 
 def draw_plan(seed: int, controller: str) -> Plan:
@@ -60,12 +62,15 @@ def draw_plan(seed: int, controller: str) -> Plan:
     streaming = bool(rng.random() < 0.8)
     take_over = bool(rng.random() < 0.4)
     take_over_s = float(rng.uniform(0.2, 3.0))
+    laas = streaming or bool(rng.random() < 0.5)
+    guided = bool(rng.random() < 0.5)
     return Plan(
         seed=seed,
         controller=controller,
         latency_ms=latency_ms,
         ci=streaming,
-        laas=streaming or bool(rng.random() < 0.5),
+        laas=laas,
+        rtc=streaming and guided and controller != EXPERT,
         take_over_s=take_over_s if take_over and controller != EXPERT else None,
     )
 
@@ -109,7 +114,8 @@ class Recorder:
         """
         started_s = time.perf_counter()
         rows: list[NDArray[np.void]] = []
-        scheduler = SchedulerConfig(ci=plan.ci, laas=plan.laas)
+        seam: SeamMode = "rtc" if plan.rtc else "switch"
+        scheduler = SchedulerConfig(ci=plan.ci, laas=plan.laas, seam=seam)
         latency = Latency(median_ms=plan.latency_ms)
         config = CellConfig(robot=self._robot, latency=latency, scheduler=scheduler)
         policy = self._controller(plan)

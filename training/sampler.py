@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dvla.export.torch_ import Tensor, torch
 from dvla.runtime.tokenizer import PromptEncoder
-from dvla.training.collect.frames import HORIZON
+from dvla.training.collect.frames import HORIZON, EpisodeInfo
 from dvla.training.dataset import Episodes
 from dvla.training.flow_loss import Batch
 
@@ -34,8 +34,8 @@ class Sampler:
         encoder: of the instructions.
         seed: of the draws.
         augment: change light and colour, the same in both frames of a camera, mirror half of
-            the samples (none whose instruction names a side), and draw more often what is decisive
-            and what leads to the object.
+            the samples (none whose instruction names a side, or whose arm is not our twin), and
+            draw more often what is decisive and what leads to the object.
     """
 
     def __init__(
@@ -59,15 +59,15 @@ class Sampler:
                 count = round(share * size) if len(chosen) else 0
                 indices[at : at + count] = chosen[self.rng.integers(0, max(1, len(chosen)), count)]
                 at += count
-        now, frames, state, instructions = self._episodes.rows(indices)
-        prompts = [self._prompt(text) for text in instructions]
+        now, frames, state, infos = self._episodes.rows(indices)
+        prompts = [self._prompt(info.instruction) for info in infos]
         # In steps of eight, so that few shapes are compiled.
         longest = -(-max(int(mask.sum()) for _, mask in prompts) // 8) * 8
         target = now["object"].copy()
         actions, spots = now["actions"][:, :HORIZON].copy(), now["spots"].copy()
         if self._augment:
-            sided = np.array([_SIDED.search(text) is not None for text in instructions])
-            chosen = np.flatnonzero((self.rng.random(size) < 0.5) & ~sided)
+            allowed = np.array([_has_mirror_image(info) for info in infos])
+            chosen = np.flatnonzero((self.rng.random(size) < 0.5) & allowed)
             mirror(chosen, frames, state, actions, target, spots)
         return Batch(
             images=self._images(frames),
@@ -134,6 +134,14 @@ class Sampler:
 
     def _uniform(self, low: float, high: float, shape: tuple[int, ...]) -> Tensor:
         return torch.from_numpy(self.rng.uniform(low, high, shape).astype(np.float32))
+
+
+def _has_mirror_image(info: EpisodeInfo) -> bool:
+    """Whether an episode, mirrored, could have been: on our twins, and where no side is named.
+
+    Cameras of others need not stand in the middle.
+    """
+    return bool(info.robot) and _SIDED.search(info.instruction) is None
 
 
 def mirror(

@@ -28,6 +28,7 @@ from dvla.training.dense_vision import embed_images
 from dvla.training.helpers import Helpers
 from dvla.training.initialise import initialise
 from dvla.training.parallel import Group
+from dvla.training.pictures import Pictures
 from dvla.training.presets import NANO_VOCAB, PRESETS, preset_config
 from dvla.training.sampler import Sampler
 from dvla.training.tokenizer import train_tokenizer
@@ -73,8 +74,9 @@ def train(
     policy, raw, config, arch = _policy(preset, init, options.seed)
     seen_steps = config.delta_timestamps.observation
     width = config.state_dim
-    episodes = Episodes(data, seen_steps, state_width=width)
-    held_out = Episodes(data, seen_steps, state_width=width, held_out=True)
+    pictures = Pictures.of(config, arch)
+    episodes = Episodes(data, seen_steps, state_width=width, pictures=pictures)
+    held_out = Episodes(data, seen_steps, state_width=width, held_out=True, pictures=pictures)
     raw["robot_type"] = episodes.robot
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = out / TOKENIZER_NAME

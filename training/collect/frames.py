@@ -21,23 +21,22 @@ CROPS = (Crop(top=0.3, left=0.06, right=0.94), WHOLE)
 """What of each camera's view is stored: of the fixed one the table, so that a thing on it is half
 as large again; of the one on the hand all of it."""
 HORIZON = 20
-STEP = np.dtype(
-    [
-        (
-            "images",
-            "u1",
-            (len(CAMERAS), *IMAGE_SIZE, 3),
-        ),  # RGB, in the order of CAMERAS
-        ("state", "<f4", (6,)),  # measured TCP [m, rad], rx and rz in [0, 2 pi)
-        ("actions", "<f4", (HORIZON, 7)),  # the expert's, absolute [m, rad, -]
-        ("object", "<f4", (6,)),  # true position and velocity [m, m/s]; never an input
-        (
-            "spots",
-            "<f4",
-            (len(CAMERAS), 2),
-        ),  # its place, right and down in [0, 1] in the crop
-    ]
-)
+
+
+def step_dtype(cameras: int, size: tuple[int, int]) -> np.dtype[np.void]:
+    """Return the layout of a recorded step with pictures of a size (H, W) [pixel]."""
+    return np.dtype(
+        [
+            ("images", "u1", (cameras, *size, 3)),  # RGB, in the order of the cameras
+            ("state", "<f4", (6,)),  # measured TCP [m, rad], rx and rz in [0, 2 pi)
+            ("actions", "<f4", (HORIZON, 7)),  # the expert's, absolute [m, rad, -]
+            ("object", "<f4", (6,)),  # true position and velocity [m, m/s]; never an input
+            ("spots", "<f4", (cameras, 2)),  # its place, right and down in [0, 1] in the crop
+        ]
+    )
+
+
+STEP = step_dtype(len(CAMERAS), IMAGE_SIZE)
 
 
 def in_crop(spot: NDArray[np.float64], crop: Crop) -> NDArray[np.float64]:
@@ -95,8 +94,13 @@ def recorded(folder: Path) -> dict[int, EpisodeInfo]:
     return {info.seed: info for info in found}
 
 
-def map_episode(folder: Path, seed: int) -> NDArray[np.void]:
+def map_episode(folder: Path, seed: int, layout: np.dtype[np.void] = STEP) -> NDArray[np.void]:
     """Map the steps of an episode.
+
+    Args:
+        folder: of the episodes.
+        seed: of the episode.
+        layout: that the steps must have.
 
     Raises:
         UsageError: the file holds something else.
@@ -106,11 +110,12 @@ def map_episode(folder: Path, seed: int) -> NDArray[np.void]:
         steps: NDArray[np.void] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read", got=str(error)) from error
-    if steps.dtype != STEP:
+    if steps.dtype != layout:
+        _, height, width, _ = layout["images"].shape
         raise UsageError(
             f"{path} holds steps of another layout",
             got=str(steps.dtype.names),
-            expected=f"{STEP.names} with pictures of {IMAGE_WIDTH}x{IMAGE_HEIGHT} pixels",
+            expected=f"{layout.names} with pictures of {width}x{height} pixels",
             next_command="record the episodes again with dvla-collect",
         )
     return steps

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from dvla.engines.bundle import TOKENIZER_NAME
 from dvla.engines.errors import CheckpointError
-from dvla.export.arch import WHOLE
 from dvla.export.checkpoint import load_policy
 from dvla.export.checkpoint_io import WEIGHTS_NAME
 from dvla.export.model.policy import DynamicVla
@@ -19,7 +18,7 @@ from dvla.runtime.chunk import Chunk
 from dvla.runtime.observation import Observation
 from dvla.runtime.pose import state_input, unwrap_near
 from dvla.runtime.tokenizer import PromptEncoder
-from dvla.training.collect.shrink import shrink
+from dvla.training.pictures import Pictures
 
 _TRIES = 5
 
@@ -45,6 +44,7 @@ class CheckpointPolicy:
             self._policy = self._load()
             self._stamp_ns = stamp_ns
             config, arch = self._policy.config, self._policy.arch
+            self._pictures = Pictures.of(config, arch)
             self._encoder = PromptEncoder(
                 self._folder / TOKENIZER_NAME, config.tokenizer_max_length, arch.vocab
             )
@@ -77,6 +77,11 @@ class CheckpointPolicy:
     def robot_type(self) -> str:
         """The arm that it is trained for; empty where it does not say."""
         return self._policy.config.robot_type
+
+    @property
+    def square(self) -> tuple[int, int]:
+        """(H, W) of the pictures that its encoder sees [pixel]."""
+        return self._pictures.square
 
     def predict(
         self,
@@ -119,12 +124,11 @@ class CheckpointPolicy:
 
     def _images(self, observation: Observation) -> Tensor:
         """Return the encoder's input (1, N, 3 n_obs, H, W), resized as for the recordings."""
-        config = self._policy.config
-        size, crops = config.resize_imgs_with_padding, self._policy.arch.crops
+        seen = self._pictures
         frames = np.stack(
             [
-                [shrink(f, size, crops.get(key, WHOLE)) for f in observation.images[key]]
-                for key in config.image_keys
+                [seen.prepare(frame, camera) for frame in observation.images[key]]
+                for camera, key in enumerate(seen.keys)
             ]
         )
         images = torch.from_numpy(frames).to(torch.float32) / 127.5 - 1.0

@@ -24,9 +24,9 @@ from dvla.runtime.twin.scenes.choice import SceneChoice, scene_words
 from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld
 from dvla.training.collect.controllers import DisturbedPolicy, TakeOver
-from dvla.training.collect.frames import CROPS, HORIZON, IMAGE_SIZE, STEP, EpisodeInfo, in_crop
-from dvla.training.collect.shrink import shrink
+from dvla.training.collect.frames import HORIZON, STEP, EpisodeInfo, in_crop
 from dvla.training.collect.teacher import expert_actions, state_of, target_of
+from dvla.training.pictures import STORED
 
 PERIOD_S = 0.04
 EXPERT = "expert"
@@ -155,9 +155,9 @@ class Recorder:
         """Keep what a policy would see at a control step, and what the expert would do."""
         row, target = np.zeros((), STEP), target_of(snapshot)
         for index, camera in enumerate(CAMERAS):
-            crop = CROPS[index]
-            row["images"][index] = shrink(self._render(snapshot, camera), IMAGE_SIZE, crop)
-            row["spots"][index] = in_crop(self._spot(snapshot, camera, target), crop)
+            row["images"][index] = STORED.prepare(self._render(snapshot, camera), index)
+            spot = self._spot(snapshot, camera, target)
+            row["spots"][index] = in_crop(spot, STORED.crops[index])
         row["state"] = state_of(snapshot)
         row["actions"] = expert_actions(snapshot, None, HORIZON, PERIOD_S)
         pose, velocity = snapshot.object_at(target)

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from dvla.engines.errors import UsageError
-from dvla.export.arch import Crop
 from dvla.runtime.recordings.lerobot import LeRobotDataset
 from dvla.runtime.recordings.lerobot_tables import INFO_NAME, Episode, read_info
-from dvla.training.collect.frames import (
-    CROPS,
-    HORIZON,
-    IMAGE_HEIGHT,
-    IMAGE_SIZE,
-    IMAGE_WIDTH,
-    STEP,
-    EpisodeInfo,
-    recorded,
-    write_episode,
-)
-from dvla.training.collect.shrink import shrink
+from dvla.training.collect.frames import HORIZON, EpisodeInfo, recorded, write_episode
 from dvla.training.lerobot.film import frames_of
-from dvla.training.lerobot.schema import ACTION, CAMERA_KEYS, FPS, OBJECT, STATE, Provenance
+from dvla.training.lerobot.schema import ACTION, FPS, OBJECT, STATE, Provenance
+from dvla.training.pictures import STORED, Pictures
 
 FOREIGN_SEED = 1_000_000
 """Number of the first episode of a dataset that knows no seeds."""
@@ -40,24 +28,38 @@ class _Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     camera_width: int
     camera_height: int
-    cameras: tuple[str, ...] = CAMERA_KEYS
+    cameras: tuple[str, ...]
     state_width: int = _WIDTHS[STATE]
     history_steps: tuple[int, ...] = (0,)
     control_period_s: float = 1.0 / FPS
 
 
-def as_episodes(folder: Path) -> Path:
+def as_episodes(folder: Path, pictures: Pictures = STORED) -> Path:
     """Return the folder of episodes behind a folder that a training is given.
 
-    A LeRobot dataset is taken in first; any other folder is returned as it is.
+    A LeRobot dataset is taken in first, with its frames as the policy sees them; any other folder
+    is returned as it is.
+
+    Args:
+        folder: of the episodes or of the dataset.
+        pictures: of the policy.
 
     Raises:
-        UsageError: the dataset has other cameras, widths or rates than a policy of ours takes.
+        UsageError: the dataset has other cameras, widths or rates than a policy of ours takes, or
+            the episodes were recorded with other pictures than this policy sees.
     """
     if not (folder / INFO_NAME).is_file():
+        if pictures != STORED and recorded(folder):
+            (height, width), (stored_height, stored_width) = pictures.square, STORED.square
+            raise UsageError(
+                f"{folder} holds episodes for the nano policies: this one sees other pictures",
+                got=f"pictures of {stored_width}x{stored_height}, the fixed camera's cropped",
+                expected=f"a LeRobot dataset, whose films become pictures of {width}x{height}",
+                next_command="dvla-collect --format lerobot-v3.0 --out DATASET",
+            )
         return folder
-    dataset, provenance = _open(folder), _provenance(folder)
-    inside = folder / ".dvla" / f"episodes-{IMAGE_WIDTH}x{IMAGE_HEIGHT}"
+    dataset, provenance = _open(folder, pictures), _provenance(folder)
+    inside = folder / ".dvla" / f"episodes-{pictures.name}"
     inside.mkdir(parents=True, exist_ok=True)
     done = recorded(inside)
     for number, episode in enumerate(dataset.episodes):
@@ -65,16 +67,29 @@ def as_episodes(folder: Path) -> Path:
         if seed not in done:
             latency_ms = provenance.latencies_ms[number] if provenance else 0.0
             robot = provenance.robot if provenance else ""
-            write_episode(inside, *_convert(folder, dataset, episode, seed, latency_ms, robot))
+            told = EpisodeInfo(
+                seed=seed,
+                instruction="",
+                kind="",
+                speed=0.0,
+                outcome="success",
+                steps=0,
+                controller=folder.resolve().name,
+                latency_ms=latency_ms,
+                duration_s=0.0,
+                robot=robot,
+            )
+            write_episode(inside, *_convert(folder, dataset, episode, pictures, told))
     return inside
 
 
-def _open(folder: Path) -> LeRobotDataset:
+def _open(folder: Path, pictures: Pictures) -> LeRobotDataset:
     """Return the dataset, checked."""
     info = read_info(folder)
-    sizes = [info.features[key].shape for key in CAMERA_KEYS if key in info.features]
+    sizes = [info.features[key].shape for key in pictures.keys if key in info.features]
     height, width, *_ = (*(sizes[0] if sizes else ()), 0, 0)
-    dataset = LeRobotDataset(folder, _Facts(camera_width=width, camera_height=height))
+    facts = _Facts(camera_width=width, camera_height=height, cameras=pictures.keys)
+    dataset = LeRobotDataset(folder, facts)
     action = info.features.get(ACTION)
     if action is None or action.shape != (_WIDTHS[ACTION],):
         raise UsageError(
@@ -111,9 +126,8 @@ def _convert(
     folder: Path,
     dataset: LeRobotDataset,
     episode: Episode,
-    seed: int,
-    latency_ms: float,
-    robot: str,
+    pictures: Pictures,
+    told: EpisodeInfo,
 ) -> tuple[EpisodeInfo, NDArray[np.void]]:
     """Return an episode as the training takes it; chunks end with the last action, repeated."""
     has_object = dataset.has(OBJECT)
@@ -121,7 +135,7 @@ def _convert(
     state = np.array([row[STATE] for row in rows], np.float32)
     action = np.array([row[ACTION] for row in rows], np.float32)
     _refuse_offsets(folder, state, action)
-    steps = np.zeros(len(rows), STEP)
+    steps = np.zeros(len(rows), pictures.step)
     steps["state"] = state
     ahead = np.minimum(np.arange(len(rows))[:, None] + np.arange(HORIZON), len(rows) - 1)
     steps["actions"] = action[ahead]
@@ -129,37 +143,25 @@ def _convert(
     steps["actions"][..., 3:6] -= 2.0 * np.pi * np.round(turns / (2.0 * np.pi))
     steps["object"] = [row[OBJECT] for row in rows] if has_object else np.nan
     steps["spots"] = np.nan
-    for index, key in enumerate(CAMERA_KEYS):
-        steps["images"][:, index] = _pictures(episode, key, rows, CROPS[index])
-    info = EpisodeInfo(
-        seed=seed,
-        instruction=dataset.task(rows[0]["task_index"], episode.index),
-        kind="",
-        speed=0.0,
-        outcome="success",
-        steps=len(rows),
-        controller=folder.resolve().name,
-        latency_ms=latency_ms,
-        duration_s=0.0,
-        robot=robot,
-    )
-    return info, steps
+    for camera, key in enumerate(pictures.keys):
+        for step, frame in zip(steps, _frames(episode, key, len(rows)), strict=True):
+            step["images"][camera] = pictures.prepare(frame, camera)
+    instruction = dataset.task(rows[0]["task_index"], episode.index)
+    return msgspec.structs.replace(told, instruction=instruction, steps=len(rows)), steps
 
 
-def _pictures(
-    episode: Episode, key: str, rows: list[dict[str, Any]], crop: Crop
-) -> NDArray[np.uint8]:
-    """Return the shrunk pictures of an episode (n, h, w, 3)."""
+def _frames(episode: Episode, key: str, count: int) -> list[NDArray[np.uint8]]:
+    """Return a camera's frames of an episode (h, w, 3) each."""
     film = episode.films[key]
-    frames = frames_of(film.path, round(film.start_s * FPS), len(rows))
-    if len(frames) != len(rows):
+    frames = frames_of(film.path, round(film.start_s * FPS), count)
+    if len(frames) != count:
         raise UsageError(
             f"{film.path} is shorter than its episode",
             got=f"{len(frames)} frames",
-            expected=f"{len(rows)}",
+            expected=f"{count}",
             next_command="download or record the dataset again",
         )
-    return np.stack([shrink(frame, IMAGE_SIZE, crop) for frame in frames])
+    return frames
 
 
 def _refuse_offsets(folder: Path, state: NDArray[np.float32], action: NDArray[np.float32]) -> None:

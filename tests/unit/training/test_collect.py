@@ -35,7 +35,6 @@ from dvla.training.collect.frames import (
     write_episode,
 )
 from dvla.training.collect.record import Plan, Recorder, draw_plan
-from dvla.training.collect.shrink import shrink
 from dvla.training.collect.teacher import expert_actions, state_of, target_of
 from dvla.training.dataset import Episodes
 from dvla.training.seeds import TEST_SEEDS, VALIDATION_SEEDS, refuse_test_seeds
@@ -267,23 +266,6 @@ def test_episodes_come_back_mapped_and_half_written_ones_do_not(tmp_path: Path) 
     np.save(tmp_path / "episode-00100010.npy", np.zeros(3))
     with pytest.raises(UsageError, match="another layout"):
         map_episode(tmp_path, 100_010)
-
-
-def test_shrinking_is_the_policys_own_resize() -> None:
-    from dvla.export.torch_ import F, torch
-
-    image = np.random.default_rng(0).integers(0, 255, (40, 48, 3)).astype(np.uint8)
-    nchw = torch.from_numpy(image).permute(2, 0, 1)[None].float()
-    for crop, seen in (
-        (Crop(), nchw),
-        (Crop(top=0.3, bottom=0.9, left=0.25), nchw[..., 12:36, 12:]),
-    ):
-        wanted = F.interpolate(
-            seen, size=[20, 24], mode="bilinear", align_corners=False, antialias=True
-        )
-        got = shrink(image, (20, 24), crop)
-        assert np.abs(got - wanted[0].permute(1, 2, 0).numpy()).max() <= 0.501
-    assert shrink(image[:20, :24], (20, 24)) is not None
 
 
 def test_a_spot_is_told_within_its_crop() -> None:

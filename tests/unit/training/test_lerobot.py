@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from lerobot_dataset import write_dataset
+from lerobot_dataset import write_foreign
 from staged_episodes import shade, stage
 
 from dvla.benchmarks.pool.work import Work
@@ -158,7 +158,7 @@ def test_a_training_takes_what_was_written(version: Version, tmp_path: Path) -> 
 
 
 def test_a_dataset_of_others_is_taken_without_the_object(tmp_path: Path) -> None:
-    foreign = _foreign(tmp_path / "data", {"action": [7]})
+    foreign = write_foreign(tmp_path / "data", {"action": [7]})
     inside = as_episodes(foreign)
     steps = map_episode(inside, 1_000_001)
     assert np.isnan(steps["object"]).all()
@@ -181,35 +181,13 @@ def test_datasets_that_do_not_fit_are_one_paragraph(
     change: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=words) as raised:
-        as_episodes(_foreign(tmp_path / "data", {"action": [7], **change}))
+        as_episodes(write_foreign(tmp_path / "data", {"action": [7], **change}))
     assert "\n" not in str(raised.value)
 
 
 def test_offsets_in_the_place_of_poses_are_noticed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="do not look like poses"):
-        as_episodes(_foreign(tmp_path / "data", {"action": [7]}, offsets=True))
-
-
-def _foreign(root: Path, features: dict[str, Any], *, offsets: bool = False) -> Path:
-    """Write another recorder's dataset, with some features changed or left out."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    write_dataset(root, CAMERA_KEYS, (32, 32), 6, "v3.0")
-    told = json.loads((root / "meta/info.json").read_text())
-    told["fps"] = features.pop("fps", told["fps"])
-    for name, shape in features.items():
-        if shape is None:
-            told["features"].pop(name, None)
-        else:
-            told["features"].setdefault(name, {"dtype": "float32"})["shape"] = shape
-    (root / "meta/info.json").write_text(json.dumps(told))
-    path = root / "data/chunk-000/file-000.parquet"
-    table = pq.ParquetFile(path).read()
-    states = np.array(table["observation.state"].to_pylist())
-    actions = np.pad(states * (0.0 if offsets else 1.0), ((0, 0), (0, 1)))
-    pq.write_table(table.append_column("action", pa.array(actions.tolist())), path)
-    return root
+        as_episodes(write_foreign(tmp_path / "data", {"action": [7]}, offsets=True))
 
 
 def test_statistics_add_up_to_those_of_all() -> None:

@@ -46,24 +46,31 @@ def test_mirroring_twice_changes_nothing(width: int) -> None:
         assert np.allclose(array, old, atol=1e-5)
 
 
-def test_what_names_a_side_is_not_mirrored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "change", [{"instruction": "pick up the leftmost ball"}, {"robot": ""}], ids=["side", "others"]
+)
+def test_what_has_no_mirror_image_is_not_mirrored(
+    change: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A side that is named; an arm that is not our twin, whose cameras may stand anywhere."""
     folder = made_up_dataset(tmp_path / "episodes", episodes=6)
-    sided = "pick up the leftmost ball"
+    changed = set()
     for path in sorted(folder.glob("*.json"))[3:]:
         info = msgspec.json.decode(path.read_bytes(), type=EpisodeInfo)
-        path.write_bytes(msgspec.json.encode(msgspec.structs.replace(info, instruction=sided)))
+        path.write_bytes(msgspec.json.encode(msgspec.structs.replace(info, **change)))
+        changed.add(info.seed)
     mirrored: list[int] = []
     monkeypatch.setattr(sampler, "mirror", lambda chosen, *_: mirrored.extend(chosen))
     tokenizer = tmp_path / "tokenizer.json"
-    train_tokenizer(["pick up the red ball", sided], 300, tokenizer)
+    train_tokenizer(["pick up the red ball", "pick up the leftmost ball"], 300, tokenizer)
     episodes, asked = Episodes([folder]), []
     rows = episodes.rows
     monkeypatch.setattr(episodes, "rows", lambda at: asked.append(rows(at)) or asked[-1])
     Sampler(episodes, PromptEncoder(tokenizer, 24, 512), 0, augment=True).batch(200)
-    ((*_, instructions),) = asked
-    chosen = [instructions[index] for index in mirrored]
-    assert sided in instructions and sided not in chosen
-    assert len(chosen) > 0.3 * sum(text != sided for text in instructions)
+    ((*_, infos),) = asked
+    chosen = [infos[index].seed for index in mirrored]
+    assert changed & {info.seed for info in infos} and not changed & set(chosen)
+    assert len(chosen) > 0.3 * sum(info.seed not in changed for info in infos)
 
 
 def test_the_mirrored_arm_stands_where_the_mirror_says() -> None:

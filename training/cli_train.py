@@ -117,8 +117,9 @@ def train_command(
         with (out / "curve.jsonl").open("ab") as file:
             file.write(msgspec.json.encode(curve) + b"\n")
 
-    train(config, init, data, out, options, resume=resume, report=report, play=play)
-    print(f"next: dvla-export {out} -o {out}.bundle --camera-size 192x144")
+    seen = train(config, init, data, out, options, resume=resume, report=report, play=play)
+    height, width = seen.camera
+    print(f"next: dvla-export {out} -o {out}.bundle --camera-size {width}x{height}")
 
 
 def _body() -> None:

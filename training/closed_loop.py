@@ -23,7 +23,6 @@ from dvla.runtime.twin.renderer import TwinRenderer
 from dvla.runtime.twin.scenes.asked import asked_scene
 from dvla.runtime.twin.world import TwinWorld, WorldConfig
 from dvla.training.collect.campaign import ONE_THREAD
-from dvla.training.collect.frames import CAMERA_HEIGHT, CAMERA_WIDTH
 from dvla.training.collect.learner import CheckpointPolicy
 from dvla.training.seeds import VALIDATION_SEEDS
 
@@ -89,12 +88,8 @@ class EpisodePlayer:
         self._policy = CheckpointPolicy(Path(asked.folder))
         check_arm(self._policy.robot_type, asked.robot)
         self._world = TwinWorld(WorldConfig(robot=asked.robot, task=drawn.task, scene=drawn.scene))
-        height, width = self._policy.square
-        if height > CAMERA_HEIGHT or width > CAMERA_WIDTH:
-            renderer = TwinRenderer()
-        else:
-            renderer = TwinRenderer(width=CAMERA_WIDTH, height=CAMERA_HEIGHT)
-        self._render = keep_pictures(renderer.picture)
+        height, width = self._policy.camera
+        self._render = keep_pictures(TwinRenderer(width=width, height=height).picture)
 
     def run(self, seed: int) -> EpisodeResult:
         """Play the episode of a seed."""

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from dvla.export.arch import WHOLE, Arch, Crop
 from dvla.export.config import PolicyConfig
 from dvla.export.resize import Size, resize_matrices
-from dvla.training.collect.frames import CROPS, IMAGE_SIZE, step_dtype
+from dvla.training.collect.frames import (
+    CAMERA_HEIGHT,
+    CAMERA_WIDTH,
+    CROPS,
+    IMAGE_SIZE,
+    step_dtype,
+)
 from dvla.training.lerobot.schema import CAMERA_KEYS
 
 Matrix = NDArray[np.float32]
@@ -55,6 +61,11 @@ class Pictures(msgspec.Struct, frozen=True, kw_only=True):
         if self == STORED:
             return f"{width}x{height}"
         return f"{width}x{height}-{hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:8]}"
+
+    @property
+    def camera(self) -> Size:
+        """(H, W) [pixel] of the frames that a camera is best asked for."""
+        return (CAMERA_HEIGHT, CAMERA_WIDTH) if self == STORED else self.features[0]
 
     def prepare(self, frame: NDArray[np.uint8], camera: int) -> NDArray[np.uint8]:
         """Return what the encoder sees of a frame (h, w, 3) of a camera by its number."""

@@ -47,7 +47,7 @@ def train(
     resume: bool,
     report: Callable[[Curve], None],
     play: PlayOptions | None = None,
-) -> None:
+) -> Pictures:
     """Train a policy and leave its checkpoint, tokenizer, statistics and curve in a folder.
 
     Args:
@@ -59,6 +59,9 @@ def train(
         resume: go on from the last save in ``out``.
         report: called with each line of the curve.
         play: which episodes are played in closed loop meanwhile; none by default.
+
+    Returns:
+        What the policy sees of the cameras' frames.
 
     Raises:
         UsageError: the data or the folder cannot be used.
@@ -113,6 +116,7 @@ def train(
     if resume:
         trainer.resume(sampler)
     trainer.run(sampler, checks, report)
+    return pictures
 
 
 def _policy(

@@ -79,9 +79,9 @@ class CheckpointPolicy:
         return self._policy.config.robot_type
 
     @property
-    def square(self) -> tuple[int, int]:
-        """(H, W) of the pictures that its encoder sees [pixel]."""
-        return self._pictures.square
+    def camera(self) -> tuple[int, int]:
+        """(H, W) [pixel] of the frames that it is best shown."""
+        return self._pictures.camera
 
     def predict(
         self,

@@ -30,7 +30,7 @@ from dvla.runtime.pose import state_input
 from dvla.runtime.tokenizer import PromptEncoder
 from dvla.runtime.twin.bodies import BODIES
 from dvla.runtime.twin.renderer import TwinRenderer
-from dvla.training.collect.frames import CAMERA_HEIGHT, CAMERA_WIDTH
+from dvla.training.pictures import Pictures
 from dvla.training.seeds import TRAINING_START
 
 _FIRST_SEED = TRAINING_START - 1_000
@@ -64,10 +64,18 @@ class Witness(OraclePolicy):
 
 
 def record_observations(
-    count: int, history_steps: tuple[int, ...], robot: str = "franka"
+    count: int, history_steps: tuple[int, ...], camera: tuple[int, int], robot: str = "franka"
 ) -> list[Observation]:
-    """Play the oracle's episodes on a robot's twin and return some of their observations."""
-    renderer = TwinRenderer(width=CAMERA_WIDTH, height=CAMERA_HEIGHT)
+    """Play the oracle's episodes on a robot's twin and return some of their observations.
+
+    Args:
+        count: of the observations.
+        history_steps: of the policy that they are for.
+        camera: (H, W) of the frames [pixel].
+        robot: whose twin.
+    """
+    height, width = camera
+    renderer = TwinRenderer(width=width, height=height)
     config = CellConfig(robot=robot)
     witness, world, seed = Witness(history_steps), world_of(config), _FIRST_SEED
     while len(witness.kept) < count:
@@ -111,7 +119,9 @@ def main() -> int:
     encoder = PromptEncoder(
         asked.checkpoint / TOKENIZER_NAME, config.tokenizer_max_length, checkpoint.arch.vocab
     )
-    seen = record_observations(asked.count, config.delta_timestamps.observation, asked.robot)
+    camera = Pictures.of(config, checkpoint.arch).camera
+    history_steps = config.delta_timestamps.observation
+    seen = record_observations(asked.count, history_steps, camera, asked.robot)
     arrays = arrays_of(seen, config, encoder)
     np.savez_compressed(asked.out, **arrays)  # type: ignore[arg-type]
     return 0

@@ -43,7 +43,7 @@ def test_they_have_the_history_that_is_asked_for(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(observations, "TwinRenderer", Blank)
 
     def record(steps: tuple[int, int]) -> list[Observation]:
-        return observations.record_observations(4, steps)
+        return observations.record_observations(4, steps, (144, 192))
 
     near, far = record((-2, 0)), record((-4, 0))
     moving = 0

@@ -68,7 +68,7 @@ FRANKA_JOINTS = JointLimits(
     velocity=DQ_LIMIT,
     acceleration=(10.0,) * 7,
     jerk=(5000.0,) * 7,
-    min_manipulability=0.01,
+    min_manipulability=0.004,
     self_clearance_m=0.01,
     planes=(TABLE,),
 )

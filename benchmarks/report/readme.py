@@ -19,6 +19,7 @@ from dvla.benchmarks.latency.cold_cache import STORED, ColdCacheReport
 from dvla.benchmarks.latency.gpu.schema import GpuReport, GpuSubject
 from dvla.benchmarks.latency.gpu.subjects import SUBJECTS
 from dvla.benchmarks.latency.rewrites import RewritesReport
+from dvla.benchmarks.report.dimension_tables import caught, dimensions
 from dvla.benchmarks.report.engine_tables import (
     ENGINE_NAMES,
     engines_cpu,
@@ -31,7 +32,13 @@ from dvla.benchmarks.report.servo_tables import beside, servo, stalls
 from dvla.engines.cli_errors import run_main
 from dvla.engines.errors import DvlaError, UsageError
 
-DOCUMENTS = ("README.md", "engines/README.md", "benchmarks/README.md", "docs/recording.md")
+DOCUMENTS = (
+    "README.md",
+    "engines/README.md",
+    "benchmarks/README.md",
+    "docs/recording.md",
+    "docs/nano.md",
+)
 RESULTS = "benchmarks/results"
 _BLOCK = re.compile(r"<!-- measured: ([\w-]+) -->\n(.*?)<!-- /measured -->", re.DOTALL)
 # TensorRT-RTX compiled those graphs on a CPU; nothing else was compiled for a GPU.
@@ -149,6 +156,9 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "servo": servo,
     "beside": beside,
     "stalls": stalls,
+    "dimensions-oracle": partial(dimensions, folder="dimensions-oracle-200ms"),
+    "nano-varied": partial(caught, stem="nano-varied-reactivity"),
+    "dimensions-nano": partial(dimensions, folder="dimensions-nano-varied"),
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 from dvla.benchmarks.latency.gpu.schema import GpuReport, GpuSubject, PartProfile
 from dvla.benchmarks.latency.gpu.subjects import SUBJECTS
 from dvla.benchmarks.report.activity import Activity
+from dvla.benchmarks.report.dimension_tables import caught
 from dvla.benchmarks.report.machine import describe_bench_machine
 from dvla.benchmarks.report.readme import (
     DOCUMENTS,
@@ -114,3 +115,21 @@ def test_gpus_are_not_run_until_results_exist(tmp_path: Path) -> None:
         "| Fake GPU | aoti-graph-bf16 | 3.00, 3.00 | 333 | 21.0 | denoise 1500 | 4.0e-03 |" in made
     )
     assert "| Fake GPU | tensorrt-bf16 | not available |" in made and "not run" not in made
+
+
+def test_a_row_of_catches_counts_its_episodes() -> None:
+    """Counted again here, from the JSON alone."""
+    path = ROOT / RESULTS / "nano-varied-reactivity-200ms-rtc.json"
+    episodes = msgspec.json.decode(path.read_bytes())["episodes"]
+
+    def share(*kinds: str, below: float = 1.0) -> str:
+        chosen = [e for e in episodes if e["kind"] in kinds and e["speed"] < below]
+        return f"{sum(e['outcome'] == 'success' for e in chosen)}/{len(chosen)}"
+
+    lines = caught(ROOT / RESULTS, "nano-varied-reactivity").splitlines()
+    row = next(line for line in lines if line.startswith("| 200 ms, rtc |")).split(" | ")
+    every = "ball", "can", "box"
+    assert row[1].startswith(f"{share(*every)} = ") and row[2].startswith(share("ball", "can"))
+    assert row[3:6] == [share(kind) for kind in every]
+    assert row[6] == share(*every, below=0.25)
+    assert sum(int(part.split("/")[1].rstrip(" |")) for part in row[6:]) == len(episodes)

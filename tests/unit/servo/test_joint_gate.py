@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import ModuleType
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from arm_doubles import HOME, LIMITS, MS
 from mutants import mutant
 
+from dvla.bindings import FACTS
 from dvla.runtime import joint_gate, safety
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.geometry import KeepOutPlane
@@ -20,8 +22,11 @@ from dvla.runtime.limit_bounds import check_limits
 from dvla.runtime.limits import ArmLimits
 from dvla.runtime.playback import Joint
 from dvla.runtime.pose import Float64
+from dvla.runtime.robots.franka import FRANKA_TWIN_LIMITS
 from dvla.runtime.robots.franka_geometry import FRANKA_JOINTS
+from dvla.runtime.robots.piper.limits import PIPER_LIMITS
 from dvla.runtime.rotation import rotate
+from dvla.runtime.twin.layout import FRANKA_LAYOUT, PIPER_LAYOUT, TableLayout
 
 PERIOD_NS = 4 * MS
 NOT_MEASURED = np.zeros(0)
@@ -147,3 +152,29 @@ def test_every_joint_reason_has_a_case() -> None:
 def test_limits_of_joints_have_bounds_themselves(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         check_limits(limits(**change))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "layout"),
+    [(FRANKA_TWIN_LIMITS, FRANKA_LAYOUT), (PIPER_LIMITS, PIPER_LAYOUT)],
+    ids=["franka", "piper"],
+)
+def test_what_lies_on_the_table_of_the_benchmark_is_far_enough_from_singularities(
+    bounds: ArmLimits, layout: TableLayout
+) -> None:
+    """An arm that is led where its limit forbids stops there, again and again."""
+    joints = bounds.joints
+    assert joints is not None
+    chain, facts = make_chain(joints), np.empty((1, FACTS))
+    home = np.empty(7)
+    chain.tcp(np.array(joints.geometry.posture), home)
+    nearest = min(layout.rest_x[0], *layout.lanes_x)
+    places = itertools.product((nearest, layout.middle_x), (-0.1, 0.0, 0.1), (0.02, 0.1))
+    for x, y, z in places:
+        row = np.array([[x, y, z, *home[3:7], 1.0]])
+        way = np.repeat(row, 200, axis=0)
+        way[:, :3] = home[:3] + np.linspace(0.0, 1.0, 200)[:, None] * (row[0, :3] - home[:3])
+        q = np.empty((200, chain.joints))
+        chain.follow(np.array(joints.geometry.posture), way, q, np.empty((200, FACTS)))
+        chain.follow(q[-1], row, q[:1], facts, 200)
+        assert facts[0, 2] > 1.3 * joints.min_manipulability, (x, y, z)

@@ -1,0 +1,77 @@
+"""Tables of the benchmark's closed loop, made from the reports of ``dvla-bench dom``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+
+from dvla.benchmarks.dom.campaign import CampaignReport
+from dvla.benchmarks.dom.dimensions import dimensions_table
+from dvla.benchmarks.dom.result import EpisodeResult, wilson_interval
+from dvla.benchmarks.dom.schedules import name_of
+from dvla.benchmarks.report.markdown import said, table
+from dvla.runtime.twin.scenes.choice import DIMENSIONS, Dimension
+
+_SPEEDS = (0.0, 0.25, 0.5, 0.75)
+_SETTINGS = ("0ms", "0ms-rtc", "own-rtc", "200ms-rtc", "200ms", "200ms-sync")
+
+
+def dimensions(results: Path, folder: str) -> str:
+    """Return the table of a policy in one setting: a line for each dimension."""
+    reports: dict[Dimension, CampaignReport] = {
+        name: _report(path)
+        for name in DIMENSIONS
+        if (path := results / folder / f"{name}.json").is_file()
+    }
+    first = next(iter(reports.values()))
+    return f"{dimensions_table(reports)}\n\n{said(first.command, first.machine)}"
+
+
+def caught(results: Path, stem: str) -> str:
+    """Return the table of a policy's settings: what it catches, by kind and by speed of object."""
+    paths = [results / f"{stem}-{setting}.json" for setting in _SETTINGS]
+    reports = [_report(path) for path in paths if path.is_file()]
+    slices: list[tuple[str, Callable[[EpisodeResult], bool]]] = [
+        ("balls", lambda e: e.kind == "ball"),
+        ("cans", lambda e: e.kind == "can"),
+        ("boxes", lambda e: e.kind == "box"),
+        *((f"{low:g} to {high:g} m/s", _between(low, high)) for low, high in pairwise(_SPEEDS)),
+    ]
+    heads = ("latency and schedule", "caught", "balls and cans", *(name for name, _ in slices))
+    rows = []
+    for report in reports:
+        episodes = report.episodes
+        round_ones = [e for e in episodes if e.kind in ("ball", "can")]
+        parts = [_share([e for e in episodes if chosen(e)]) for _, chosen in slices]
+        rows.append((_setting(report), _rate(episodes), _rate(round_ones), *parts))
+    return f"{table(heads, rows)}\n{said(reports[0].command, reports[0].machine)}"
+
+
+def _report(path: Path) -> CampaignReport:
+    return msgspec.json.decode(path.read_bytes(), type=CampaignReport)
+
+
+def _between(low: float, high: float) -> Callable[[EpisodeResult], bool]:
+    last = high == _SPEEDS[-1]
+    return lambda e: low <= e.speed and (last or e.speed < high)
+
+
+def _setting(report: CampaignReport) -> str:
+    config = report.cell.config
+    own = f", measured: {config.latency.median_ms:.0f} ms" if config.latency.source else ""
+    latency = f"its own{own}" if own else f"{config.latency.median_ms:g} ms"
+    return f"{latency}, {name_of(config.scheduler)}"
+
+
+def _share(episodes: Sequence[EpisodeResult]) -> str:
+    return f"{sum(e.success for e in episodes)}/{len(episodes)}"
+
+
+def _rate(episodes: Sequence[EpisodeResult]) -> str:
+    successes = sum(e.success for e in episodes)
+    low, high = wilson_interval(successes, len(episodes))
+    rate = successes / len(episodes)
+    return f"{_share(episodes)} = {rate:.1%} ({low:.0%} to {high:.0%})"

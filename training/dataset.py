@@ -80,6 +80,13 @@ class Episodes:
         self._decisive: list[NDArray[np.int64]] = []
         self._approach: list[NDArray[np.int64]] = []
         self.refresh()
+        if held_out and not self.infos and any(recorded(folder) for folder in self._folders):
+            raise UsageError(
+                "None of the episodes is held out, so that errors cannot be told",
+                got=", ".join(str(folder) for folder in folders),
+                expected=f"one at least whose seed is divisible by {VALIDATION_SHARE}",
+                next_command=f"record more of them: {VALIDATION_SHARE} in a row have one",
+            )
         if not self.infos:
             raise UsageError(
                 "There are no episodes to train on",

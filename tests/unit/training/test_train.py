@@ -114,6 +114,13 @@ def test_held_out_episodes_are_never_drawn(data: Path) -> None:
     assert [i.seed for i in seen.infos] == [100_001, 100_002, 100_003]
 
 
+def test_data_with_nothing_held_out_are_not_called_empty(tmp_path: Path) -> None:
+    made_up_episode(tmp_path / "few", 100_001)
+    assert len(Episodes([tmp_path / "few"])) == 12
+    with pytest.raises(UsageError, match=r"held out.*divisible by 20"):
+        Episodes([tmp_path / "few"], held_out=True)
+
+
 def test_new_episodes_are_taken_in(tmp_path: Path) -> None:
     folder = made_up_dataset(tmp_path / "growing", 2)
     episodes = Episodes([folder])

@@ -109,11 +109,11 @@ cdef class Chain(Kinematics):
         for k in range(count):
             stop_pose(here, velocity, acceleration, durations, shares[k] * longest, pose)
             chord_s, past = (shares[k] - past) * longest, shares[k]
-            self._go(at, frames, pose, 2, chord_s, speeds)
+            self._go(at, frames, pose, 2, chord_s, speeds, NULL)
             self._facts(frames, pose, facts)
             worst_facts(facts, report)
         # At rest the elbow goes on to its posture: there the arm stays.
-        self._go(at, frames, pose, REST_TURNS, INFINITY, speeds)
+        self._go(at, frames, pose, REST_TURNS, INFINITY, speeds, NULL)
         self._facts(frames, pose, facts)
         worst_facts(facts, report)
 
@@ -155,7 +155,7 @@ cdef class Chain(Kinematics):
                 d[1][0][i] = (d[0][0][i] - d[0][1][i]) / period_s
             self._forward(at, frames)
             for row in range(m):
-                self._go(at, frames, &rows[row, 0], 1, period_s, any_speed)
+                self._go(at, frames, &rows[row, 0], 1, period_s, any_speed, NULL)
                 self._facts(frames, &rows[row, 0], facts)
                 worst_facts(facts, report)
                 for i in range(n):

@@ -15,12 +15,18 @@ cdef struct Capsule:
     double ends[6]
 
 
+cdef struct Pace:
+    double velocity[MAX_JOINTS]  # of the last step [rad/s]
+    double owed[6]  # from the TCP to the setpoint of the last step [m, rad]
+
+
 cdef class Kinematics:
     cdef readonly int joints
     cdef double _dh[MAX_JOINTS][6]  # a, alpha, d, theta, cos(alpha), sin(alpha)
     cdef Frame _tool
     cdef double _lower[MAX_JOINTS]
     cdef double _upper[MAX_JOINTS]
+    cdef double _accelerations[MAX_JOINTS]
     cdef double _brakes[MAX_JOINTS]
     cdef double _posture[MAX_JOINTS]
     cdef double _turn_weight
@@ -34,7 +40,11 @@ cdef class Kinematics:
     cdef void _miss(self, const Frame *frames, const double *setpoint, double *miss) noexcept nogil
     cdef void _step(
         self, double *q, const Frame *frames, const double *miss, double period_s,
-        const double *low, const double *high,
+        const double *low, const double *high, const double *owed,
+    ) noexcept nogil
+    cdef void _owe(
+        self, const double *jacobian, const double *factor, const double *owed, double period_s,
+        double *left,
     ) noexcept nogil
     cdef double _elbow_share(
         self, const double *way, double period_s, double damping
@@ -49,5 +59,8 @@ cdef class Kinematics:
     cdef void _facts(self, const Frame *frames, const double *setpoint, double *facts) noexcept nogil
     cdef void _go(
         self, double *q, Frame *frames, const double *setpoint, int turns, double time_s,
-        double *speeds,
+        double *speeds, Pace *pace,
+    ) noexcept nogil
+    cdef void _keep_acceleration(
+        self, const double *q, const double *velocity, double time_s, double *low, double *high
     ) noexcept nogil

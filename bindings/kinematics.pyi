@@ -17,7 +17,9 @@ class Kinematics:
         tool: NDArray[np.float64],  # (4, 4), the TCP in the last link
         lower: NDArray[np.float64],  # (n,) [rad], where the solver lets joints go
         upper: NDArray[np.float64],
-        brakes: NDArray[np.float64],  # (n,) [rad/s2], with which joints slow down before an end
+        accelerations: NDArray[
+            np.float64
+        ],  # (n,) [rad/s2], at 80 % of which joints stop before an end
         posture: NDArray[np.float64],  # (n,) [rad], weakly preferred
         turn_weight: float,  # what a radian of attitude weighs against position [m/rad]
         capsules: NDArray[np.float64],  # (c, 8): link, radius, both ends in the link [m]
@@ -34,4 +36,14 @@ class Kinematics:
         turns: int = 1,  # Gauss-Newton steps per setpoint
         period_s: float = ...,  # between setpoints; without it joints go anywhere in their range
         speeds: NDArray[np.float64] | None = None,  # (n,) [rad/s], which no joint exceeds
+    ) -> None: ...
+    def track(
+        self,
+        q: NDArray[np.float64],  # (n,) [rad], updated
+        velocity: NDArray[np.float64],  # (n,) [rad/s] of the last step, updated
+        owed: NDArray[np.float64],  # (6,) [m, rad] from the TCP to the last setpoint, updated
+        setpoint: NDArray[np.float64],  # (8,)
+        time_s: float,  # of the step
+        speeds: NDArray[np.float64],  # (n,) [rad/s], which no joint exceeds
+        facts_out: NDArray[np.float64],  # (FACTS,)
     ) -> None: ...

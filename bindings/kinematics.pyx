@@ -3,7 +3,8 @@
 Differential inverse kinematics as the drivers solve it: per setpoint one Gauss-Newton step from the
 last solution, with a weak pull to a posture that decides the elbow. No joint leaves its range, nor
 goes further than it may in the time: the step is the best of those that keep both, so that the
-elbow lags first, and then the pose.
+elbow lags first, and then the pose. Where the motion so far is known, no joint changes its speed by
+more than it may either, and what the pose lags by is caught up at a speed from which all can brake.
 """
 
 from libc.math cimport INFINITY, cos, exp2, fabs, fmax, fmin, sin, sqrt
@@ -23,7 +24,9 @@ FACTS = 5  # per setpoint: miss [m], miss [rad], manipulability, clearance of li
 cdef double POSTURE_WEIGHT = 1e-6
 cdef double ELBOW_HALF_S = 0.004  # in which the elbow goes half of its way to the posture
 cdef double MUCH = 1e-3  # bends that are far smaller are the elbow's pull, not what bounds leave
+cdef double BRAKE_SHARE = 0.8  # of a joint's acceleration before an end: the path has the rest
 cdef double ELBOW_SHARE = 0.5  # of the brakes: the path of the TCP has the rest
+cdef double CATCH_UP_SHARE = 0.5  # of the brakes, for what the pose lags by
 cdef double LEVER_M = 1.0  # more than the TCP's distance to any axis: what its path bends by
 
 
@@ -40,7 +43,7 @@ cdef class Kinematics:
 
     def __init__(
         self, const double[:, ::1] rows, const double[:, ::1] tool, const double[::1] lower,
-        const double[::1] upper, const double[::1] brakes, const double[::1] posture,
+        const double[::1] upper, const double[::1] accelerations, const double[::1] posture,
         double turn_weight, const double[:, ::1] capsules, const long[:, ::1] pairs, const double[:, ::1] planes,
     ):
         cdef int i, j, n = rows.shape[0]
@@ -48,8 +51,8 @@ cdef class Kinematics:
             raise ValueError(f"rows: got {n}, expected 1 to {MAX_JOINTS} of a, alpha, d, theta")
         if lower.shape[0] != n or upper.shape[0] != n:
             raise ValueError(f"lower and upper need {n} joints")
-        if brakes.shape[0] != n or posture.shape[0] != n:
-            raise ValueError(f"brakes and posture need {n} joints")
+        if accelerations.shape[0] != n or posture.shape[0] != n:
+            raise ValueError(f"accelerations and posture need {n} joints")
         if tool.shape[0] != 4 or tool.shape[1] != 4:
             raise ValueError("tool: expected (4, 4)")
         if capsules.shape[0] > MAX_CAPSULES or capsules.shape[1] != 8:
@@ -65,7 +68,8 @@ cdef class Kinematics:
                 self._dh[i][j] = rows[i, j]
             self._dh[i][4], self._dh[i][5] = cos(rows[i, 1]), sin(rows[i, 1])
             self._lower[i], self._upper[i] = lower[i], upper[i]
-            self._brakes[i], self._posture[i] = brakes[i], posture[i]
+            self._accelerations[i], self._posture[i] = accelerations[i], posture[i]
+            self._brakes[i] = BRAKE_SHARE * accelerations[i]
         for i in range(3):
             for j in range(3):
                 self._tool.r[3 * i + j] = tool[i, j]
@@ -137,9 +141,13 @@ cdef class Kinematics:
 
     cdef void _step(
         self, double *q, const Frame *frames, const double *miss, double period_s,
-        const double *low, const double *high,
+        const double *low, const double *high, const double *owed,
     ) noexcept nogil:
-        """Move q (n,) by one Gauss-Newton step of a time that ends between low and high (n,)."""
+        """Move q (n,) by one Gauss-Newton step of a time that ends between low and high (n,).
+
+        Of the miss (6,), what was owed before it (6,) is caught up as fast as joints can brake
+        again; all at once where owed is NULL.
+        """
         cdef double jacobian[6 * MAX_JOINTS]
         cdef double h[MAX_JOINTS * MAX_JOINTS]
         cdef double factor[MAX_JOINTS * MAX_JOINTS]
@@ -158,9 +166,6 @@ cdef class Kinematics:
         for k in range(6):
             left[k] = miss[k] * (self._turn_weight if k >= 3 else 1.0)
         for i in range(n):
-            g[i] = 0.0
-            for k in range(6):
-                g[i] += jacobian[k * n + i] * left[k]
             for j in range(i + 1):
                 h[i * n + j] = POSTURE_WEIGHT + damping if i == j else 0.0
                 for k in range(6):
@@ -171,7 +176,12 @@ cdef class Kinematics:
             factor[i] = h[i]
         if not factorise(factor, n):
             return
+        if owed != NULL:
+            self._owe(jacobian, factor, owed, period_s, left)
         for i in range(n):
+            g[i] = 0.0
+            for k in range(6):
+                g[i] += jacobian[k * n + i] * left[k]
             step[i] = g[i]
         substitute(factor, step, n)
         substitute(factor, way, n)
@@ -185,6 +195,29 @@ cdef class Kinematics:
             self._step_between(jacobian, h, g, left, q, low, high, step)
         for i in range(n):
             q[i] += step[i]
+
+    cdef void _owe(
+        self, const double *jacobian, const double *factor, const double *owed, double period_s,
+        double *left,
+    ) noexcept nogil:
+        """Leave of what is left (6,) for later what would be too much of the owed (6,) at once."""
+        cdef double due[6]
+        cdef double back[MAX_JOINTS]
+        cdef double share = 1.0, most
+        cdef int i, k, n = self.joints
+        for k in range(6):
+            due[k] = owed[k] * (self._turn_weight if k >= 3 else 1.0)
+        for i in range(n):
+            back[i] = 0.0
+            for k in range(6):
+                back[i] += jacobian[k * n + i] * due[k]
+        substitute(factor, back, n)
+        for i in range(n):
+            most = sqrt(2.0 * CATCH_UP_SHARE * self._brakes[i] * fabs(back[i])) * period_s
+            if most < share * fabs(back[i]):
+                share = most / fabs(back[i])
+        for k in range(6):
+            left[k] -= (1.0 - share) * due[k]
 
     cdef double _elbow_share(
         self, const double *way, double period_s, double damping
@@ -315,10 +348,38 @@ cdef class Kinematics:
                 at[i] = q[i]
             self._forward(at, frames)
             for row in range(m):
-                self._go(at, frames, &setpoints[row, 0], turns, period_s, most)
+                self._go(at, frames, &setpoints[row, 0], turns, period_s, most, NULL)
                 self._facts(frames, &setpoints[row, 0], &facts_out[row, 0])
                 for i in range(n):
                     q_out[row, i] = at[i]
+
+    def track(
+        self, double[::1] q, double[::1] velocity, double[::1] owed, const double[::1] setpoint,
+        double time_s, const double[::1] speeds, double[::1] facts_out,
+    ):
+        """Go on towards a setpoint (8,) for a time, and write the facts (FACTS,) of where it is."""
+        cdef Frame frames[MAX_JOINTS + 2]
+        cdef double most[MAX_JOINTS]
+        cdef Pace pace
+        cdef int i, k, n = self.joints
+        if q.shape[0] != n or velocity.shape[0] != n or speeds.shape[0] != n:
+            raise ValueError(f"track: expected q, velocity and speeds ({n},)")
+        if owed.shape[0] != 6 or setpoint.shape[0] != 8 or facts_out.shape[0] != FACTS:
+            raise ValueError(f"track: expected owed (6,), setpoint (8,) and facts_out ({FACTS},)")
+        if not 0.0 < time_s < INFINITY:
+            raise ValueError(f"track: got {time_s} s, expected a time above 0")
+        for i in range(n):
+            most[i], pace.velocity[i] = speeds[i], velocity[i]
+        for k in range(6):
+            pace.owed[k] = owed[k]
+        with nogil:
+            self._forward(&q[0], frames)
+            self._go(&q[0], frames, &setpoint[0], 1, time_s, most, &pace)
+            self._facts(frames, &setpoint[0], &facts_out[0])
+        for i in range(n):
+            velocity[i] = pace.velocity[i]
+        for k in range(6):
+            owed[k] = pace.owed[k]
 
     cdef void _facts(self, const Frame *frames, const double *setpoint, double *facts) noexcept nogil:
         cdef double miss[6]
@@ -331,11 +392,15 @@ cdef class Kinematics:
 
     cdef void _go(
         self, double *q, Frame *frames, const double *setpoint, int turns, double time_s,
-        double *speeds,
+        double *speeds, Pace *pace,
     ) noexcept nogil:
-        """Move q (n,) towards a setpoint in turns, by what its speeds allow in the time."""
+        """Move q (n,) towards a setpoint in turns, by what its speeds allow in the time.
+
+        Where its pace so far is known and not NULL, its acceleration is kept too.
+        """
         cdef double low[MAX_JOINTS]
         cdef double high[MAX_JOINTS]
+        cdef double before[MAX_JOINTS]
         cdef double miss[6]
         cdef double down, up, most
         cdef int i, turn
@@ -348,7 +413,28 @@ cdef class Kinematics:
                 low[i] = fmin(q[i], fmax(low[i], q[i] - most * time_s))
                 most = fmin(speeds[i], nearing(up, self._brakes[i], time_s))
                 high[i] = fmax(q[i], fmin(high[i], q[i] + most * time_s))
+            before[i] = q[i]
+        if pace != NULL:
+            self._keep_acceleration(q, pace.velocity, time_s, low, high)
         for turn in range(turns):
             self._miss(frames, setpoint, miss)
-            self._step(q, frames, miss, time_s / turns, low, high)
+            self._step(
+                q, frames, miss, time_s / turns, low, high, pace.owed if pace != NULL else NULL
+            )
             self._forward(q, frames)
+        if pace != NULL:
+            for i in range(self.joints):
+                pace.velocity[i] = (q[i] - before[i]) / time_s
+            self._miss(frames, setpoint, pace.owed)
+
+    cdef void _keep_acceleration(
+        self, const double *q, const double *velocity, double time_s, double *low, double *high
+    ) noexcept nogil:
+        """Narrow low and high (n,) to what acceleration allows; they decide where it cannot."""
+        cdef double least, most
+        cdef int i
+        for i in range(self.joints):
+            least = q[i] + (velocity[i] - self._accelerations[i] * time_s) * time_s
+            most = q[i] + (velocity[i] + self._accelerations[i] * time_s) * time_s
+            least, most = fmin(least, high[i]), fmax(most, low[i])
+            low[i], high[i] = fmax(low[i], least), fmin(high[i], most)

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 _LONGEST_STEP_S = 0.1
 """A command is played for so long; nobody owes an arm the way of a longer silence."""
-_BRAKE_SHARE = 0.8
-"""Of a joint's acceleration: the rest is for the path, which bends while the joint brakes."""
+_SHORTEST_STEP_S = 1e-4
 
 
 def make_chain(limits: JointLimits) -> Chain:
@@ -29,7 +28,7 @@ def make_chain(limits: JointLimits) -> Chain:
         np.array(geometry.tool, np.float64),
         np.array(limits.lower) + limits.margin_rad,
         np.array(limits.upper) - limits.margin_rad,
-        _BRAKE_SHARE * np.array(limits.acceleration),
+        np.array(limits.acceleration),
         np.array(geometry.posture, np.float64),
         geometry.turn_m_per_rad,
         np.array(capsules, np.float64).reshape(-1, 8),
@@ -39,14 +38,15 @@ def make_chain(limits: JointLimits) -> Chain:
 
 
 class DifferentialIk:
-    """Follows TCP setpoints with joint positions, within range and speed of every joint.
+    """Follows TCP setpoints with joint positions, within the limits of every joint.
 
     Each call is one step from the previous solution; setpoints that come at servo rate are
-    millimetres apart, so that one is enough. Where the joints cannot do both, the elbow's weak pull
-    to its posture gives way first and then the pose: it is reached later, or not at all.
+    millimetres apart, so that one is enough. No joint leaves its range, exceeds its speed, or
+    changes it faster than its acceleration. Where that is not enough to follow, the elbow's weak
+    pull to its posture gives way first and then the pose: it is reached later, or not at all.
 
     Args:
-        period_s: time between setpoints; with the joint speeds it bounds a step.
+        period_s: time between setpoints whose own times are not given.
         limits: of the arm's joints; it starts at their posture.
     """
 
@@ -56,13 +56,14 @@ class DifferentialIk:
         self._chain = make_chain(limits)
         self._period_s = period_s
         self._speeds = np.array(limits.velocity, np.float64)
-        self._facts = np.empty((1, FACTS))
-        self._next = np.empty((1, self._chain.joints))
+        self._facts = np.empty(FACTS)
         self.reset(np.array(limits.geometry.posture))
 
     def reset(self, q: NDArray[np.float64]) -> None:
-        """Start from joint positions (n,) [rad]."""
+        """Start from rest at joint positions (n,) [rad]."""
         self._q = np.array(q, np.float64)
+        self._velocity, self._owed = np.zeros_like(self._q), np.zeros(6)
+        self._last_ns: int | None = None
 
     @property
     def q(self) -> NDArray[np.float64]:
@@ -70,20 +71,24 @@ class DifferentialIk:
         return self._q.copy()
 
     def step(
-        self, setpoint: NDArray[np.float64], elapsed_s: float = 0.0
+        self, setpoint: NDArray[np.float64], now_ns: int | None = None
     ) -> tuple[NDArray[np.float64], float]:
         """Move the solution one step towards a setpoint.
 
         Args:
             setpoint: (8,); the gripper is ignored.
-            elapsed_s: since the last step, where it was longer than the period: joints may move
-                for as long.
+            now_ns: time of the call [ns], where it is known: of a host that calls late, or early
+                after that, joints were under way for more or less than the period.
 
         Returns:
             Joint positions (n,) [rad] and the distance that is left to the setpoint [m].
         """
-        step_s = min(max(self._period_s, elapsed_s), _LONGEST_STEP_S)
-        row = np.ascontiguousarray(setpoint, np.float64)[None]
-        self._chain.follow(self._q, row, self._next, self._facts, 1, step_s, self._speeds)
-        self._q[:] = self._next[0]
-        return self.q, float(self._facts[0, 0])
+        step_s = self._period_s
+        if now_ns is not None and self._last_ns is not None:
+            step_s = min(max((now_ns - self._last_ns) * 1e-9, _SHORTEST_STEP_S), _LONGEST_STEP_S)
+        self._last_ns = now_ns
+        row = np.ascontiguousarray(setpoint, np.float64)
+        self._chain.track(
+            self._q, self._velocity, self._owed, row, step_s, self._speeds, self._facts
+        )
+        return self.q, float(self._facts[0])

@@ -66,7 +66,6 @@ class JointGate:
         self._period_ns = 1
         self._pending = self._knots, 0
         self._ik = DifferentialIk(SHORTEST_TICK_S, joints)
-        self._played_ns: int | None = None
         measured = np.asarray(q, np.float64)
         if len(measured) == n and np.isfinite(measured).all():
             self._ik.reset(measured)
@@ -82,9 +81,7 @@ class JointGate:
 
     def play(self, setpoint: Float64, now_ns: int) -> None:
         """Take what the driver is sent (8,): its solver is this one, and so are its joints."""
-        before_ns = now_ns if self._played_ns is None else self._played_ns
-        self._ik.step(setpoint, (now_ns - before_ns) * 1e-9)
-        self._played_ns = now_ns
+        self._ik.step(setpoint, now_ns)
 
     def rest(self) -> None:
         """Forget all knots: the arm has come to rest, and its elbow may still move."""

@@ -271,7 +271,10 @@ class Trainer:
         return msgspec.structs.replace(curve, successes=successes, trials=self._play.trials)
 
     def _curve(self, mean: Any, sampler: Sampler, held_out: Sampler, rate: float) -> Curve:
-        error = held_out_error(self.averaged(), self._helpers, held_out, self._options.held_out)
+        options = self._options
+        error = held_out_error(
+            self.averaged(), self._helpers, held_out, options.held_out, options.batch
+        )
         return Curve(
             step=self.step,
             flow=round(float(mean[0]), 5),

@@ -32,22 +32,35 @@ class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
     object_m_s: float
 
 
-def held_out_error(policy: DynamicVla, helpers: Helpers, sampler: Sampler, samples: int) -> HeldOut:
-    """Sample chunks for the same held-out observations every time and compare them."""
+def held_out_error(
+    policy: DynamicVla, helpers: Helpers, sampler: Sampler, samples: int, at_once: int
+) -> HeldOut:
+    """Sample chunks for the same held-out observations every time and compare them.
+
+    Args:
+        policy: ready for inference.
+        helpers: of its encoder.
+        sampler: of held-out batches; it begins its draws again.
+        samples: observations in all.
+        at_once: observations of a forward pass, which memory grows with.
+    """
     sampler.rewind()
-    batch = sampler.batch(samples)
+    apart, agrees, off = [], [], []
     with torch.inference_mode():
-        actions, seen = sample_chunks(policy, batch, seed=0)
-        apart = (actions[..., :3] - batch.actions[..., :3]).norm(dim=-1)
-        agrees = (actions[..., 6] > 0) == (batch.actions[..., 6] > 0)
-        known = policy.normalized_state(batch.state[:, None])
-        off = helpers.answers(seen, known) - batch.object_state
+        for first in range(0, samples, at_once):
+            batch = sampler.batch(min(at_once, samples - first))
+            actions, seen = sample_chunks(policy, batch, seed=first)
+            apart.append((actions[..., :3] - batch.actions[..., :3]).norm(dim=-1))
+            agrees.append((actions[..., 6] > 0) == (batch.actions[..., 6] > 0))
+            known = policy.normalized_state(batch.state[:, None])
+            off.append(helpers.answers(seen, known) - batch.object_state)
+    distances, errors = torch.cat(apart), torch.cat(off)
     return HeldOut(
-        chunk_m=float(apart.mean()),
-        first_m=float(apart[:, :FIRST].mean()),
-        gripper=float(agrees.float().mean()),
-        object_m=float(off[:, :3].norm(dim=-1).nanmean()),
-        object_m_s=float(off[:, 3:5].norm(dim=-1).nanmedian()),
+        chunk_m=float(distances.mean()),
+        first_m=float(distances[:, :FIRST].mean()),
+        gripper=float(torch.cat(agrees).float().mean()),
+        object_m=float(errors[:, :3].norm(dim=-1).nanmean()),
+        object_m_s=float(errors[:, 3:5].norm(dim=-1).nanmedian()),
     )
 
 

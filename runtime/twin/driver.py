@@ -55,8 +55,7 @@ class TwinDriver:
         if not np.isfinite(setpoint).all():
             self._fault = "the setpoint is not finite"
             return
-        # A starved host calls late: the joints were under way since the last call.
-        q, error_m = self._ik.step(setpoint, (now_ns - self._last_ns) / NS_PER_S)
+        q, error_m = self._ik.step(setpoint, now_ns)
         if error_m > _MAX_IK_ERROR_M:
             self._fault = f"the joints cannot follow the setpoint: {1000 * error_m:.0f} mm away"
             return

@@ -243,7 +243,7 @@ class FrankaDriver:
         if not np.isfinite(setpoint).all():
             self._fail("the setpoint is not finite")
             return
-        q, miss_m = self._ik.step(setpoint)
+        q, miss_m = self._ik.step(setpoint, now_ns)
         if not miss_m <= MAX_MISS_M:
             self._fail(f"the joints cannot follow the setpoint: {1000 * miss_m:.0f} mm away")
             return

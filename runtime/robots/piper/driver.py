@@ -55,8 +55,10 @@ class JointSolver(Protocol):
     def reset(self, q: NDArray[np.float64]) -> None:
         """Start from joint positions."""
 
-    def step(self, setpoint: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-        """Return joint positions for a setpoint, and the distance left [m]."""
+    def step(
+        self, setpoint: NDArray[np.float64], now_ns: int | None = None
+    ) -> tuple[NDArray[np.float64], float]:
+        """Return joint positions for a setpoint that is due now, and the distance left [m]."""
 
 
 class PiperDriver:
@@ -219,7 +221,7 @@ class PiperDriver:
         if not np.isfinite(setpoint).all():
             self._fail("the setpoint is not finite", now_ns)
             return
-        q, _ = self._ik.step(setpoint)
+        q, _ = self._ik.step(setpoint, now_ns)
         target = np.clip(q, Q_LOWER, Q_UPPER)
         miss_m, miss_rad = _miss(target, setpoint)
         # Written so that NaN fails as well.

@@ -22,7 +22,7 @@ from dvla.runtime import ik
 from dvla.runtime.events import ArmModeChanged
 from dvla.runtime.ik import DifferentialIk, make_chain
 from dvla.runtime.joint_gate import JointGate
-from dvla.runtime.limits import ArmLimits
+from dvla.runtime.limits import ArmLimits, JointLimits
 from dvla.runtime.messages import Command, FollowRequest, HoldRequest
 from dvla.runtime.pose import Float64
 from dvla.runtime.robots.franka import FRANKA_LIMITS, FRANKA_TWIN_LIMITS
@@ -38,7 +38,7 @@ LOW = np.array([0.35, 0.2, 0.06, 0.0, 1.0, 0.0, 0.0, 1.0])
 def assert_joints_inside(
     loop: ServoLoop, limits: ArmLimits, solver: type[DifferentialIk] = DifferentialIk
 ) -> None:
-    """Assert what holds of the joints: acceleration while the arm follows, all else always.
+    """Assert what holds of the joints, while the arm follows and in its stops.
 
     Args:
         loop: what was played.
@@ -49,7 +49,7 @@ def assert_joints_inside(
     assert joints is not None
     times, rows = loop.driver.rows()
     period_s = float(times[1] - times[0])
-    q = _driven(solver(period_s, joints), rows)
+    q = _driven(solver(period_s, joints), joints, rows)
     chain, facts = make_chain(joints), np.empty((len(rows), FACTS))
     for at in range(len(rows)):
         chain.follow(q[at], rows[at : at + 1], q[at : at + 1], facts[at : at + 1], 0)
@@ -65,14 +65,15 @@ def assert_joints_inside(
     assert (q <= np.array(joints.upper) - joints.margin_rad + 1e-9).all()
     speed = np.abs(np.diff(q, axis=0)) / period_s
     assert (speed <= (1.0 + 1e-6) * np.array(joints.velocity)).all(), speed.max(axis=0)
-    change = np.abs(np.diff(q, n=2, axis=0))[following[1:-1]] / period_s**2
-    assert (change <= 1.1 * np.array(joints.acceleration)).all(), change.max(axis=0)
+    change = np.abs(np.diff(q, n=2, axis=0)) / period_s**2
+    assert (change <= (1.0 + 1e-6) * np.array(joints.acceleration)).all(), change.max(axis=0)
 
 
-def _driven(ik: DifferentialIk, rows: Float64) -> Float64:
+def _driven(ik: DifferentialIk, joints: JointLimits, rows: Float64) -> Float64:
     """Return the joints (n, j) of a driver that is sent rows (n, 8) and stands at the first one."""
-    for _ in range(500):
-        ik.step(rows[0])
+    at = np.empty((1, len(joints.lower)))
+    make_chain(joints).follow(ik.q, rows[:1], at, np.empty((1, FACTS)), 500)
+    ik.reset(at[0])
     return np.array([ik.step(row)[0] for row in rows])
 
 
@@ -189,13 +190,10 @@ class RealStreams(Streams):
 
 
 class PiperStreams(Streams):
-    """The same for an arm of six joints: at the end of one the attitude gives way.
-
-    Its firmware makes its own way between targets, so it is looked at as often as it gets them.
-    """
+    """The same for an arm of six joints: at the end of one the attitude gives way."""
 
     limits = PIPER_LIMITS
-    periods_ms = 4, 4
+    periods_ms = 4, 1
     homes = _turned(HOME, (0.28, 0.0, 0.18), 0.4), _turned(HOME, (0.28, 0.15, 0.044), 0.05)
 
 
@@ -240,11 +238,15 @@ def swung() -> Streams:
     return streams
 
 
-def test_a_joint_that_meets_its_end_in_a_stop_makes_no_other_too_fast() -> None:
+@pytest.mark.parametrize("also", ["", "\n        self._speeds[:] = np.inf"])
+def test_a_joint_that_meets_its_end_in_a_stop_makes_no_other_too_fast(also: str) -> None:
+    """The judge sees a driver whose joints may change their speed at once, and be of any speed."""
     streams = swung()
     streams.teardown()
-    old, new = "np.array(limits.velocity, np.float64)", "np.full(len(limits.velocity), np.inf)"
-    free = mutant(ik, old, new).DifferentialIk
+    old = "self.reset(np.array(limits.geometry.posture))"
+    fast = "msgspec.structs.replace(limits, acceleration=(1e3,) * 7)"
+    new = f"import msgspec\n        self._chain = make_chain({fast})"
+    free = mutant(ik, old, f"{new}{also}\n        {old}").DifferentialIk
     with pytest.raises(AssertionError):
         assert_joints_inside(streams.loop, streams.limits, free)
 
@@ -258,7 +260,7 @@ def test_the_gate_knows_the_joints_of_the_driver_at_every_turn(
         joints = loop.limits.joints
         gate = loop.arm._player.gate._joints
         assert joints is not None and gate is not None
-        q = _driven(DifferentialIk(float(times[1] - times[0]), joints), rows)
+        q = _driven(DifferentialIk(float(times[1] - times[0]), joints), joints, rows)
         return float(np.abs(gate.q - q[-1]).max())
 
     assert apart() < 1e-6

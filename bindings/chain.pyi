@@ -23,5 +23,5 @@ class Chain(Kinematics):
         q_out: NDArray[np.float64],  # (m, n)
         report_out: NDArray[np.float64],
         # (REPORT,): worst facts (5,); worst share of velocity, acceleration and jerk, each with the
-        # joint's index; and of the stops: worst facts (5,)
+        # joint's index; of the stops: worst facts (5,); manipulability where the rows begin
     ) -> None: ...

@@ -3,7 +3,7 @@
 from libc.math cimport INFINITY, fabs, fmax, fmin
 
 from dvla.bindings.frames cimport Frame
-from dvla.bindings.kinematics cimport MAX_JOINTS, Kinematics
+from dvla.bindings.kinematics cimport MAX_JOINTS, Kinematics, Pace
 from dvla.bindings.rotations cimport norm3, rotate_by, rotation_between
 from dvla.bindings.stopping cimport stop_s
 
@@ -12,7 +12,7 @@ from dvla.bindings.kinematics import FACTS
 __all__ = ["FACTS", "REPORT", "Chain"]
 
 cdef enum:
-    REPORT_SIZE = 16
+    REPORT_SIZE = 17
     REST_TURNS = 6  # in which the elbow comes to within 2 % of its way
 
 REPORT = REPORT_SIZE  # of judge, see there
@@ -125,7 +125,8 @@ cdef class Chain(Kinematics):
         """Follow rows that come after knots; write the joints, and the worst of each kind."""
         cdef Frame frames[MAX_JOINTS + 2]
         cdef double at[MAX_JOINTS]
-        cdef double any_speed[MAX_JOINTS]
+        cdef double speeds[MAX_JOINTS]
+        cdef Pace pace
         cdef double d[3][2][MAX_JOINTS]
         cdef double facts[5]
         cdef double *report
@@ -149,13 +150,17 @@ cdef class Chain(Kinematics):
                 report[5 + 2 * order] = report[6 + 2 * order] = 0.0
             for i in range(n):
                 at[i] = kept_q[old - 1, i]
-                any_speed[i] = INFINITY
+                speeds[i] = bounds[0, i]
                 d[0][0][i] = (kept_q[old - 1, i] - kept_q[old - 2, i]) / period_s
                 d[0][1][i] = (kept_q[old - 2, i] - kept_q[old - 3, i]) / period_s
                 d[1][0][i] = (d[0][0][i] - d[0][1][i]) / period_s
+                pace.velocity[i], pace.acceleration[i] = d[0][0][i], d[1][0][i]
             self._forward(at, frames)
+            self._miss(frames, &kept[old - 1, 0], pace.owed)
+            self._facts(frames, &kept[old - 1, 0], facts)
+            report[16] = facts[2]
             for row in range(m):
-                self._go(at, frames, &rows[row, 0], 1, period_s, any_speed, NULL)
+                self._go(at, frames, &rows[row, 0], 1, period_s, speeds, &pace)
                 self._facts(frames, &rows[row, 0], facts)
                 worst_facts(facts, report)
                 for i in range(n):

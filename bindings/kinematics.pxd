@@ -17,6 +17,7 @@ cdef struct Capsule:
 
 cdef struct Pace:
     double velocity[MAX_JOINTS]  # of the last step [rad/s]
+    double acceleration[MAX_JOINTS]  # between the last two [rad/s2]
     double owed[6]  # from the TCP to the setpoint of the last step [m, rad]
 
 
@@ -27,6 +28,7 @@ cdef class Kinematics:
     cdef double _lower[MAX_JOINTS]
     cdef double _upper[MAX_JOINTS]
     cdef double _accelerations[MAX_JOINTS]
+    cdef double _jerks[MAX_JOINTS]
     cdef double _brakes[MAX_JOINTS]
     cdef double _posture[MAX_JOINTS]
     cdef double _turn_weight
@@ -42,9 +44,12 @@ cdef class Kinematics:
         self, double *q, const Frame *frames, const double *miss, double period_s,
         const double *low, const double *high, const double *owed,
     ) noexcept nogil
-    cdef void _owe(
-        self, const double *jacobian, const double *factor, const double *owed, double period_s,
-        double *left,
+    cdef void _solve(
+        self, const double *jacobian, const double *h, const double *factor, const double *pull,
+        const double *left, const double *q, const double *low, const double *high, double *step,
+    ) noexcept nogil
+    cdef double _calm_share(
+        self, const double *new, const double *step, double period_s
     ) noexcept nogil
     cdef double _elbow_share(
         self, const double *way, double period_s, double damping
@@ -61,6 +66,7 @@ cdef class Kinematics:
         self, double *q, Frame *frames, const double *setpoint, int turns, double time_s,
         double *speeds, Pace *pace,
     ) noexcept nogil
-    cdef void _keep_acceleration(
-        self, const double *q, const double *velocity, double time_s, double *low, double *high
+    cdef void _keep_pace(
+        self, const double *q, const Pace *pace, const double *speeds, double time_s,
+        double *low, double *high,
     ) noexcept nogil

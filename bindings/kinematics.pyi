@@ -20,6 +20,7 @@ class Kinematics:
         accelerations: NDArray[
             np.float64
         ],  # (n,) [rad/s2], at 80 % of which joints stop before an end
+        jerks: NDArray[np.float64],  # (n,) [rad/s3]
         posture: NDArray[np.float64],  # (n,) [rad], weakly preferred
         turn_weight: float,  # what a radian of attitude weighs against position [m/rad]
         capsules: NDArray[np.float64],  # (c, 8): link, radius, both ends in the link [m]
@@ -40,7 +41,7 @@ class Kinematics:
     def track(
         self,
         q: NDArray[np.float64],  # (n,) [rad], updated
-        velocity: NDArray[np.float64],  # (n,) [rad/s] of the last step, updated
+        rates: NDArray[np.float64],  # (2, n) [rad/s, rad/s2] of the last steps, updated
         owed: NDArray[np.float64],  # (6,) [m, rad] from the TCP to the last setpoint, updated
         setpoint: NDArray[np.float64],  # (8,)
         time_s: float,  # of the step

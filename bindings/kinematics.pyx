@@ -3,8 +3,9 @@
 Differential inverse kinematics as the drivers solve it: per setpoint one Gauss-Newton step from the
 last solution, with a weak pull to a posture that decides the elbow. No joint leaves its range, nor
 goes further than it may in the time: the step is the best of those that keep both, so that the
-elbow lags first, and then the pose. Where the motion so far is known, no joint changes its speed by
-more than it may either, and what the pose lags by is caught up at a speed from which all can brake.
+elbow lags first, and then the pose. Where the motion so far is known, the speed of a joint changes
+by no more than it may either, nor its acceleration as long as the pose does not lag; and what it
+lags by is caught up at a speed from which all can brake.
 """
 
 from libc.math cimport INFINITY, cos, exp2, fabs, fmax, fmin, sin, sqrt
@@ -22,18 +23,22 @@ from dvla.bindings.rotations cimport cross3, dot3, norm3, rotation_between
 FACTS = 5  # per setpoint: miss [m], miss [rad], manipulability, clearance of links, of planes [m]
 
 cdef double POSTURE_WEIGHT = 1e-6
-cdef double ELBOW_HALF_S = 0.004  # in which the elbow goes half of its way to the posture
+cdef double ELBOW_HALF_S = 0.05  # in which the elbow goes half of its way to the posture
 cdef double MUCH = 1e-3  # bends that are far smaller are the elbow's pull, not what bounds leave
 cdef double BRAKE_SHARE = 0.8  # of a joint's acceleration before an end: the path has the rest
 cdef double ELBOW_SHARE = 0.5  # of the brakes: the path of the TCP has the rest
 cdef double CATCH_UP_SHARE = 0.5  # of the brakes, for what the pose lags by
+cdef double CALM = 3.0  # times that brakes take to be reached
+cdef double LAGGING = 1e-4  # [m, rad] from which jerk is not kept: to come back is more urgent
+cdef double AT_ONCE = 1e-5  # [m, rad] that are caught up without ado
 cdef double LEVER_M = 1.0  # more than the TCP's distance to any axis: what its path bends by
 
 
 cdef inline double nearing(double left, double brake, double time_s) noexcept nogil:
     """Return the speed at which a joint may go on towards an end that is so far away.
 
-    After the time it still stops there by braking. [rad, rad/s2, s -> rad/s]
+    After the time it still stops there by braking. [rad, rad/s2, s -> rad/s] Of an acceleration and
+    a speed that it nears, all is one order higher.
     """
     return sqrt(brake * brake * time_s * time_s + 2.0 * brake * left) - brake * time_s
 
@@ -43,7 +48,8 @@ cdef class Kinematics:
 
     def __init__(
         self, const double[:, ::1] rows, const double[:, ::1] tool, const double[::1] lower,
-        const double[::1] upper, const double[::1] accelerations, const double[::1] posture,
+        const double[::1] upper, const double[::1] accelerations, const double[::1] jerks,
+        const double[::1] posture,
         double turn_weight, const double[:, ::1] capsules, const long[:, ::1] pairs, const double[:, ::1] planes,
     ):
         cdef int i, j, n = rows.shape[0]
@@ -51,8 +57,8 @@ cdef class Kinematics:
             raise ValueError(f"rows: got {n}, expected 1 to {MAX_JOINTS} of a, alpha, d, theta")
         if lower.shape[0] != n or upper.shape[0] != n:
             raise ValueError(f"lower and upper need {n} joints")
-        if accelerations.shape[0] != n or posture.shape[0] != n:
-            raise ValueError(f"accelerations and posture need {n} joints")
+        if accelerations.shape[0] != n or jerks.shape[0] != n or posture.shape[0] != n:
+            raise ValueError(f"accelerations, jerks and posture need {n} joints")
         if tool.shape[0] != 4 or tool.shape[1] != 4:
             raise ValueError("tool: expected (4, 4)")
         if capsules.shape[0] > MAX_CAPSULES or capsules.shape[1] != 8:
@@ -68,7 +74,8 @@ cdef class Kinematics:
                 self._dh[i][j] = rows[i, j]
             self._dh[i][4], self._dh[i][5] = cos(rows[i, 1]), sin(rows[i, 1])
             self._lower[i], self._upper[i] = lower[i], upper[i]
-            self._accelerations[i], self._posture[i] = accelerations[i], posture[i]
+            self._accelerations[i], self._jerks[i] = accelerations[i], jerks[i]
+            self._posture[i] = posture[i]
             self._brakes[i] = BRAKE_SHARE * accelerations[i]
         for i in range(3):
             for j in range(3):
@@ -151,20 +158,21 @@ cdef class Kinematics:
         cdef double jacobian[6 * MAX_JOINTS]
         cdef double h[MAX_JOINTS * MAX_JOINTS]
         cdef double factor[MAX_JOINTS * MAX_JOINTS]
-        cdef double g[MAX_JOINTS]
+        cdef double pull[MAX_JOINTS]  # of the posture
         cdef double way[MAX_JOINTS]  # of the elbow alone
         cdef double step[MAX_JOINTS]
+        cdef double new[MAX_JOINTS]  # the step without what is owed
+        cdef double least[MAX_JOINTS]
+        cdef double most[MAX_JOINTS]
         cdef double left[6]
+        cdef double due[6]
         cdef double damping, share
         cdef int i, j, k, n = self.joints
-        cdef bint inside = True
         damping = POSTURE_WEIGHT / (exp2(fmin(period_s / ELBOW_HALF_S, 1.0)) - 1.0)
         self._jacobian(frames, jacobian)
         for k in range(3, 6):
             for i in range(n):
                 jacobian[k * n + i] *= self._turn_weight
-        for k in range(6):
-            left[k] = miss[k] * (self._turn_weight if k >= 3 else 1.0)
         for i in range(n):
             for j in range(i + 1):
                 h[i * n + j] = POSTURE_WEIGHT + damping if i == j else 0.0
@@ -176,48 +184,70 @@ cdef class Kinematics:
             factor[i] = h[i]
         if not factorise(factor, n):
             return
-        if owed != NULL:
-            self._owe(jacobian, factor, owed, period_s, left)
+        substitute(factor, way, n)
+        share = self._elbow_share(way, period_s, damping)
         for i in range(n):
-            g[i] = 0.0
+            pull[i] = share * POSTURE_WEIGHT * (self._posture[i] - q[i])
+        for k in range(6):
+            left[k] = miss[k] * (self._turn_weight if k >= 3 else 1.0)
+        if owed != NULL and norm3(owed) + norm3(&owed[3]) > AT_ONCE:
+            for i in range(n):
+                least[i], most[i] = fmin(q[i], self._lower[i]), fmax(q[i], self._upper[i])
+            self._solve(jacobian, h, factor, pull, left, q, least, most, step)
+            for k in range(6):
+                due[k] = owed[k] * (self._turn_weight if k >= 3 else 1.0)
+                left[k] -= due[k]
+            self._solve(jacobian, h, factor, pull, left, q, least, most, new)
+            share = self._calm_share(new, step, period_s)
+            for k in range(6):
+                left[k] += share * due[k]
+        self._solve(jacobian, h, factor, pull, left, q, low, high, step)
+        for i in range(n):
+            q[i] += step[i]
+
+    cdef void _solve(
+        self, const double *jacobian, const double *h, const double *factor, const double *pull,
+        const double *left, const double *q, const double *low, const double *high, double *step,
+    ) noexcept nogil:
+        """step (n,) = the best one for what is left (6,) that ends between low and high (n,)."""
+        cdef double g[MAX_JOINTS]
+        cdef double rest[6]
+        cdef double used[MAX_JOINTS * MAX_JOINTS]
+        cdef int i, k, n = self.joints
+        cdef bint inside = True
+        for i in range(n):
+            g[i] = pull[i]
             for k in range(6):
                 g[i] += jacobian[k * n + i] * left[k]
             step[i] = g[i]
         substitute(factor, step, n)
-        substitute(factor, way, n)
-        share = self._elbow_share(way, period_s, damping)
         for i in range(n):
-            g[i] += share * POSTURE_WEIGHT * (self._posture[i] - q[i])
-            step[i] += share * way[i]
             if q[i] + step[i] < low[i] or q[i] + step[i] > high[i]:
                 inside = False
         if not inside:
-            self._step_between(jacobian, h, g, left, q, low, high, step)
-        for i in range(n):
-            q[i] += step[i]
-
-    cdef void _owe(
-        self, const double *jacobian, const double *factor, const double *owed, double period_s,
-        double *left,
-    ) noexcept nogil:
-        """Leave of what is left (6,) for later what would be too much of the owed (6,) at once."""
-        cdef double due[6]
-        cdef double back[MAX_JOINTS]
-        cdef double share = 1.0, most
-        cdef int i, k, n = self.joints
-        for k in range(6):
-            due[k] = owed[k] * (self._turn_weight if k >= 3 else 1.0)
-        for i in range(n):
-            back[i] = 0.0
+            for i in range(n * n):
+                used[i] = h[i]
             for k in range(6):
-                back[i] += jacobian[k * n + i] * due[k]
-        substitute(factor, back, n)
-        for i in range(n):
-            most = sqrt(2.0 * CATCH_UP_SHARE * self._brakes[i] * fabs(back[i])) * period_s
-            if most < share * fabs(back[i]):
-                share = most / fabs(back[i])
-        for k in range(6):
-            left[k] -= (1.0 - share) * due[k]
+                rest[k] = left[k]
+            self._step_between(jacobian, used, g, rest, q, low, high, step)
+
+    cdef double _calm_share(
+        self, const double *new, const double *step, double period_s
+    ) noexcept nogil:
+        """Return how much of the way from one goal (n,) to another may be gone in a time.
+
+        From the speed of it all joints must be able to brake in what is left. Brakes take a while
+        to be reached: in less than a few times that, it would swing.
+        """
+        cdef double share = 1.0, way, most
+        cdef int i
+        for i in range(self.joints):
+            way = fabs(step[i] - new[i])
+            most = sqrt(2.0 * CATCH_UP_SHARE * self._brakes[i] * way) * period_s
+            most = fmin(most, way * period_s * self._jerks[i] / (CALM * self._accelerations[i]))
+            if most < share * way:
+                share = most / way
+        return share
 
     cdef double _elbow_share(
         self, const double *way, double period_s, double damping
@@ -354,7 +384,7 @@ cdef class Kinematics:
                     q_out[row, i] = at[i]
 
     def track(
-        self, double[::1] q, double[::1] velocity, double[::1] owed, const double[::1] setpoint,
+        self, double[::1] q, double[:, ::1] rates, double[::1] owed, const double[::1] setpoint,
         double time_s, const double[::1] speeds, double[::1] facts_out,
     ):
         """Go on towards a setpoint (8,) for a time, and write the facts (FACTS,) of where it is."""
@@ -362,14 +392,17 @@ cdef class Kinematics:
         cdef double most[MAX_JOINTS]
         cdef Pace pace
         cdef int i, k, n = self.joints
-        if q.shape[0] != n or velocity.shape[0] != n or speeds.shape[0] != n:
-            raise ValueError(f"track: expected q, velocity and speeds ({n},)")
+        if q.shape[0] != n or speeds.shape[0] != n:
+            raise ValueError(f"track: expected q and speeds ({n},)")
+        if rates.shape[0] != 2 or rates.shape[1] != n:
+            raise ValueError(f"track: expected rates (2, {n})")
         if owed.shape[0] != 6 or setpoint.shape[0] != 8 or facts_out.shape[0] != FACTS:
             raise ValueError(f"track: expected owed (6,), setpoint (8,) and facts_out ({FACTS},)")
         if not 0.0 < time_s < INFINITY:
             raise ValueError(f"track: got {time_s} s, expected a time above 0")
         for i in range(n):
-            most[i], pace.velocity[i] = speeds[i], velocity[i]
+            most[i] = speeds[i]
+            pace.velocity[i], pace.acceleration[i] = rates[0, i], rates[1, i]
         for k in range(6):
             pace.owed[k] = owed[k]
         with nogil:
@@ -377,7 +410,7 @@ cdef class Kinematics:
             self._go(&q[0], frames, &setpoint[0], 1, time_s, most, &pace)
             self._facts(frames, &setpoint[0], &facts_out[0])
         for i in range(n):
-            velocity[i] = pace.velocity[i]
+            rates[0, i], rates[1, i] = pace.velocity[i], pace.acceleration[i]
         for k in range(6):
             owed[k] = pace.owed[k]
 
@@ -396,7 +429,7 @@ cdef class Kinematics:
     ) noexcept nogil:
         """Move q (n,) towards a setpoint in turns, by what its speeds allow in the time.
 
-        Where its pace so far is known and not NULL, its acceleration is kept too.
+        Where its pace so far is known and not NULL, acceleration and jerk count too.
         """
         cdef double low[MAX_JOINTS]
         cdef double high[MAX_JOINTS]
@@ -415,7 +448,7 @@ cdef class Kinematics:
                 high[i] = fmax(q[i], fmin(high[i], q[i] + most * time_s))
             before[i] = q[i]
         if pace != NULL:
-            self._keep_acceleration(q, pace.velocity, time_s, low, high)
+            self._keep_pace(q, pace, speeds, time_s, low, high)
         for turn in range(turns):
             self._miss(frames, setpoint, miss)
             self._step(
@@ -424,17 +457,32 @@ cdef class Kinematics:
             self._forward(q, frames)
         if pace != NULL:
             for i in range(self.joints):
-                pace.velocity[i] = (q[i] - before[i]) / time_s
+                most = (q[i] - before[i]) / time_s
+                pace.acceleration[i] = (most - pace.velocity[i]) / time_s
+                pace.velocity[i] = most
             self._miss(frames, setpoint, pace.owed)
 
-    cdef void _keep_acceleration(
-        self, const double *q, const double *velocity, double time_s, double *low, double *high
+    cdef void _keep_pace(
+        self, const double *q, const Pace *pace, const double *speeds, double time_s,
+        double *low, double *high,
     ) noexcept nogil:
-        """Narrow low and high (n,) to what acceleration allows; they decide where it cannot."""
-        cdef double least, most
+        """Narrow low and high (n,) to what acceleration allows, and jerk while nothing lags.
+
+        Where not all can be kept, range and speed decide, then the acceleration. It falls in time
+        before a speed that a joint may not exceed.
+        """
+        cdef double least, most, change, down, up
         cdef int i
+        cdef bint lags = norm3(pace.owed) + norm3(&pace.owed[3]) > LAGGING
         for i in range(self.joints):
-            least = q[i] + (velocity[i] - self._accelerations[i] * time_s) * time_s
-            most = q[i] + (velocity[i] + self._accelerations[i] * time_s) * time_s
+            change = INFINITY if lags else self._jerks[i] * time_s
+            up = fmax(0.0, speeds[i] - pace.velocity[i])
+            up = fmin(self._accelerations[i], nearing(up, self._jerks[i], time_s))
+            down = fmax(0.0, speeds[i] + pace.velocity[i])
+            down = -fmin(self._accelerations[i], nearing(down, self._jerks[i], time_s))
+            least = fmin(up, fmax(down, pace.acceleration[i] - change))
+            most = fmin(up, fmax(down, pace.acceleration[i] + change))
+            least = q[i] + (pace.velocity[i] + least * time_s) * time_s
+            most = q[i] + (pace.velocity[i] + most * time_s) * time_s
             least, most = fmin(least, high[i]), fmax(most, low[i])
             low[i], high[i] = fmax(low[i], least), fmin(high[i], most)

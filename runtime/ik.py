@@ -29,6 +29,7 @@ def make_chain(limits: JointLimits) -> Chain:
         np.array(limits.lower) + limits.margin_rad,
         np.array(limits.upper) - limits.margin_rad,
         np.array(limits.acceleration),
+        np.array(limits.jerk),
         np.array(geometry.posture, np.float64),
         geometry.turn_m_per_rad,
         np.array(capsules, np.float64).reshape(-1, 8),
@@ -42,8 +43,9 @@ class DifferentialIk:
 
     Each call is one step from the previous solution; setpoints that come at servo rate are
     millimetres apart, so that one is enough. No joint leaves its range, exceeds its speed, or
-    changes it faster than its acceleration. Where that is not enough to follow, the elbow's weak
-    pull to its posture gives way first and then the pose: it is reached later, or not at all.
+    changes it faster than its acceleration; nor that faster than its jerk, as long as the pose does
+    not lag. Where that is not enough to follow, the elbow's weak pull to its posture gives way
+    first and then the pose: it is reached later, or not at all.
 
     Args:
         period_s: time between setpoints whose own times are not given.
@@ -62,13 +64,19 @@ class DifferentialIk:
     def reset(self, q: NDArray[np.float64]) -> None:
         """Start from rest at joint positions (n,) [rad]."""
         self._q = np.array(q, np.float64)
-        self._velocity, self._owed = np.zeros_like(self._q), np.zeros(6)
+        self._rates, self._owed = np.zeros((2, len(self._q))), np.zeros(6)
         self._last_ns: int | None = None
 
     @property
     def q(self) -> NDArray[np.float64]:
         """The solution so far (n,) [rad], a copy."""
         return self._q.copy()
+
+    @property
+    def velocity(self) -> NDArray[np.float64]:
+        """The speeds of the last step (n,) [rad/s], a copy."""
+        velocity: NDArray[np.float64] = self._rates[0].copy()
+        return velocity
 
     def step(
         self, setpoint: NDArray[np.float64], now_ns: int | None = None
@@ -88,7 +96,5 @@ class DifferentialIk:
             step_s = min(max((now_ns - self._last_ns) * 1e-9, _SHORTEST_STEP_S), _LONGEST_STEP_S)
         self._last_ns = now_ns
         row = np.ascontiguousarray(setpoint, np.float64)
-        self._chain.track(
-            self._q, self._velocity, self._owed, row, step_s, self._speeds, self._facts
-        )
+        self._chain.track(self._q, self._rates, self._owed, row, step_s, self._speeds, self._facts)
         return self.q, float(self._facts[0])

@@ -2,11 +2,10 @@
 
 A command is a path of the TCP; what can hurt an arm is what its joints make of it. So the inverse
 kinematics that drivers solve at play time is solved here first, row by row from the joints of the
-knots that are being played, and judged: range and its margin, velocity, acceleration and jerk of
-every joint, distance to singularities, of links to each other and to the planes. In a stop the
-solver keeps every joint within its range and speed, here and in the driver, and lets the elbow and
-then the pose lag. Stops from a few rows of each command are solved so at a few instants, and judged
-by that lag and by the distances.
+knots that are being played, and judged. The solver keeps range, velocity and acceleration of every
+joint, here and in the driver, and lets the elbow and then the pose lag: by how much is judged, the
+jerk, and the distance to singularities, of links to each other and to the planes. Stops from a
+few rows of each command are solved so at a few instants, and judged by the same.
 """
 
 from __future__ import annotations
@@ -26,6 +25,13 @@ SETTLE_TURNS = 60
 TRUST_M, TRUST_RAD = 0.05, 0.5
 """Measured joints that are further from the commanded pose say nothing about the elbow."""
 SHORTEST_TICK_S = 0.001
+SAME = 1e-9
+"""Manipulabilities of an arm that stands still differ by less."""
+STOP_SHARE = 0.9
+"""Of the manipulability where a command begins, for the stops from it. Out of where a stop has
+ended, too near to a singularity, an arm must be able to go."""
+HELD_SHARE = 0.999
+"""Of its bound: a joint whose change takes that much is held back by it."""
 AT_END_RAD = 1e-3
 """A joint brakes before its end, and comes this near at once."""
 STOPS = 4
@@ -104,12 +110,19 @@ class JointGate:
             STOPS, self._q_rows, self._report,
         )  # fmt: skip
         report = self._report.tolist()
-        verdict = self._body(report[:5], self._q_rows[:m], "")
+        shares, joints = report[5:11:2], report[6:11:2]
+        least = self._limits.min_manipulability
+        verdict = self._body(report[:5], self._q_rows[:m], min(least, report[16]), "")
+        if verdict.reason == "unreachable":
+            held = [order for order in range(3) if shares[order] >= HELD_SHARE]
+            if held:
+                verdict = self._held(held[0], joints[held[0]], verdict.detail)
         for order in range(3):
             if verdict.ok:
-                verdict = self._over(order, report[5 + 2 * order], report[6 + 2 * order])
+                verdict = self._over(order, shares[order], joints[order])
         if verdict.ok:
-            verdict = self._body(report[11:16], self._q_rows[:m], " in the stop")
+            least = min(least, STOP_SHARE * report[16])
+            verdict = self._body(report[11:16], self._q_rows[:m], least, " in the stop")
         return verdict
 
     def splice(self, joint: Joint, period_ns: int) -> None:
@@ -121,10 +134,19 @@ class JointGate:
     def _kept(self, joint: Joint, period_ns: int) -> Float64:
         """Return the joints of the kept knots."""
         count = len(joint.kept)
-        if not len(self._knots):
-            return np.repeat(self._ik.q[None], count, axis=0)
+        if not len(self._knots):  # the TCP rests, and the elbow goes on to its posture
+            past_s = np.arange(1 - count, 1) * period_ns * 1e-9
+            return self._ik.q + past_s[:, None] * self._ik.velocity
         index = (joint.kept_start_ns - self._start_ns) // period_ns
         return self._knots[index : index + count]
+
+    def _held(self, order: int, joint: float, away: str) -> Verdict:
+        """Name the joint that could not follow, where one could not."""
+        bound = self._bounds[order, int(joint)]
+        return Verdict(
+            f"joint_{_ORDERS[order]}",
+            f"joint {int(joint) + 1} at its {bound:.4g} {_UNITS[order]}: {away}",
+        )
 
     def _over(self, order: int, share: float, joint: float) -> Verdict:
         # Written so that NaN fails as well.
@@ -136,7 +158,7 @@ class JointGate:
             f"joint {int(joint) + 1}: {share * bound:.4g} over {bound:.4g} {_UNITS[order]}",
         )
 
-    def _body(self, facts: list[float], q: Float64, where: str) -> Verdict:
+    def _body(self, facts: list[float], q: Float64, least: float, where: str) -> Verdict:
         """Judge what holds at single instants: reach, singularities, distances."""
         limits = self._limits
         miss_m, miss_rad, manipulability, apart_m, plane_m = facts
@@ -148,8 +170,7 @@ class JointGate:
                 names = ", ".join(f"joint {index + 1}" for index in np.flatnonzero(ends))
                 return Verdict("joint_position", f"{names} at the end of its range, TCP {miss}")
             return Verdict("unreachable", f"the joints stay {miss}")
-        if not manipulability >= limits.min_manipulability:
-            least = limits.min_manipulability
+        if not manipulability >= least - SAME:
             return Verdict(
                 "singularity", f"manipulability {manipulability:.3g} under {least:g}{where}"
             )

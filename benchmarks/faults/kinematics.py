@@ -15,7 +15,7 @@ from dvla.runtime.rotation import rotation_between
 
 Float64 = NDArray[np.float64]
 POSTURE_WEIGHT = 1e-6
-ELBOW_HALF_S = 0.004
+ELBOW_HALF_S = 0.05
 LEVER_M, MUCH = 1.0, 1e-3
 BRAKE_SHARE, ELBOW_SHARE = 0.8, 0.5
 ROUNDING = 1e-14

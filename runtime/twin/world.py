@@ -131,6 +131,7 @@ class TwinWorld:
         """
         starts = self._set_up(seed, now_ns)
         self._t_ns = now_ns
+        self._first_step = self.steps
         self._next_start_ns = None
         self.episode += 1
         self.outcome = None
@@ -181,7 +182,7 @@ class TwinWorld:
         self._t_ns += STEP_NS
         if self._next_start_ns is not None and self._t_ns >= self._next_start_ns:
             self.reset(self.spec.seed + 1, self._t_ns, keep_arm=True)
-        elif self.outcome is None and self.steps % _JUDGE_EVERY_STEPS == 0:
+        elif self.outcome is None and (self.steps - self._first_step) % _JUDGE_EVERY_STEPS == 0:
             self._look()
 
     def _look(self) -> None:

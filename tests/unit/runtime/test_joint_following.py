@@ -1,4 +1,4 @@
-"""Following setpoints with joints: whatever comes, none leaves its range, speed or acceleration."""
+"""Following setpoints with joints: whatever comes, none leaves its range or exceeds its limits."""
 
 from __future__ import annotations
 
@@ -56,6 +56,37 @@ def test_joints_keep_their_limits_however_setpoints_jump(
         pose = pose_of(limits, low + np.array(shares[:n]) * span)
         path += [ik.step(pose)[0] for _ in range(60)]
     assert_kept(limits, np.array(path), period_s)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    away=st.tuples(*[st.floats(-0.08, 0.08)] * 3),
+    duration_s=st.floats(0.3, 1.5),
+    elbow=st.floats(-0.6, 0.6),
+)
+def test_while_the_pose_is_followed_jerk_is_kept_too_and_the_elbow_lags(
+    away: tuple[float, float, float], duration_s: float, elbow: float
+) -> None:
+    limits = FRANKA_JOINTS
+    ik = DifferentialIk(0.004, limits)
+    start = pose_of(limits, ik.q)
+    bent = ik.q + elbow * np.array([1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0])
+    at = np.empty((1, 7))  # the same pose, with the elbow elsewhere
+    make_chain(limits).follow(bent, start[None], at, np.empty((1, FACTS)), 4)
+    ik.reset(at[0])
+    path, lag_m = [at[0]], [0.0]
+    for s in np.linspace(0.0, 1.0, round(duration_s / 0.004)):
+        pose = start.copy()
+        pose[:3] += (10 * s**3 - 15 * s**4 + 6 * s**5) * np.array(away)
+        q, left_m = ik.step(pose)
+        path.append(q)
+        lag_m.append(left_m)
+    rate = np.diff(np.array(path), axis=0, prepend=path[:1]) / 0.004
+    change = np.diff(rate, axis=0, prepend=rate[:1]) / 0.004
+    third = np.abs(np.diff(change, axis=0)) / 0.004
+    followed = np.array(lag_m[:-1]) < 5e-5
+    assert followed[:5].all()
+    assert (third <= (1.0 + 1e-6) * np.array(limits.jerk))[followed].all()
 
 
 @pytest.mark.parametrize("period_s", [0.001, 0.004])

@@ -178,3 +178,40 @@ def test_what_lies_on_the_table_of_the_benchmark_is_far_enough_from_singularitie
         chain.follow(np.array(joints.geometry.posture), way, q, np.empty((200, FACTS)))
         chain.follow(q[-1], row, q[:1], facts, 200)
         assert facts[0, 2] > 1.3 * joints.min_manipulability, (x, y, z)
+
+
+def test_an_arm_is_let_out_of_where_a_stop_has_ended() -> None:
+    """Too near to a singularity: commands that come no nearer pass, whatever the limit says."""
+    strict = limits(min_manipulability=0.06)
+    inwards = path(FAR, (-0.1, 0.0, -0.1), duration_s=2.0)
+    outwards = path(FAR, (0.05, 0.0, 0.0), duration_s=2.0)
+    assert judge(strict, inwards).ok
+    assert judge(strict, outwards).reason == "singularity"
+    old, new = "min(least, report[16])", "least"
+    assert judge(strict, inwards, module=mutant(joint_gate, old, new)).reason == "singularity"
+
+
+def test_a_command_begins_at_the_motion_that_the_elbow_has() -> None:
+    """After a stop the TCP rests, and the elbow goes on: the gate's joints are the driver's."""
+
+    def apart_rad(module: ModuleType) -> float:
+        gate = module.JointGate(limits(), HOME, NOT_MEASURED)
+        away = gate.q + np.array([0.8, 0.0, -0.8, 0.0, 0.0, 0.0, 0.0])
+        at = np.empty((1, 7))  # the same pose, with the elbow elsewhere
+        make_chain(FRANKA_JOINTS).follow(away, HOME[None], at, np.empty((1, FACTS)), 4)
+        gate._ik.reset(at[0])
+        for tick in range(6):
+            gate.play(HOME, tick * PERIOD_NS)
+        gate.rest()
+        assert np.abs(gate._ik.velocity).max() > 0.1
+        joint = Joint(np.repeat(HOME[None], 4, axis=0), 0, 0)
+        rows = np.repeat(HOME[None], 28, axis=0)
+        assert gate.check(joint, rows, PERIOD_NS).ok
+        expected = gate._q_rows[5].copy()
+        for tick in range(6, 12):
+            gate.play(HOME, tick * PERIOD_NS)
+        return float(np.abs(gate.q - expected).max())
+
+    assert apart_rad(joint_gate) < 1e-4
+    repeated = mutant(joint_gate, "past_s[:, None] * self._ik.velocity", "0.0 * past_s[:, None]")
+    assert apart_rad(repeated) > 1e-3

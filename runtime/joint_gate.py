@@ -28,8 +28,8 @@ SHORTEST_TICK_S = 0.001
 SAME = 1e-9
 """Manipulabilities of an arm that stands still differ by less."""
 STOP_SHARE = 0.9
-"""Of the manipulability where a command begins, for the stops from it. Out of where a stop has
-ended, too near to a singularity, an arm must be able to go."""
+"""Of the manipulability where a command begins, for the stops from it, down to half of the limit.
+Out of where a stop has ended, too near to a singularity, an arm must be able to go."""
 HELD_SHARE = 0.999
 """Of its bound: a joint whose change takes that much is held back by it."""
 AT_END_RAD = 1e-3
@@ -121,7 +121,8 @@ class JointGate:
             if verdict.ok:
                 verdict = self._over(order, shares[order], joints[order])
         if verdict.ok:
-            least = min(least, STOP_SHARE * report[16])
+            begun = report[16]
+            least = min(least, max(STOP_SHARE * begun, min(begun, least / 2.0)))
             verdict = self._body(report[11:16], self._q_rows[:m], least, " in the stop")
         return verdict
 

@@ -58,7 +58,11 @@ def assert_joints_inside(
     for when, share in ((following, 1.0), (~following, 2.0)):
         assert facts[when, 0].max(initial=0.0) <= share * joints.max_miss_m
         assert facts[when, 1].max(initial=0.0) <= share * joints.max_miss_rad
-        assert facts[when, 2].min(initial=1.0) >= 0.95 * joints.min_manipulability / share
+    # Where a stop has ended nearer to a singularity, the arm is let out: it comes no nearer there.
+    begins = following & ~np.concatenate([[False], following[:-1]])
+    begun = facts[np.maximum.accumulate(np.where(begins, np.arange(len(rows)), 0)), 2]
+    least = np.where(following, np.minimum(begun, joints.min_manipulability), 0.0)
+    assert (facts[:, 2] >= 0.95 * np.maximum(least, joints.min_manipulability / 3.0)).all()
     assert facts[:, 3].min() >= joints.self_clearance_m - 1e-3
     assert facts[:, 4].min() >= joints.plane_clearance_m - 1e-3
     assert (q >= np.array(joints.lower) + joints.margin_rad - 1e-9).all()

@@ -157,8 +157,7 @@ cdef class Chain(Kinematics):
                 pace.velocity[i], pace.acceleration[i] = d[0][0][i], d[1][0][i]
             self._forward(at, frames)
             self._miss(frames, &kept[old - 1, 0], pace.owed)
-            self._facts(frames, &kept[old - 1, 0], facts)
-            report[16] = facts[2]
+            report[16] = self._manipulability(frames)
             for row in range(m):
                 self._go(at, frames, &rows[row, 0], 1, period_s, speeds, &pace)
                 self._facts(frames, &rows[row, 0], facts)

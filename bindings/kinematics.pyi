@@ -17,9 +17,7 @@ class Kinematics:
         tool: NDArray[np.float64],  # (4, 4), the TCP in the last link
         lower: NDArray[np.float64],  # (n,) [rad], where the solver lets joints go
         upper: NDArray[np.float64],
-        accelerations: NDArray[
-            np.float64
-        ],  # (n,) [rad/s2], at 80 % of which joints stop before an end
+        accelerations: NDArray[np.float64],  # (n,) [rad/s2]; before an end joints brake at 80 %
         jerks: NDArray[np.float64],  # (n,) [rad/s3]
         posture: NDArray[np.float64],  # (n,) [rad], weakly preferred
         turn_weight: float,  # what a radian of attitude weighs against position [m/rad]

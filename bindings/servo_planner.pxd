@@ -6,6 +6,10 @@ from dvla.bindings.action_stream cimport ActionStream, Status
 from dvla.bindings.shaper cimport PoseShaper, ShaperState
 from dvla.bindings.workspace_guard cimport WorkspaceGuard
 
+cdef enum:
+    SENT_PLANS = 32
+
+
 cdef enum Plan:
     PLAN_IDLE
     PLAN_FOLLOWING
@@ -19,9 +23,14 @@ cdef class ServoPlanner:
     cdef int64_t _period_ns
     cdef int64_t _last_ns
     cdef uint64_t _sequence
-    cdef double *_rows
+    cdef bint _continues  # the newest plan says what the next one will
+    cdef bint _braking
+    cdef ShaperState *_states  # (horizon,): the newest plan
+    cdef ShaperState *_sent  # (SENT_PLANS, horizon): those that were remembered
+    cdef int64_t _sent_ns[SENT_PLANS]
+    cdef int64_t _sent_number[SENT_PLANS]
+    cdef double _sent_share[SENT_PLANS]
     cdef WorkspaceGuard _guard
-    cdef ShaperState _ghost
     cdef Plan _status
     cdef int64_t _t_obs_ns
     cdef int64_t _chunk_id

@@ -18,13 +18,16 @@ class ServoPlanner:
     """One servo tick without the GIL: refresh, sample, shape, and roll the future forward.
 
     The first setpoint of the plan is the shaper's next state; the rest is what it would emit over
-    the known future of the stream, its stop included.
+    the known future of the stream, its stop included. Plans that were sent can be remembered, the
+    newest 32 of them, and the motion taken back onto one.
     """
 
     SATURATED_WORKSPACE: int  # the guard moved the target
     SATURATED_BRAKE: int  # the guard braked
 
     horizon: int
+    braking: bool  # plans stop, whatever the stream says
+    share: float  # what plans take of the shaper's bounds; to take less the plan has to rest
 
     def __init__(
         self,
@@ -39,6 +42,8 @@ class ServoPlanner:
         now_ns: int,  # time the first setpoint is due
         setpoints_out: NDArray[np.float64],  # (horizon, 8)
     ) -> PlanStatus: ...
+    def remember(self, number: int) -> None: ...  # the newest plan, under a number above 0
+    def take_back(self, number: int) -> bool: ...  # False where that plan is unknown or over
     @property
     def t_obs_ns(self) -> int: ...  # capture time behind the setpoint; 0 when idle
     @property

@@ -8,6 +8,7 @@ from libc.string cimport memcpy, memmove
 
 from dvla.bindings.action_stream cimport (
     STATUS_ACTIVE,
+    STATUS_HOLD,
     STATUS_UNDERRUN,
     ActionStream,
     Status,
@@ -18,6 +19,7 @@ from dvla.bindings.workspace_guard cimport BRAKE_BIT, WORKSPACE_BIT, WorkspaceGu
 
 cdef int64_t NEVER = -(1 << 62)
 cdef size_t ROW_BYTES = 8 * sizeof(double)
+cdef size_t STATE_BYTES = sizeof(ShaperState)
 
 
 class PlanStatus(enum.IntEnum):
@@ -33,6 +35,8 @@ cdef tuple STATUSES = tuple(PlanStatus)
 
 cdef class ServoPlanner:
     """One servo tick without the GIL: refresh, sample, shape, and roll the future forward.
+
+    Plans that were sent can be remembered, and the motion taken back onto one of them.
 
     Args:
         stream: the reader's end.
@@ -57,34 +61,44 @@ cdef class ServoPlanner:
         self._shaper = shaper
         self.horizon = horizon
         self._period_ns = round(shaper.period_s * 1e9)
-        free(self._rows)
-        self._rows = <double *> malloc(horizon * ROW_BYTES)
-        if self._rows == NULL:
+        free(self._states)
+        free(self._sent)
+        self._states = <ShaperState *> malloc(horizon * STATE_BYTES)
+        self._sent = <ShaperState *> malloc(SENT_PLANS * horizon * STATE_BYTES)
+        if self._states == NULL or self._sent == NULL:
             raise MemoryError()
         self._guard = guard
         self._forget()
 
     def __dealloc__(self):
-        free(self._rows)
+        free(self._states)
+        free(self._sent)
 
     def _forget(self):
         self._last_ns = NEVER
         self._sequence = 0
+        self._continues = False
+        self._braking = False
+        for slot in range(SENT_PLANS):
+            self._sent_number[slot] = -1
         self._status = PLAN_IDLE
         self._t_obs_ns = 0
         self._chunk_id = -1
         self._saturation = 0
 
     def reset(self, setpoint):
-        """Rest at a setpoint (8,); counters stay."""
+        """Rest at a setpoint (8,), with all of the shaper's bounds; counters stay."""
         self._shaper.reset(setpoint)
+        self._shaper.take(1.0)
         self._forget()
 
     cdef Status _step(self, ShaperState *state, int64_t t_ns, bint *at_rest) noexcept nogil:
         """Advance a state to ``t_ns``: follow what is in force then, else stop."""
         cdef double target[8]
         cdef double twist[6]
-        cdef Status status = self._stream.sample_nogil(t_ns, target, twist)
+        cdef Status status = STATUS_HOLD
+        if not self._braking:
+            status = self._stream.sample_nogil(t_ns, target, twist)
         if status == STATUS_ACTIVE:
             at_rest[0] = False
             self._saturation = 0
@@ -129,6 +143,7 @@ cdef class ServoPlanner:
         cdef Plan status
         cdef int64_t ticks = NEVER
         cdef int64_t tick
+        cdef Py_ssize_t row
         cdef Py_ssize_t kept = 0
         cdef uint64_t sequence = self._stream.refresh_nogil()
         if self._last_ns != NEVER:
@@ -136,7 +151,8 @@ cdef class ServoPlanner:
             # The future is a function of the timeline and of the state, and the state has gone
             # where the last plan said: what that plan says of the times still ahead holds.
             if (
-                sequence == self._sequence
+                self._continues
+                and sequence == self._sequence
                 and 0 < ticks < self.horizon
                 and now_ns == self._last_ns + ticks * self._period_ns
             ):
@@ -149,8 +165,10 @@ cdef class ServoPlanner:
         status = self._tick(now_ns)
         self._last_ns = now_ns
         self._sequence = sequence
+        self._continues = True
         self._roll_forward(now_ns, kept)
-        memcpy(rows, self._rows, self.horizon * ROW_BYTES)
+        for row in range(self.horizon):
+            memcpy(rows + 8 * row, self._states[row].setpoint, ROW_BYTES)
         return status
 
     cdef void _roll_forward(self, int64_t now_ns, Py_ssize_t kept) noexcept nogil:
@@ -159,14 +177,15 @@ cdef class ServoPlanner:
         cdef int saturation = self._saturation
         cdef Py_ssize_t row
         if kept:
-            memmove(self._rows, self._rows + 8 * (self.horizon - kept), kept * ROW_BYTES)
+            memmove(
+                self._states, self._states + (self.horizon - kept), kept * STATE_BYTES
+            )
         else:
-            self._ghost = self._shaper.state
-            memcpy(self._rows, self._ghost.setpoint, ROW_BYTES)
+            self._states[0] = self._shaper.state
             kept = 1
         for row in range(kept, self.horizon):
-            self._step(&self._ghost, now_ns + row * self._period_ns, &at_rest)
-            memcpy(self._rows + 8 * row, self._ghost.setpoint, ROW_BYTES)
+            self._states[row] = self._states[row - 1]
+            self._step(&self._states[row], now_ns + row * self._period_ns, &at_rest)
         self._saturation = saturation
 
     def plan(self, int64_t now_ns, double[:, ::1] setpoints_out not None):
@@ -191,6 +210,59 @@ cdef class ServoPlanner:
         with nogil:
             status = self.plan_nogil(now_ns, &setpoints_out[0, 0])
         return STATUSES[<int> status]
+
+    def remember(self, int64_t number):
+        """Keep the newest plan under a number above 0, in place of the oldest of 32."""
+        cdef Py_ssize_t slot = number % SENT_PLANS
+        if number <= 0 or self._last_ns == NEVER:
+            raise ValueError(f"number: got {number}, expected one above 0, and a plan before it")
+        memcpy(self._sent + slot * self.horizon, self._states, self.horizon * STATE_BYTES)
+        self._sent_ns[slot] = self._last_ns
+        self._sent_number[slot] = number
+        self._sent_share[slot] = self._shaper.share
+
+    def take_back(self, int64_t number):
+        """Go on from where a remembered plan is by now, with its share of the bounds.
+
+        Args:
+            number: that it was remembered under.
+
+        Returns:
+            Whether that plan is still known and reaches the time of the newest one.
+        """
+        cdef Py_ssize_t slot = number % SENT_PLANS
+        cdef int64_t row
+        if number <= 0 or self._sent_number[slot] != number:
+            return False
+        row = (self._last_ns - self._sent_ns[slot]) // self._period_ns
+        if not 0 <= row < self.horizon:
+            return False
+        self._shaper.state = self._sent[slot * self.horizon + row]
+        self._shaper.take(self._sent_share[slot])
+        self._continues = False
+        return True
+
+    @property
+    def braking(self):
+        """Whether plans stop, the shortest way that the shaper knows, whatever the stream says."""
+        return self._braking
+
+    @braking.setter
+    def braking(self, bint braking):
+        if braking != self._braking:
+            self._braking = braking
+            self._continues = False
+
+    @property
+    def share(self):
+        """What plans take of the shaper's bounds; to take less the plan has to rest."""
+        return self._shaper.share
+
+    @share.setter
+    def share(self, double share):
+        if share != self._shaper.share:
+            self._shaper.take(share)
+            self._continues = False
 
     @property
     def t_obs_ns(self):

@@ -21,6 +21,8 @@ cdef class ShaperLimits:
 cdef class PoseShaper:
     cdef Bounds _linear
     cdef Bounds _angular
+    cdef ShaperLimits _limits
+    cdef readonly double share
     cdef readonly double period_s
     cdef ShaperState state
 

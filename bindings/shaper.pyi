@@ -28,8 +28,10 @@ class PoseShaper:
     SATURATED_ACCELERATION: int
     SATURATED_JERK: int
     period_s: float
+    share: float  # of the limits, that is kept
 
     def __init__(self, limits: ShaperLimits, period_s: float) -> None: ...
+    def take(self, share: float) -> None: ...  # above 0, at most 1; the state has to keep it
     def reset(self, setpoint: NDArray[np.float64]) -> None: ...  # (8,), at rest
     def step(
         self,

@@ -92,12 +92,8 @@ cdef class PoseShaper:
         if not (isfinite(period_s) and 1e-4 <= period_s <= 1.0):
             raise ValueError(f"period_s: got {period_s}, expected 0.0001 to 1")
         self.period_s = period_s
-        self._linear.velocity = limits.linear_velocity
-        self._linear.acceleration = limits.linear_acceleration
-        self._linear.jerk = limits.linear_jerk
-        self._angular.velocity = limits.angular_velocity
-        self._angular.acceleration = limits.angular_acceleration
-        self._angular.jerk = limits.angular_jerk
+        self._limits = limits
+        self.take(1.0)
         cdef double identity[8]
         for i in range(8):
             identity[i] = 1.0 if i == 3 else 0.0
@@ -156,6 +152,23 @@ cdef class PoseShaper:
         state.linear.target_known = False
         state.angular.target_known = False
         return resting(&state.linear) and resting(&state.angular)
+
+    def take(self, double share):
+        """Keep a share of all bounds from here on; the state has to keep it already.
+
+        Args:
+            share: above 0, at most 1.
+        """
+        cdef ShaperLimits limits = self._limits
+        if not 0.0 < share <= 1.0:
+            raise ValueError(f"share: got {share}, expected above 0, at most 1")
+        self.share = share
+        self._linear.velocity = share * limits.linear_velocity
+        self._linear.acceleration = share * limits.linear_acceleration
+        self._linear.jerk = share * limits.linear_jerk
+        self._angular.velocity = share * limits.angular_velocity
+        self._angular.acceleration = share * limits.angular_acceleration
+        self._angular.jerk = share * limits.angular_jerk
 
     def reset(self, const double[::1] setpoint not None):
         """Rest at a setpoint (8,), whatever was before."""

@@ -40,7 +40,7 @@ from dvla.runtime.overrides import SafetyOverride
 from dvla.runtime.pose import SETPOINT_WIDTH
 from dvla.runtime.refusals import Refusals
 from dvla.runtime.robots.base import ArmDriver
-from dvla.runtime.safety import RefusedMode, Standing, Verdict
+from dvla.runtime.safety import MOTION_REASONS, RefusedMode, Standing, Verdict
 from dvla.runtime.widening import Widening
 
 ENDING = "the arm controller is shutting down"
@@ -91,7 +91,7 @@ class ArmController:
         )
         self._hold_reason = ""
         self._shutdown = False
-        self._command_sequence = -1
+        self._command_sequence = self._refused_sequence = -1
         self._accepted = 0
         self._state_sequence = 0
 
@@ -124,6 +124,8 @@ class ArmController:
             self._player.follow(now_ns)
         else:
             self._refusals.add(command, verdict, now_ns)
+            if verdict.reason in MOTION_REASONS:
+                self._refused_sequence = max(self._refused_sequence, command.sequence)
         return verdict
 
     def _refused_mode(self) -> RefusedMode:
@@ -169,7 +171,7 @@ class ArmController:
         newcomer = self._lease.session != request.session
         problem = self._lease.request(request.session, request.holder, now_ns)
         if not problem and newcomer:
-            self._command_sequence = -1
+            self._command_sequence = self._refused_sequence = -1
             self._widening.tell(now_ns)  # its recording began after them
             if self.mode == "idle":
                 reason = self._hold_reason or "waiting for commands"
@@ -289,6 +291,7 @@ class ArmController:
             robot=self._robot,
             widened=self._widening.left_s(now_ns),
             slow=player.gate.slow,
+            refused_sequence=self._refused_sequence,
         )
 
     def close(self) -> None:

@@ -29,6 +29,7 @@ ARM_SAMPLE = np.dtype(
         ("q", "<f8", (MAX_JOINTS,)),
         ("sequence", "<i8"),
         ("lease_session", "<i8"),
+        ("refused_sequence", "<i8"),
     ]
 )
 
@@ -42,6 +43,7 @@ def arm_sample(state: ArmState) -> NDArray[Any]:
     record["joints"] = min(len(state.q), MAX_JOINTS)
     record["arm_epoch"] = state.arm_epoch
     record["command_sequence"] = state.command_sequence
+    record["refused_sequence"] = state.refused_sequence
     record["accepted"] = state.accepted
     record["rejected"] = sum(state.rejected.values())
     record["sequence"] = state.sequence

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dvla.runtime.pose import SETPOINT_WIDTH
 
-SCHEMA = 1
+SCHEMA = 2
 """Of all messages here; whoever changes a field of one raises it, and a test insists."""
 MAX_SETPOINTS = 256
 
@@ -84,6 +84,8 @@ class ArmState(Message, frozen=True, tag="arm_state"):
         arm_epoch: rises at every stop; commands planned from an older epoch are refused.
         lease_session: the commander's session, 0 when there is none.
         command_sequence: newest command accepted from the commander, -1 when none.
+        refused_sequence: newest command of the commander that was refused for the motion that it
+            asks for, not for its header or its time; -1 when none.
         measured: (8,) setpoint layout; twist: (6,); q: (n,).
         commanded: (8,), what was last sent to the driver.
         tracking_m / tracking_rad: distance from commanded to measured.
@@ -120,6 +122,7 @@ class ArmState(Message, frozen=True, tag="arm_state"):
     robot: str = ""
     widened: dict[str, float] = {}
     slow: bool = False
+    refused_sequence: int = -1
 
 
 class LeaseRequest(Message, frozen=True, tag="lease"):

@@ -74,6 +74,9 @@ REASONS = (
 )
 """Every reason for which a command is refused."""
 
+MOTION_REASONS = frozenset(REASONS[REASONS.index("non_finite") :])
+"""Those that say of the motion that it is not to be; the others say who may ask, and when."""
+
 QUIET_REASONS = frozenset({"epoch", "hold", "stopping"})
 """What a stop makes of the commands still in flight; counted, but no alarm."""
 

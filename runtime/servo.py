@@ -9,6 +9,9 @@ say when each setpoint is due; the lead is no lag of the motion.
 A start is a handshake. While the arm does not follow its newest epoch, the servo offers commands
 that stand still at the pose the arm commands; the plan starts from rest there once the arm's state
 says that it follows. So the first command that moves continues exactly what the arm is playing.
+
+When the arm refuses a command it goes on playing the newest that it accepted, and so must the plan
+(``dvla.runtime.way_back``).
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from dvla.runtime.errors import ConfigError
 from dvla.runtime.limits import ArmLimits
 from dvla.runtime.messages import MAX_SETPOINTS, ArmState, Command
 from dvla.runtime.pose import SETPOINT_WIDTH
+from dvla.runtime.way_back import WayBack
 
 if TYPE_CHECKING:
     from dvla.bindings import ActionStream
@@ -73,8 +77,19 @@ class Planner(Protocol):
     def generation(self) -> int:
         """Episode generation of the plan."""
 
+    braking: bool
+    """Whether plans stop, whatever the stream says."""
+    share: float
+    """What plans take of their bounds; to take less the plan has to rest."""
+
     def reset(self, setpoint: NDArray[np.float64]) -> None:
-        """Start again from rest at a setpoint (8,)."""
+        """Start again from rest at a setpoint (8,), not braking, with no plan remembered."""
+
+    def remember(self, number: int) -> None:
+        """Keep the newest plan under a number above 0."""
+
+    def take_back(self, number: int) -> bool:
+        """Go on from where a remembered plan is by now, with its share; False if it is unknown."""
 
     def plan(self, now_ns: int, setpoints_out: NDArray[np.float64]) -> int:
         """Write the plan (horizon, 8) whose first row is due at ``now_ns``; return its status."""
@@ -121,6 +136,7 @@ class ServoCore:
         # Rows: the newest setpoints of earlier plans, then this plan.
         self._rows = np.zeros((rows, SETPOINT_WIDTH))
         self._plan = self._rows[self._history :]
+        self._way_back = WayBack(self._planner, self._rows, self._horizon)
         self._due_ns = 0
         self._epoch = 0
         self._planning = False
@@ -160,9 +176,13 @@ class ServoCore:
     def _tick(self, now_ns: int, state: ArmState) -> Command | None:
         if not (self._planning and state.arm_epoch == self._epoch):
             self._synchronise(now_ns, state)
-        elif not self._advance(now_ns):
+            return self._command()
+        self._way_back.heed(state, self._plan_number, self._status == STATUS_IDLE)
+        if not self._advance(now_ns):
             return None
-        return self._command()
+        command = self._command()
+        self._way_back.sent(command.sequence, self._plan_number)
+        return command
 
     def _synchronise(self, now_ns: int, state: ArmState) -> None:
         """Offer to stand still; start the plan when the arm follows this epoch."""
@@ -180,6 +200,12 @@ class ServoCore:
         self._planning = state.mode == "follow"
         if self._planning:
             self._planner.reset(pose)
+            self._way_back.reset()
+
+    @property
+    def _plan_number(self) -> int:
+        """Periods to the newest plan from the start of the clock's grid."""
+        return self._grid_ns // self._period_ns
 
     def _advance(self, now_ns: int) -> bool:
         """Plan every period since the last tick; the plan's own steps must not skip any."""

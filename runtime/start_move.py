@@ -151,6 +151,33 @@ class PhasedPlanner:
         return self._status
 
     @property
+    def braking(self) -> bool:
+        """Whether plans on the stream stop; a slow move goes on until the arm stops it."""
+        return self._stream.braking
+
+    @braking.setter
+    def braking(self, braking: bool) -> None:
+        self._stream.braking = braking
+
+    @property
+    def share(self) -> float:
+        """Of the bounds that plans on the stream take."""
+        return self._stream.share
+
+    @share.setter
+    def share(self, share: float) -> None:
+        self._stream.share = share
+
+    def remember(self, number: int) -> None:
+        """Keep the newest plan under a number, unless it is of the slow move."""
+        if not self._in_move:
+            self._stream.remember(number)
+
+    def take_back(self, number: int) -> bool:
+        """Go on from a remembered plan; of a slow move none is."""
+        return not self._in_move and self._stream.take_back(number)
+
+    @property
     def t_obs_ns(self) -> int:
         """Capture time behind the setpoint [ns]; 0 when idle."""
         if self._in_move:

@@ -44,6 +44,7 @@ def state_of(sample: np.void) -> ArmState:
         tracking_rad=float(sample["tracking_rad"]),
         accepted=int(sample["accepted"]),
         rejected={},
+        refused_sequence=int(sample["refused_sequence"]),
     )
 
 

@@ -119,7 +119,7 @@ def only(**kept: float) -> ArmLimits:
 
 
 CASES: dict[str, Case] = {
-    "schema": Case("schema", header={"schema": 2}),
+    "schema": Case("schema", header={"schema": safety.SCHEMA + 1}),
     "session": Case("lease", header={"session": 8}),
     "no_commander": Case("lease", header={"session": 0}, standing={"lease_session": 0}),
     "duplicate": Case("order", header={"sequence": 10}),

@@ -1,0 +1,114 @@
+"""The way back from a refused command onto what the arm plays.
+
+The arm plays the newest command that it accepted to its end, and then stops. A servo that planned
+on from a refused one would ask for a step from there; so its plan is taken back onto the accepted
+command, and brakes along it. Once the arm plays the brake, the plan follows its stream again from
+there, slower than before; if that is refused as well it goes on braking. Where even the first steps
+from rest are refused, as near to a singularity, where joints must go fast for a slow hand, it tries
+with half of its speed, acceleration and jerk, and with half of that.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from dvla.runtime.messages import ArmState
+from dvla.runtime.pose import Float64
+
+COMMANDS = 32
+"""Newest commands whose rows are kept. Verdicts that take longer end in a stop of the arm."""
+LONGEST_WAIT = 10
+"""Plans that brake before the next try, where tries keep failing."""
+LEAST_SHARE = 1.0 / 16.0
+"""Of the bounds of the plan, for the gentlest try."""
+
+
+class Braked(Protocol):
+    """What the way back needs of a planner."""
+
+    braking: bool
+    share: float
+
+    def remember(self, number: int) -> None:
+        """Keep the newest plan under a number."""
+
+    def take_back(self, number: int) -> bool:
+        """Go on from where a remembered plan is by now."""
+
+
+class WayBack:
+    """Keeps what was sent, heeds refusals, and says when to brake and when to follow.
+
+    Args:
+        planner: whose plans are sent.
+        rows: (history + horizon, 8) of the newest command: earlier setpoints, then the plan.
+        horizon: setpoints per plan.
+    """
+
+    def __init__(self, planner: Braked, rows: Float64, horizon: int) -> None:
+        self._planner, self._rows, self._horizon = planner, rows, horizon
+        self._kept = np.zeros((COMMANDS, *rows.shape))
+        self._kept_at = [0] * COMMANDS
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew: nothing that was sent before matters."""
+        self._newest = self._answered = self._braked_at = self._followed_at = 0
+        self._wait = 1
+        self._share_from_rest = 1.0
+
+    def sent(self, sequence: int, plan: int) -> None:
+        """Keep a command.
+
+        Args:
+            sequence: of the command.
+            plan: number of its plan; one more with every period.
+        """
+        slot = sequence % COMMANDS
+        self._kept[slot] = self._rows
+        self._kept_at[slot] = plan
+        self._newest = sequence
+        self._planner.remember(sequence)
+
+    def heed(self, state: ArmState, plan: int, resting: bool) -> None:
+        """Look at what the arm said of the commands, before the next plan is made.
+
+        Args:
+            state: the arm's.
+            plan: number of the newest plan.
+            resting: that plan rests.
+        """
+        accepted = state.command_sequence
+        if state.refused_sequence > max(accepted, self._answered):
+            self._go_back(accepted, plan)
+        elif self._planner.braking:
+            if accepted > self._answered and plan - self._braked_at >= self._wait:
+                self._try_again(plan, resting)
+        elif plan - self._followed_at > self._horizon:
+            self._wait = 1
+            self._followed_at = plan
+            self._planner.share = self._share_from_rest = min(1.0, 2.0 * self._planner.share)
+
+    def _go_back(self, accepted: int, plan: int) -> None:
+        """Take the plan back onto an accepted command, and brake."""
+        # Those that are under way were planned from the refused one: their verdicts say no more.
+        self._answered = self._newest
+        if not self._planner.take_back(accepted):
+            return  # the arm will stop, and the servo begin anew
+        slot = accepted % COMMANDS
+        passed = plan - self._kept_at[slot]
+        self._rows[: len(self._rows) - passed] = self._kept[slot, passed:]
+        if not self._planner.braking:
+            self._planner.braking = True
+            self._braked_at = plan
+            self._wait = min(2 * self._wait, LONGEST_WAIT)
+
+    def _try_again(self, plan: int, resting: bool) -> None:
+        """Follow the stream from where the brake has come to; from rest more gently each time."""
+        if resting:
+            self._planner.share = self._share_from_rest
+            self._share_from_rest = max(LEAST_SHARE, self._share_from_rest / 2.0)
+        self._planner.braking = False
+        self._followed_at = plan

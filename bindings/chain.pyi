@@ -1,13 +1,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from dvla.bindings.kinematics import FACTS, Kinematics
+from dvla.bindings.follower import FACTS, Follower
 
 __all__ = ["FACTS", "REPORT", "Chain"]
 
 REPORT: int
 
-class Chain(Kinematics):
+class Chain(Follower):
     """The kinematics of one serial arm, and what a path asks of its joints."""
 
     def judge(

@@ -2,8 +2,9 @@
 
 from libc.math cimport INFINITY, fabs, fmax, fmin
 
+from dvla.bindings.follower cimport Follower, Pace
 from dvla.bindings.frames cimport Frame
-from dvla.bindings.kinematics cimport MAX_JOINTS, Kinematics, Pace
+from dvla.bindings.kinematics cimport MAX_JOINTS
 from dvla.bindings.rotations cimport norm3, rotate_by, rotation_between
 from dvla.bindings.stopping cimport stop_s
 
@@ -66,7 +67,7 @@ cdef inline void stop_pose(
     rotate_by(turn, &pose[3], &out[3])
 
 
-cdef class Chain(Kinematics):
+cdef class Chain(Follower):
     """The kinematics of one serial arm, and what a path asks of its joints."""
 
     cdef void _stop(

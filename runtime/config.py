@@ -40,12 +40,21 @@ class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Steps of the cross-fade of --seam blend."""
     ensemble_decay: float = 0.01
     """Of the weight from an older chunk to the next newer one in --seam ensemble."""
+    guide_power: float = 1.0
+    """Of the decay of the guide in --seam rtc: 1 as published; above it the newest wins sooner."""
     lead_s: float = 0.0
     """Shift of the whole timeline towards earlier execution [s]."""
 
     def __post_init__(self) -> None:
         _require("blend_steps", self.blend_steps, 1, 20)
         _require("ensemble_decay", self.ensemble_decay, 0.0, 10.0)
+        _require("guide_power", self.guide_power, 0.25, 8.0)
+        if self.guide_power != 1.0 and self.seam != "rtc":
+            raise ConfigError(
+                "guide_power is of the guide of --seam rtc",
+                got=f"guide_power {self.guide_power:g} with --seam {self.seam}",
+                next_command="--seam rtc --guide-power 4, or leave --guide-power out",
+            )
         _require("lead_s", self.lead_s, -0.5, 0.5, " s")
 
 

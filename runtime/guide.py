@@ -5,7 +5,8 @@ been executed when the new chunk arrives, so they are kept (weight 1) and the ne
 the arm will be. Behind them the weight decays exponentially to 0 at the end of the previous chunk:
 with n actions that the previous chunk reaches and d of them kept, and c = (n - i) / (n - d + 1),
 action i in [d, n) has the weight c (e^c - 1) / (e - 1). (The decay is the one of Black, Galliker,
-Levine: Real-Time Execution of Action Chunking Flow Policies, 2025.)
+Levine: Real-Time Execution of Action Chunking Flow Policies, 2025.) Raised to a power above 1 it
+falls faster: what the newest observation says counts sooner.
 """
 
 from __future__ import annotations
@@ -70,21 +71,24 @@ class LatencyWindow:
         return int(found)
 
 
-def weights(kept: int, reached: int, horizon: int) -> Float64:
+def weights(kept: int, reached: int, horizon: int, power: float = 1.0) -> Float64:
     """Return the weights (H,) of a chunk's actions.
 
     Args:
         kept: d, leading actions that will have been executed when the chunk arrives.
         reached: n, leading actions at whose instants the previous chunk has one.
         horizon: H.
+        power: of the decay.
     """
     index = np.arange(horizon)
     decay = (reached - index) / (reached - min(kept, reached) + 1)
-    weight = decay * np.expm1(np.clip(decay, 0.0, 1.0)) / np.expm1(1.0)
+    weight = (decay * np.expm1(np.clip(decay, 0.0, 1.0)) / np.expm1(1.0)) ** power
     return np.where(index >= reached, 0.0, np.where(index < kept, 1.0, weight))
 
 
-def guide_from(plan: Timeline, tau_ns: int, arrival_ns: int | None, horizon: int) -> Guide | None:
+def guide_from(
+    plan: Timeline, tau_ns: int, arrival_ns: int | None, horizon: int, power: float = 1.0
+) -> Guide | None:
     """Return the guide for a chunk whose action i is due at ``tau_ns + i * T``.
 
     Args:
@@ -93,6 +97,7 @@ def guide_from(plan: Timeline, tau_ns: int, arrival_ns: int | None, horizon: int
         arrival_ns: when it arrives at the latest, as far as can be foreseen; when nothing is known,
             everything that the plan reaches is kept.
         horizon: H.
+        power: of the decay of the weights.
 
     Returns:
         The guide, or None where the plan has no action at any of the instants.
@@ -102,7 +107,7 @@ def guide_from(plan: Timeline, tau_ns: int, arrival_ns: int | None, horizon: int
     t_ns = tau_ns + np.arange(horizon) * plan.period_ns
     reached = int(np.count_nonzero(t_ns < plan.end_ns))
     kept = horizon if arrival_ns is None else -(-(arrival_ns - tau_ns) // plan.period_ns)
-    weight = weights(max(0, kept), reached, horizon)
+    weight = weights(max(0, kept), reached, horizon, power)
     # Before its first action the plan says nothing, though it may begin between two instants.
     weight[t_ns < plan.start_ns] = 0.0
     if not weight.any():

@@ -287,7 +287,8 @@ class Scheduler:
         tau_ns = max(t_obs_ns, self._anchor_ns or 0)
         p95_ns = self._latencies.p95_ns
         arrival_ns = None if p95_ns is None else now_ns + p95_ns
-        return guide_from(self._plan, tau_ns, arrival_ns, self._chunk_size)
+        size, power = self._chunk_size, config.guide_power
+        return guide_from(self._plan, tau_ns, arrival_ns, size, power)
 
     # --- chunks ---------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ def cell_config(
     ci: bool,
     laas: bool,
     seam: SeamMode,
+    guide_power: float = 1.0,
     noise_scale: float | None = None,
 ) -> CellConfig:
     """Return the configuration of a cell.
@@ -36,7 +37,8 @@ def cell_config(
     Raises:
         DvlaError: a part is unknown or out of bounds, or the parts do not go together.
     """
-    scheduler = schedule_of(schedule, SchedulerConfig(ci=ci, laas=laas, seam=seam))
+    switches = SchedulerConfig(ci=ci, laas=laas, seam=seam, guide_power=guide_power)
+    scheduler = schedule_of(schedule, switches)
     if policy in ("oracle", "expert"):
         if scheduler.seam == "rtc":
             raise UsageError(

@@ -30,6 +30,7 @@ def dom(
     ci: bool = True,
     laas: bool = True,
     seam: SeamMode = "switch",
+    guide_power: float = 1.0,
     noise_scale: float | None = None,
     dims: str = "",
     task_kind: TaskKind | None = None,
@@ -57,10 +58,12 @@ def dom(
         latency: Injected inference latency: milliseconds, "measured" (the policy is timed on this
             machine first), or a .json file with samples.
         latency_spread: Standard deviation of the logarithm of a latency in milliseconds.
-        schedule: How chunks are scheduled, by name; it sets --ci, --laas and --seam.
+        schedule: How chunks are scheduled, by name; it sets --ci, --laas, --seam and --guide-power.
         ci: Continuous inference.
         laas: Latency-aware action streaming.
         seam: How one chunk takes over from another; rtc guides a network by the previous chunk.
+        guide_power: Of the decay of the guide's weights in --seam rtc: 1 as published; above it, to
+            8, the newest observation counts sooner.
         noise_scale: What the noise that a bundle's chunks are sampled from is multiplied with; the
             bundle's own when not given.
         dims: Dimensions of the benchmark, with commas between them, or "all": --trials of each
@@ -110,6 +113,7 @@ def dom(
         ci=ci,
         laas=laas,
         seam=seam,
+        guide_power=guide_power,
         noise_scale=noise_scale,
     )
     if dims or task_kind is not None:

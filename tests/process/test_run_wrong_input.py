@@ -38,6 +38,8 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
     ),
     "servo rate": ((*ORACLE, "--servo-hz", "5"), 2, r"rate_hz is out of bounds.*5"),
     "blend steps": ((*ORACLE, "--seam", "blend", "--blend-steps", "0"), 2, r"blend_steps"),
+    "guide power": ((*ORACLE, "--guide-power", "9"), 2, r"guide_power.*0.25 to 8"),
+    "guide power without rtc": ((*ORACLE, "--guide-power", "4"), 2, r"guide_power.*--seam rtc"),
     "arm name": ((*ORACLE, "--arm-name", "../x"), 2, r"arm's name"),
     "arm model": ((*ORACLE, "--arm-model", "/nowhere.xml"), 2, r"/nowhere.xml cannot be read"),
     "task": ((*ORACLE, "--task", "dance"), 2, r"names no object.*ball, can, box"),

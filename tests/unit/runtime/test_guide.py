@@ -48,6 +48,14 @@ def test_weights_of_a_known_case() -> None:
     np.testing.assert_allclose(weights(2, 5, 6), expected, rtol=1e-12)
 
 
+@given(kept=st.integers(0, 40), reached=st.integers(1, H), power=st.floats(0.25, 8.0))
+def test_a_power_changes_what_falls_and_nothing_else(kept: int, reached: int, power: float) -> None:
+    plain, found = weights(kept, reached, H), weights(kept, reached, H, power)
+    np.testing.assert_allclose(found, plain**power, rtol=1e-12)
+    np.testing.assert_array_equal(found == 1.0, plain == 1.0)
+    np.testing.assert_array_equal(found.astype(np.float32) > 0.0, plain > 0.0)
+
+
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 10**9), min_size=1, max_size=120))
 def test_the_percentile_is_of_the_last_inferences_and_never_too_low(latencies: list[int]) -> None:

@@ -18,15 +18,15 @@ import tyro
 from dvla.benchmarks.dom.episode import ClosedLoop
 from dvla.benchmarks.dom.latency import Latency
 from dvla.benchmarks.dom.result import CellConfig
+from dvla.benchmarks.dom.schedules import SCHEDULES, ScheduleName
 from dvla.benchmarks.dom.seams import PlanRecorder, SeamSamples
 from dvla.benchmarks.dom.seeded import SeededPolicy
 from dvla.benchmarks.dom.smooth_flow import SmoothFlow
 from dvla.engines.cli_errors import run_main
-from dvla.runtime.config import SchedulerConfig, SeamMode
 from dvla.runtime.machine import Machine, describe_machine
 from dvla.runtime.twin.world import TwinWorld
 
-MODES: tuple[SeamMode, ...] = ("switch", "blend", "rtc")
+MODES: tuple[ScheduleName, ...] = ("streaming", "blending", "rtc", "rtc-newest")
 FIRST_SEED = 20_000
 
 
@@ -55,14 +55,14 @@ class ModeResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         seam_m / seam_rad: step of one control period across a seam.
         in_chunk_m: largest step inside a chunk.
         seam_jerk_m_s3 / chunk_jerk_m_s3: the plan's jerk at seams and inside chunks.
-        jerk_ratio: median jerk at seams by the median of mode ``switch``.
+        jerk_ratio: median jerk at seams by the median of ``streaming``, which switches.
         path_m: way of the TCP per episode: how much the arm moved at all.
         accepted / rejected: commands at the arm's gate.
         saturated_ticks: servo ticks on which the shaper limited the motion.
         underruns: times that the timeline ran dry.
     """
 
-    mode: SeamMode
+    mode: ScheduleName
     seam_m: Spread
     seam_rad: Spread
     in_chunk_m: Spread
@@ -90,17 +90,17 @@ class SeamReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 def run_mode(
-    mode: SeamMode, seeds: range, latency: Latency, switch_jerk: float | None
+    mode: ScheduleName, seeds: range, latency: Latency, switch_jerk: float | None
 ) -> ModeResult:
     """Run all episodes in one mode.
 
     Args:
-        mode: how seams are crossed.
+        mode: how seams are crossed, by name.
         seeds: of the episodes.
         latency: injected.
-        switch_jerk: median jerk at seams of mode switch; None while that is what is measured.
+        switch_jerk: median jerk at seams of streaming; None while that is what is measured.
     """
-    config = CellConfig(latency=latency, scheduler=SchedulerConfig(seam=mode))
+    config = CellConfig(latency=latency, scheduler=SCHEDULES[mode])
     samples, world = SeamSamples(), TwinWorld()
     path_m = accepted = rejected = saturated = underruns = 0.0
     for seed in seeds:
@@ -140,7 +140,7 @@ def command(
     latency_ms: float = 200.0,
     latency_spread: float = 0.1,
 ) -> None:
-    """Compare switch, blend and rtc on the same episodes.
+    """Compare streaming, blending and both ways of rtc on the same episodes.
 
     Args:
         out: where the report goes.
@@ -172,10 +172,10 @@ def command(
 def line(result: ModeResult) -> str:
     """Return a mode as one line for people."""
     return (
-        f"{result.mode:>6}: seam {1e3 * result.seam_m.p50:.2f} mm p50, "
+        f"{result.mode:>10}: seam {1e3 * result.seam_m.p50:.2f} mm p50, "
         f"{1e3 * result.seam_m.p95:.2f} p95 (in chunk {1e3 * result.in_chunk_m.p50:.2f}); "
         f"jerk at seams {result.seam_jerk_m_s3.p50:.1f} m/s3 p50, "
-        f"{result.seam_jerk_m_s3.p95:.1f} p95 ({result.jerk_ratio:.2f} x switch); "
+        f"{result.seam_jerk_m_s3.p95:.1f} p95 ({result.jerk_ratio:.2f} x streaming); "
         f"path {result.path_m:.2f} m, rejected {result.rejected}, saturated "
         f"{result.saturated_ticks}"
     )

@@ -110,8 +110,12 @@ def test_rtc_crosses_seams_as_smoothly_as_the_inside_of_chunks(
     monkeypatch.setattr(ClosedLoop, "run", lambda loop: whole(loop, max_s=6.0))
 
     latency = Latency(median_ms=200, spread=0.1)
-    switch, blend, rtc = (run_mode(mode, range(20_000, 20_001), latency, None) for mode in MODES)
+    seeds = range(20_000, 20_001)
+    switch, blend, rtc, newest = (run_mode(mode, seeds, latency, None) for mode in MODES)
     assert rtc.seam_jerk_m_s3.p50 < 0.5 * blend.seam_jerk_m_s3.p50
     assert blend.seam_jerk_m_s3.p50 < switch.seam_jerk_m_s3.p50
     assert rtc.seam_m.p95 < 0.3 * switch.seam_m.p95
+    assert newest.seam_jerk_m_s3.p50 < blend.seam_jerk_m_s3.p50
+    assert newest.seam_m.p95 < 0.3 * switch.seam_m.p95
+    assert newest.path_m > rtc.path_m, "the arm changes its mind more often"
     assert rtc.underruns == 0

@@ -16,6 +16,7 @@ from dvla.runtime.policy_entry import find_policy, open_installed
 from dvla.runtime.robots import robot_with_twin
 from dvla.runtime.twin.dependencies import import_mujoco
 from dvla.runtime.twin.objects import parse_task
+from dvla.runtime.twin.scenes.choice import TaskKind, TrainingFamily
 
 
 def cell_config(
@@ -31,6 +32,8 @@ def cell_config(
     seam: SeamMode,
     guide_power: float = 1.0,
     noise_scale: float | None = None,
+    scenes: TrainingFamily | None = None,
+    task_kind: TaskKind | None = None,
 ) -> CellConfig:
     """Return the configuration of a cell.
 
@@ -61,6 +64,10 @@ def cell_config(
             "--noise-scale is of the sampling of a bundle's network", got=f"--policy {policy}"
         )
     robot_with_twin(robot)
+    if task and scenes:
+        raise UsageError(
+            "--scenes draws its own objects", expected="either --task or --scenes", got=task
+        )
     if task:
         parse_task(task)
     import_mujoco()
@@ -72,4 +79,6 @@ def cell_config(
         latency=parse_latency(latency, spread, config),
         scheduler=scheduler,
         noise_scale=noise_scale,
+        scenes=scenes,
+        task_kind=task_kind or "pick",
     )

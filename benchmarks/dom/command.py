@@ -12,7 +12,7 @@ from dvla.benchmarks.dom.schedules import SCHEDULES, ScheduleName, name_of
 from dvla.benchmarks.session import Flag, positive, say
 from dvla.engines.errors import DvlaError, UsageError
 from dvla.runtime.config import SchedulerConfig, SeamMode
-from dvla.runtime.twin.scenes.choice import TaskKind, parse_dimensions
+from dvla.runtime.twin.scenes.choice import TaskKind, TrainingFamily, parse_dimensions
 
 if TYPE_CHECKING:
     from dvla.benchmarks.dom.campaign import CampaignReport
@@ -33,6 +33,7 @@ def dom(
     guide_power: float = 1.0,
     noise_scale: float | None = None,
     dims: str = "",
+    scenes: TrainingFamily | None = None,
     task_kind: TaskKind | None = None,
     trials: int = 100,
     first_seed: int = 20_000,
@@ -68,7 +69,10 @@ def dom(
             bundle's own when not given.
         dims: Dimensions of the benchmark, with commas between them, or "all": --trials of each
             one's frozen episodes (at most 200). --out is then the folder of their reports.
-        task_kind: What is done with the objects of a dimension; its own task by default.
+        scenes: Scenes as training draws them, no part of the benchmark: one object in varied
+            surroundings ("training-one"), or everything ("training").
+        task_kind: What is done with the objects of a dimension, its own task by default, or of
+            --scenes, picking by default.
         trials: Episodes.
         first_seed: Seed of the first episode; the others follow.
         workers: Processes.
@@ -115,13 +119,15 @@ def dom(
         seam=seam,
         guide_power=guide_power,
         noise_scale=noise_scale,
+        scenes=scenes,
+        task_kind=task_kind,
     )
-    if dims or task_kind is not None:
+    if dims or (task_kind is not None and scenes is None):
         asked = parse_dimensions(dims)
-        if task or first_seed != 20_000:
+        if task or scenes or first_seed != 20_000:
             raise UsageError(
                 "--dims has its own objects and its own frozen seeds",
-                expected="neither --task nor --first-seed with --dims",
+                expected="none of --task, --scenes and --first-seed with --dims",
             )
         folder = out.with_suffix("")
         with shown(trials * len(asked), plain=plain, quiet=json) as progress:
@@ -209,6 +215,8 @@ def command_of(cell: object) -> str:
         parts.append(f'--task "{config.task}"')
     if config.dimension:
         parts.append(f"--dims {config.dimension} --task-kind {config.task_kind}")
+    if config.scenes:
+        parts.append(f"--scenes {config.scenes} --task-kind {config.task_kind}")
     latency = config.latency
     if latency.samples_ms:
         measured = latency.source.startswith("measured")
@@ -226,6 +234,8 @@ def command_of(cell: object) -> str:
         parts.append("--ci" if config.scheduler.ci else "--no-ci")
         parts.append("--laas" if config.scheduler.laas else "--no-laas")
         parts.append(f"--seam {config.scheduler.seam}")
+        if config.scheduler.guide_power != 1.0:
+            parts.append(f"--guide-power {config.scheduler.guide_power:g}")
     if config.noise_scale is not None:
         parts.append(f"--noise-scale {config.noise_scale:g}")
     parts.append(f"--trials {cell.trials}")

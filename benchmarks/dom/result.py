@@ -10,7 +10,7 @@ import msgspec
 from dvla.benchmarks.dom.latency import Latency
 from dvla.runtime.config import SchedulerConfig
 from dvla.runtime.twin.episodes import Outcome
-from dvla.runtime.twin.scenes.choice import Dimension, SceneChoice, TaskKind
+from dvla.runtime.twin.scenes.choice import Dimension, SceneChoice, TaskKind, TrainingFamily
 
 EpisodeOutcome = Outcome | Literal["fault"]
 
@@ -22,8 +22,10 @@ class CellConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         policy: ``oracle``, or the folder of a bundle.
         robot: whose twin, and whose limits the gate enforces.
         task: what objects are drawn; any when empty.
-        dimension: of the benchmark; None for the plain pick scene, which is the ablation's.
-        task_kind: what is done with the objects of a dimension.
+        dimension: of the benchmark; with neither it nor ``scenes`` the plain pick scene is drawn,
+            which is the ablation's.
+        scenes: as training draws them, which are no part of the benchmark.
+        task_kind: what is done with the objects of either.
         latency: injected.
         scheduler: its switches.
         noise_scale: of a bundle's sampling; None is the bundle's own.
@@ -33,6 +35,7 @@ class CellConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     robot: str = "franka"
     task: str = ""
     dimension: Dimension | None = None
+    scenes: TrainingFamily | None = None
     task_kind: TaskKind = "pick"
     latency: Latency = Latency()
     scheduler: SchedulerConfig = SchedulerConfig()
@@ -41,9 +44,8 @@ class CellConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     @property
     def scene(self) -> SceneChoice | None:
         """Which scenes are drawn; None for the plain pick scene."""
-        if self.dimension is None:
-            return None
-        return SceneChoice(family=self.dimension, task=self.task_kind)
+        family = self.dimension or self.scenes
+        return SceneChoice(family=family, task=self.task_kind) if family else None
 
 
 class EpisodeResult(

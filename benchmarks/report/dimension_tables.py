@@ -16,7 +16,10 @@ from dvla.benchmarks.report.markdown import said, table
 from dvla.runtime.twin.scenes.choice import DIMENSIONS, Dimension
 
 _SPEEDS = (0.0, 0.25, 0.5, 0.75)
-_SETTINGS = ("0ms", "0ms-rtc", "own-rtc", "200ms-rtc", "200ms", "200ms-sync")
+_SETTINGS = (
+    "0ms-rtc-newest", "own-rtc-newest", "200ms-rtc-newest", "200ms-rtc", "200ms-switch",
+    "200ms-noci", "200ms-nolaas", "200ms-sync",
+)  # fmt: skip
 
 
 def dimensions(results: Path, folder: str) -> str:

@@ -31,7 +31,7 @@ from dvla.benchmarks.dom.result import CellConfig, EpisodeResult
 from dvla.engines.errors import UsageError
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.machine import describe_machine
-from dvla.runtime.twin.layout import PIPER_LAYOUT
+from dvla.runtime.twin.layout import FRANKA_LAYOUT, PIPER_LAYOUT
 from dvla.runtime.twin.scenes.choice import DIMENSIONS, SceneChoice, TaskKind
 from dvla.runtime.twin.scenes.draw import draw_scene
 from dvla.runtime.twin.scenes.environment import draw_environment
@@ -166,6 +166,9 @@ def test_wrong_dimensions_are_one_paragraph(
         (["--dims", "speed"], ("'speed'", "reactivity, adaptation")),
         (["--task-kind", "place"], ("--dims",)),
         (["--dims", "motion", "--first-seed", "3"], ("frozen seeds", "--first-seed")),
+        (["--dims", "motion", "--scenes", "training-one"], ("frozen seeds", "--scenes")),
+        (["--scenes", "training-one", "--task", "the red can"], ("--scenes", "--task")),
+        (["--scenes", "reactivity"], ("reactivity", "training-one")),
     ):
         monkeypatch.setattr(sys, "argv", ["dvla-bench", "dom", "--plain", *flags])
         with pytest.raises(SystemExit) as ended:
@@ -173,3 +176,21 @@ def test_wrong_dimensions_are_one_paragraph(
         told = capsys.readouterr().err
         assert ended.value.code == 2, told
         assert all(word in told for word in words) and "Traceback" not in told
+
+
+def test_scenes_of_training_are_played_on_any_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mujoco")
+    out = tmp_path / "report.json"
+    flags = ["--scenes", "training-one", "--trials", "2", "--first-seed", "47000", "--workers", "1"]
+    monkeypatch.setattr(sys, "argv", ["dvla-bench", "dom", "--plain", *flags, "--out", str(out)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    report = msgspec.json.decode(out.read_bytes(), type=CampaignReport)
+    assert [episode.seed for episode in report.episodes] == [47000, 47001]
+    assert report.cell.config.scene == SceneChoice(family="training-one")
+    layout = FRANKA_LAYOUT
+    drawn = [draw_scene(seed, report.cell.config.scene, layout) for seed in (47000, 47001)]
+    assert [episode.kind for episode in report.episodes] == [scene.kind for scene in drawn]

@@ -176,5 +176,12 @@ def test_the_command_makes_the_same_cell_again() -> None:
     )
     odd = campaign({0}, scheduler=SchedulerConfig(ci=False, seam="blend")).cell
     assert "--no-ci --laas --seam blend" in command_of(odd)
+    newest = SchedulerConfig(seam="rtc", guide_power=2.0)
+    assert "--ci --laas --seam rtc --guide-power 2" in command_of(
+        campaign({0}, scheduler=newest).cell
+    )
+    varied = campaign({0}, scenes="training-one").cell
+    assert "--scenes training-one --task-kind pick" in command_of(varied)
+    assert "--first-seed 20000" in command_of(varied)
     calm = campaign({0}, policy="policies/nano.bundle", noise_scale=0.5).cell
     assert "--policy nano.bundle" in command_of(calm) and "--noise-scale 0.5" in command_of(calm)

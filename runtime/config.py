@@ -11,6 +11,7 @@ from dvla.runtime.errors import ConfigError
 Bootstrap = Literal["anchor", "discard"]
 Resume = Literal["discard", "anchor"]
 SeamMode = Literal["switch", "blend", "ensemble", "rtc"]
+GuideFade = Literal["published", "aged"]
 
 
 def _require(name: str, value: float, low: float, high: float, unit: str = "") -> None:
@@ -40,22 +41,21 @@ class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Steps of the cross-fade of --seam blend."""
     ensemble_decay: float = 0.01
     """Of the weight from an older chunk to the next newer one in --seam ensemble."""
-    guide_power: float = 1.0
-    """Of the decay of the guide in --seam rtc: 1 as published; above it the newest wins sooner."""
+    guide: GuideFade = "published"
+    """How the guide of --seam rtc fades: as published; aged, faster the older what it saw is."""
     lead_s: float = 0.0
     """Shift of the whole timeline towards earlier execution [s]."""
 
     def __post_init__(self) -> None:
         _require("blend_steps", self.blend_steps, 1, 20)
         _require("ensemble_decay", self.ensemble_decay, 0.0, 10.0)
-        _require("guide_power", self.guide_power, 0.25, 8.0)
-        if self.guide_power != 1.0 and self.seam != "rtc":
-            raise ConfigError(
-                "guide_power is of the guide of --seam rtc",
-                got=f"guide_power {self.guide_power:g} with --seam {self.seam}",
-                next_command="--seam rtc --guide-power 4, or leave --guide-power out",
-            )
         _require("lead_s", self.lead_s, -0.5, 0.5, " s")
+        if self.guide != "published" and self.seam != "rtc":
+            raise ConfigError(
+                "--guide is of --seam rtc",
+                got=f"--guide {self.guide} with --seam {self.seam}",
+                next_command="--seam rtc --guide aged, or leave --guide out",
+            )
 
 
 class ServoConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -5,8 +5,12 @@ been executed when the new chunk arrives, so they are kept (weight 1) and the ne
 the arm will be. Behind them the weight decays exponentially to 0 at the end of the previous chunk:
 with n actions that the previous chunk reaches and d of them kept, and c = (n - i) / (n - d + 1),
 action i in [d, n) has the weight c (e^c - 1) / (e - 1). (The decay is the one of Black, Galliker,
-Levine: Real-Time Execution of Action Chunking Flow Policies, 2025.) Raised to a power above 1 it
-falls faster: what the newest observation says counts sooner.
+Levine: Real-Time Execution of Action Chunking Flow Policies, 2025.)
+
+An aged guide counts for less the older its observation is: its weights behind the kept ones are
+raised to the control periods between the two observations. Of chunks that follow each other by one
+period it is the published guide, and each is worth about as much as the next; of chunks that are
+late, and so follow each other seldom, what is seen newly wins sooner.
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ from dvla.runtime import seam
 from dvla.runtime.pose import Float64, actions_from_setpoints
 from dvla.runtime.timeline import Timeline
 
+GREATEST_POWER = 8.0
+"""Of an aged guide: beyond it nothing behind the kept actions is worth anything."""
 WINDOW_INFERENCES = 50
 """Latencies that the percentile is of: at 5 inferences a second, the last ten seconds."""
 PERCENTILE = 95.0

@@ -10,7 +10,14 @@ import numpy as np
 import tyro
 
 from dvla.runtime.arm_link import LOCAL, ArmLink
-from dvla.runtime.config import Bootstrap, Resume, SchedulerConfig, SeamMode, ServoConfig
+from dvla.runtime.config import (
+    Bootstrap,
+    GuideFade,
+    Resume,
+    SchedulerConfig,
+    SeamMode,
+    ServoConfig,
+)
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.pose import setpoints_from_actions
 from dvla.runtime.robots import Robot
@@ -84,9 +91,9 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     chunk (both with --laas; without it chunks do not overlap)."""
     blend_steps: int = 4
     """Steps of the cross-fade of --seam blend."""
-    guide_power: float = 1.0
-    """Of the decay of the guide's weights in --seam rtc: 1 as published; above it, to 8, the newest
-    observation counts sooner (4 catches moving objects best at 200 ms)."""
+    guide: GuideFade = "published"
+    """How the guide of --seam rtc fades behind what the arm is committed to: as published; aged,
+    faster the older its observation is, for moving objects and policies that are late."""
     inject_latency_ms: float = 0.0
     """Latency added to the policy's own [ms]."""
     inject_camera_ms: float = 0.0
@@ -175,7 +182,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             resume=self.resume,
             seam=self.seam,
             blend_steps=self.blend_steps,
-            guide_power=self.guide_power,
+            guide=self.guide,
         )
 
     def servo(self) -> ServoConfig:

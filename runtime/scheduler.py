@@ -26,7 +26,7 @@ from dvla.runtime.events import (
     InferenceStarted,
     SchedulerStateChanged,
 )
-from dvla.runtime.guide import Guide, LatencyWindow, guide_from
+from dvla.runtime.guide import GREATEST_POWER, Guide, LatencyWindow, guide_from
 from dvla.runtime.pose import Float64, setpoints_from_actions
 from dvla.runtime.scheduler_state import (
     DiscardReason,
@@ -287,8 +287,10 @@ class Scheduler:
         tau_ns = max(t_obs_ns, self._anchor_ns or 0)
         p95_ns = self._latencies.p95_ns
         arrival_ns = None if p95_ns is None else now_ns + p95_ns
-        size, power = self._chunk_size, config.guide_power
-        return guide_from(self._plan, tau_ns, arrival_ns, size, power)
+        power, seen_ns = 1.0, self._newest_t_obs_ns
+        if config.guide == "aged" and seen_ns is not None:
+            power = min(max(1.0, (t_obs_ns - seen_ns) / self._period_ns), GREATEST_POWER)
+        return guide_from(self._plan, tau_ns, arrival_ns, self._chunk_size, power)
 
     # --- chunks ---------------------------------------------------------------------------------
 

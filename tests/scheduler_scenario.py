@@ -157,10 +157,16 @@ def configs(**fixed: Any) -> st.SearchStrategy[SchedulerConfig]:
         "bootstrap": st.sampled_from(["anchor", "discard"]),
         "resume": st.sampled_from(["anchor", "discard"]),
         "seam": st.sampled_from(["switch", "blend", "rtc"]),
+        "guide": st.sampled_from(["published", "aged"]),
     }
-    return st.builds(
-        SchedulerConfig, **(fields | {key: st.just(value) for key, value in fixed.items()})
-    )
+    fields |= {key: st.just(value) for key, value in fixed.items()}
+    return st.fixed_dictionaries(fields).map(_config)
+
+
+def _config(fields: dict[str, Any]) -> SchedulerConfig:
+    """Build a configuration; without --seam rtc there is no guide that could be aged."""
+    guide = fields["guide"] if fields["seam"] == "rtc" else "published"
+    return SchedulerConfig(**(fields | {"guide": guide}))
 
 
 def _inferences() -> st.SearchStrategy[Inference]:

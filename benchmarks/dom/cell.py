@@ -10,7 +10,7 @@ from dvla.benchmarks.dom.schedules import ScheduleName, schedule_of
 from dvla.benchmarks.dom.worker import is_bundle
 from dvla.engines.bundle import read_bundle
 from dvla.engines.errors import UsageError
-from dvla.runtime.config import SchedulerConfig, SeamMode
+from dvla.runtime.config import GuideFade, SchedulerConfig, SeamMode
 from dvla.runtime.policy_checks import check_noise_scale
 from dvla.runtime.policy_entry import find_policy, open_installed
 from dvla.runtime.robots import robot_with_twin
@@ -30,7 +30,7 @@ def cell_config(
     ci: bool,
     laas: bool,
     seam: SeamMode,
-    guide_power: float = 1.0,
+    guide: GuideFade = "published",
     noise_scale: float | None = None,
     scenes: TrainingFamily | None = None,
     task_kind: TaskKind | None = None,
@@ -40,7 +40,7 @@ def cell_config(
     Raises:
         DvlaError: a part is unknown or out of bounds, or the parts do not go together.
     """
-    switches = SchedulerConfig(ci=ci, laas=laas, seam=seam, guide_power=guide_power)
+    switches = SchedulerConfig(ci=ci, laas=laas, seam=seam, guide=guide)
     scheduler = schedule_of(schedule, switches)
     if policy in ("oracle", "expert"):
         if scheduler.seam == "rtc":

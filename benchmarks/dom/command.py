@@ -11,7 +11,7 @@ import tyro
 from dvla.benchmarks.dom.schedules import SCHEDULES, ScheduleName, name_of
 from dvla.benchmarks.session import Flag, positive, say
 from dvla.engines.errors import DvlaError, UsageError
-from dvla.runtime.config import SchedulerConfig, SeamMode
+from dvla.runtime.config import GuideFade, SchedulerConfig, SeamMode
 from dvla.runtime.twin.scenes.choice import TaskKind, TrainingFamily, parse_dimensions
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def dom(
     ci: bool = True,
     laas: bool = True,
     seam: SeamMode = "switch",
-    guide_power: float = 1.0,
+    guide: GuideFade = "published",
     noise_scale: float | None = None,
     dims: str = "",
     scenes: TrainingFamily | None = None,
@@ -59,12 +59,12 @@ def dom(
         latency: Injected inference latency: milliseconds, "measured" (the policy is timed on this
             machine first), or a .json file with samples.
         latency_spread: Standard deviation of the logarithm of a latency in milliseconds.
-        schedule: How chunks are scheduled, by name; it sets --ci, --laas, --seam and --guide-power.
+        schedule: How chunks are scheduled, by name; it sets --ci, --laas, --seam and --guide.
         ci: Continuous inference.
         laas: Latency-aware action streaming.
         seam: How one chunk takes over from another; rtc guides a network by the previous chunk.
-        guide_power: Of the decay of the guide's weights in --seam rtc: 1 as published; above it, to
-            8, the newest observation counts sooner.
+        guide: How the guide of --seam rtc fades: as published; aged, faster the older what it saw
+            is.
         noise_scale: What the noise that a bundle's chunks are sampled from is multiplied with; the
             bundle's own when not given.
         dims: Dimensions of the benchmark, with commas between them, or "all": --trials of each
@@ -117,7 +117,7 @@ def dom(
         ci=ci,
         laas=laas,
         seam=seam,
-        guide_power=guide_power,
+        guide=guide,
         noise_scale=noise_scale,
         scenes=scenes,
         task_kind=task_kind,
@@ -234,8 +234,8 @@ def command_of(cell: object) -> str:
         parts.append("--ci" if config.scheduler.ci else "--no-ci")
         parts.append("--laas" if config.scheduler.laas else "--no-laas")
         parts.append(f"--seam {config.scheduler.seam}")
-        if config.scheduler.guide_power != 1.0:
-            parts.append(f"--guide-power {config.scheduler.guide_power:g}")
+        if config.scheduler.guide != "published":
+            parts.append(f"--guide {config.scheduler.guide}")
     if config.noise_scale is not None:
         parts.append(f"--noise-scale {config.noise_scale:g}")
     parts.append(f"--trials {cell.trials}")

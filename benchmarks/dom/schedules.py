@@ -15,7 +15,7 @@ ScheduleName = Literal[
     "blending",
     "temporal-ensembling",
     "rtc",
-    "rtc-newest",
+    "rtc-aged",
 ]
 SCHEDULES: dict[ScheduleName, SchedulerConfig] = {
     # DynamicVLA: the next inference while a chunk is executed, stale actions dropped.
@@ -30,8 +30,8 @@ SCHEDULES: dict[ScheduleName, SchedulerConfig] = {
     "temporal-ensembling": SchedulerConfig(seam="ensemble"),
     # Real-time chunking: the previous chunk guides the sampling of the next one.
     "rtc": SchedulerConfig(seam="rtc"),
-    # ... by less of it, so that what is seen newly counts sooner.
-    "rtc-newest": SchedulerConfig(seam="rtc", guide_power=4.0),
+    # ... by less of it the older its observation is.
+    "rtc-aged": SchedulerConfig(seam="rtc", guide="aged"),
 }
 
 
@@ -46,7 +46,7 @@ def schedule_of(name: ScheduleName | None, switches: SchedulerConfig) -> Schedul
     if switches != SchedulerConfig():
         raise UsageError(
             f"--schedule {name} sets the switches of the scheduler itself",
-            expected="either --schedule, or --ci, --laas, --seam and --guide-power",
+            expected="either --schedule, or --ci, --laas, --seam and --guide",
         )
     return SCHEDULES[name]
 

@@ -26,7 +26,7 @@ from dvla.engines.cli_errors import run_main
 from dvla.runtime.machine import Machine, describe_machine
 from dvla.runtime.twin.world import TwinWorld
 
-MODES: tuple[ScheduleName, ...] = ("streaming", "blending", "rtc", "rtc-newest")
+MODES: tuple[ScheduleName, ...] = ("streaming", "blending", "rtc", "rtc-aged")
 FIRST_SEED = 20_000
 
 

@@ -46,7 +46,7 @@ def fingerprint_of(config: RunConfig, robot: Robot, cameras: dict[str, FrameShap
     words = [
         f"ci {scheduler.ci}",
         f"laas {scheduler.laas}",
-        f"seam {scheduler.seam} {scheduler.blend_steps} {scheduler.guide_power:g}",
+        f"seam {scheduler.seam} {scheduler.blend_steps} {scheduler.guide}",
         f"bootstrap {scheduler.bootstrap}",
         f"resume {scheduler.resume}",
         f"servo {config.servo_hz} Hz",

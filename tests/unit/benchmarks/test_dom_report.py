@@ -176,8 +176,8 @@ def test_the_command_makes_the_same_cell_again() -> None:
     )
     odd = campaign({0}, scheduler=SchedulerConfig(ci=False, seam="blend")).cell
     assert "--no-ci --laas --seam blend" in command_of(odd)
-    newest = SchedulerConfig(seam="rtc", guide_power=2.0)
-    assert "--ci --laas --seam rtc --guide-power 2" in command_of(
+    newest = SchedulerConfig(ci=False, seam="rtc", guide="aged")
+    assert "--no-ci --laas --seam rtc --guide aged" in command_of(
         campaign({0}, scheduler=newest).cell
     )
     varied = campaign({0}, scenes="training-one").cell

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from arm_doubles import EventList
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dvla.runtime.guide import WINDOW_INFERENCES, LatencyWindow, guide_from, weights
+from dvla.runtime.chunk import Chunk
+from dvla.runtime.config import GuideFade, SchedulerConfig
+from dvla.runtime.guide import (
+    GREATEST_POWER,
+    WINDOW_INFERENCES,
+    LatencyWindow,
+    guide_from,
+    weights,
+)
 from dvla.runtime.pose import actions_from_setpoints, setpoints_from_actions
+from dvla.runtime.scheduler import Scheduler
 from dvla.runtime.timeline import Timeline, empty_timeline, merge
 
 T_NS = 40_000_000
@@ -48,12 +58,42 @@ def test_weights_of_a_known_case() -> None:
     np.testing.assert_allclose(weights(2, 5, 6), expected, rtol=1e-12)
 
 
-@given(kept=st.integers(0, 40), reached=st.integers(1, H), power=st.floats(0.25, 8.0))
+@given(kept=st.integers(0, 40), reached=st.integers(1, H), power=st.floats(1.0, GREATEST_POWER))
 def test_a_power_changes_what_falls_and_nothing_else(kept: int, reached: int, power: float) -> None:
     plain, found = weights(kept, reached, H), weights(kept, reached, H, power)
     np.testing.assert_allclose(found, plain**power, rtol=1e-12)
     np.testing.assert_array_equal(found == 1.0, plain == 1.0)
     np.testing.assert_array_equal(found.astype(np.float32) > 0.0, plain > 0.0)
+
+
+@pytest.mark.parametrize(
+    ("fade", "late_steps", "power"),
+    [("published", 5.0, 1.0), ("aged", 5.0, 5.0), ("aged", 0.4, 1.0), ("aged", 3.5, 3.5),
+     ("aged", 12.0, GREATEST_POWER)],
+)  # fmt: skip
+def test_an_aged_guide_fades_by_the_periods_between_two_observations(
+    fade: GuideFade, late_steps: float, power: float
+) -> None:
+    """The first chunk is seen at 0 and comes two periods later; the second one is seen late."""
+    config = SchedulerConfig(seam="rtc", guide=fade, bootstrap="discard")
+    scheduler = Scheduler(config, chunk_size=H, control_period_ns=T_NS, sink=EventList())
+    actions = np.zeros((H, 7), np.float32)
+    first = scheduler.begin_inference(0, 0)
+    assert first.guide is None
+    chunk = Chunk(
+        sequence=first.sequence, generation=0, t_obs_ns=0, inference_s=0.08,
+        actions=actions, control_period_s=T_NS / 1e9,
+    )  # fmt: skip
+    assert scheduler.on_chunk(chunk, 2 * T_NS) is None
+    seen_ns = round(late_steps * T_NS)
+    now_ns = max(seen_ns, 2 * T_NS)
+    ticket = scheduler.begin_inference(now_ns, seen_ns)
+    assert ticket.guide is not None
+    kept = -(-(now_ns + 2 * T_NS - seen_ns) // T_NS)
+    reached = -(-(H * T_NS - seen_ns) // T_NS)
+    expected = weights(kept, reached, H, power).astype(np.float32)
+    expected[seen_ns + np.arange(H) * T_NS < 2 * T_NS] = 0.0  # the plan begins when it came
+    np.testing.assert_array_equal(ticket.guide.prev_weight, expected)
 
 
 @settings(deadline=None)

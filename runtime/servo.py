@@ -200,7 +200,7 @@ class ServoCore:
         self._planning = state.mode == "follow"
         if self._planning:
             self._planner.reset(pose)
-            self._way_back.reset()
+            self._way_back.reset(pose)
 
     @property
     def _plan_number(self) -> int:

@@ -31,6 +31,9 @@ class Braked(Protocol):
     braking: bool
     share: float
 
+    def reset(self, setpoint: Float64) -> None:
+        """Start again from rest at a setpoint (8,)."""
+
     def remember(self, number: int) -> None:
         """Keep the newest plan under a number."""
 
@@ -51,11 +54,12 @@ class WayBack:
         self._planner, self._rows, self._horizon = planner, rows, horizon
         self._kept = np.zeros((COMMANDS, *rows.shape))
         self._kept_at = [0] * COMMANDS
-        self.reset()
+        self.reset(rows[0])
 
-    def reset(self) -> None:
-        """Begin anew: nothing that was sent before matters."""
-        self._newest = self._answered = self._braked_at = self._followed_at = 0
+    def reset(self, pose: Float64) -> None:
+        """Begin anew from rest at a setpoint (8,), where commands that stand still were sent."""
+        self._pose = pose.copy()
+        self._first = self._newest = self._answered = self._braked_at = self._followed_at = 0
         self._wait = 1
         self._share_from_rest = 1.0
 
@@ -70,6 +74,7 @@ class WayBack:
         self._kept[slot] = self._rows
         self._kept_at[slot] = plan
         self._newest = sequence
+        self._first = self._first or sequence
         self._planner.remember(sequence)
 
     def heed(self, state: ArmState, plan: int, resting: bool) -> None:
@@ -95,11 +100,15 @@ class WayBack:
         """Take the plan back onto an accepted command, and brake."""
         # Those that are under way were planned from the refused one: their verdicts say no more.
         self._answered = self._newest
-        if not self._planner.take_back(accepted):
+        if accepted < self._first:
+            self._planner.reset(self._pose)
+            self._rows[:] = self._pose
+        elif self._planner.take_back(accepted):
+            slot = accepted % COMMANDS
+            passed = plan - self._kept_at[slot]
+            self._rows[: len(self._rows) - passed] = self._kept[slot, passed:]
+        else:
             return  # the arm will stop, and the servo begin anew
-        slot = accepted % COMMANDS
-        passed = plan - self._kept_at[slot]
-        self._rows[: len(self._rows) - passed] = self._kept[slot, passed:]
         if not self._planner.braking:
             self._planner.braking = True
             self._braked_at = plan

@@ -89,6 +89,24 @@ def test_where_the_first_step_from_rest_is_refused_it_is_made_more_gently() -> N
     assert_inside(loop.driver)
 
 
+def test_a_start_that_is_refused_at_once_is_made_again_from_rest() -> None:
+    """The stream moves before the arm follows: already the first plan is refused."""
+    assert LIMITS.joints is not None
+    jerk = tuple(0.06 * value for value in LIMITS.joints.jerk)
+    loop = ServoLoop(limits=with_joints(jerk=jerk))
+    goal = HOME[:3] + np.array([0.0, 0.08, 0.05])
+    rows = np.repeat(HOME[None], 60, axis=0)
+    rows[:, :3] = goal
+    publish(loop.stream, rows, loop.now_ns, t_obs_ns=loop.now_ns)
+    loop.lease()
+    loop.run(2.0)
+    assert loop.rejected.keys() <= {"joint_jerk", "joint_acceleration", "epoch"}
+    assert loop.rejected["joint_jerk"]
+    assert "stopping" not in loop.events.modes()
+    assert np.linalg.norm(commanded(loop) - goal) < 0.002
+    assert_inside(loop.driver)
+
+
 def test_one_refused_command_costs_a_moment() -> None:
     """A command that is mangled on its way is refused; the next ones are as good as ever."""
 

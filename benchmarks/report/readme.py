@@ -158,6 +158,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "stalls": stalls,
     "dimensions-oracle": partial(dimensions, folder="dimensions-oracle-200ms"),
     "nano-varied": partial(caught, stem="nano-varied-reactivity"),
+    "nano-varied-one": partial(caught, stem="nano-varied-one"),
     "dimensions-nano": partial(dimensions, folder="dimensions-nano-varied"),
 }
 

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 from hypothesis import Phase, find, settings
 from hypothesis.errors import NoSuchExample
-from mutants import mutant
+from mutants import mutant, mutant_within
 from scheduler_laws import (
     law_actions_are_conserved,
     law_every_action_once,
@@ -25,7 +25,7 @@ from scheduler_laws import (
 )
 from scheduler_scenario import Run, Scenario, play, scenarios
 
-from dvla.runtime import scheduler, timeline
+from dvla.runtime import plan_in_force, scheduler, timeline
 
 Law = Callable[[Run], None]
 
@@ -68,14 +68,14 @@ IN_SCHEDULER: dict[str, tuple[str, str, bool, Law]] = {
         law_oracle_agrees,
     ),
     "anchored although the arm has moved": (
-        "at_rest = chunk.t_obs_ns >= self._moved_until_ns",
+        "at_rest = chunk.t_obs_ns >= self._plan.moved_until_ns",
         "at_rest = True",
         True,
         law_oracle_agrees,
     ),
     "resumes by rewinding": (
-        'self._config.resume == "anchor" and self._state == "underrun"',
-        'self._state == "underrun"',
+        'self._config.resume == "anchor" and self._plan.state == "underrun"',
+        'self._plan.state == "underrun"',
         True,
         law_oracle_agrees,
     ),
@@ -85,50 +85,26 @@ IN_SCHEDULER: dict[str, tuple[str, str, bool, Law]] = {
         True,
         law_oracle_agrees,
     ),
-    "underrun one instant late": (
-        "timeline.end_ns < bound_ns",
-        "timeline.end_ns + 10_000_000 < bound_ns",
-        True,
-        law_oracle_agrees,
-    ),
-    "rows reported twice after a merge": (
-        "self._cursor = int(np.count_nonzero(keep[:reported]))",
-        "self._cursor = max(0, int(np.count_nonzero(keep[:reported])) - 1)",
-        True,
-        law_no_repeat_no_skip,
-    ),
     "overridden actions uncounted": (
-        "self._tally.actions_overridden += len(old) - self._cursor",
+        "self._plan.tally.actions_overridden += self._plan.left_of(old)",
         "pass",
         True,
         law_actions_are_conserved,
     ),
-    "the old timeline stays published": (
-        "            self._publish(self._timeline)",
-        "            self._publish(self._timeline if self._cursor == 0 else self._running())",
-        True,
-        law_published_tells_the_truth,
-    ),
     "without streaming a chunk interrupts the running one": (
-        "return max(now_ns, running_end_ns)",
+        "return max(now_ns, self._plan.without_waiting().end_ns)",
         "return now_ns",
         False,
         law_every_action_once,
     ),
     "without streaming stale actions are dropped": (
-        "return max(now_ns, running_end_ns)",
+        "return max(now_ns, self._plan.without_waiting().end_ns)",
         "return chunk.t_obs_ns",
         False,
         law_every_action_once,
     ),
-    "the waiting slot is a queue": (
-        "return select(self._timeline, self._timeline.sequences != self._waiting.sequence)",
-        "return self._timeline",
-        False,
-        law_oracle_agrees,
-    ),
     "guided by a plan that has run dry": (
-        'or not config.laas or self._state != "running":',
+        'or not config.laas or self._plan.state != "running":',
         "or not config.laas:",
         True,
         law_guide_is_the_plan_until_the_chunk_arrives,
@@ -164,15 +140,46 @@ IN_SCHEDULER: dict[str, tuple[str, str, bool, Law]] = {
         law_guide_is_the_plan_until_the_chunk_arrives,
     ),
     "a superseded chunk is not reported": (
-        "        if self._waiting is not None:\n            waiting = self._waiting\n"
-        "            self._discard(\n                now_ns, waiting.sequence, waiting.generation, "
-        'waiting.t_obs_ns, "superseded"\n            )\n',
+        '        self._plan.discard_waiting(now_ns, "superseded")\n',
         "",
         False,
         law_one_fate,
     ),
 }
 """Fault: (source, with the fault, latency-aware streaming, the law that notices)."""
+
+IN_PLAN: dict[str, tuple[str, str, bool, Law]] = {
+    "underrun one instant late": (
+        "timeline.end_ns < bound_ns",
+        "timeline.end_ns + 10_000_000 < bound_ns",
+        True,
+        law_oracle_agrees,
+    ),
+    "rows reported twice after a merge": (
+        "self._cursor = int(np.count_nonzero(keep[:reported]))",
+        "self._cursor = max(0, int(np.count_nonzero(keep[:reported])) - 1)",
+        True,
+        law_no_repeat_no_skip,
+    ),
+    "the old timeline stays published": (
+        "            self._publish(self.timeline)",
+        "            self._publish(self.timeline if self._cursor == 0 else self.without_waiting())",
+        True,
+        law_published_tells_the_truth,
+    ),
+    "the waiting slot is a queue": (
+        "return select(self.timeline, self.timeline.sequences != self._waiting.sequence)",
+        "return self.timeline",
+        False,
+        law_oracle_agrees,
+    ),
+    "what was in force before a clearing moves on": (
+        "self._last_end_ns = min(self._last_end_ns, now_ns)",
+        "self._last_end_ns = now_ns",
+        True,
+        law_oracle_agrees,
+    ),
+}
 
 IN_TIMELINE: dict[str, tuple[str, str, bool, Law]] = {
     "one action too many is stale": (
@@ -246,12 +253,22 @@ def test_a_law_notices_a_faulty_scheduler(fault: str) -> None:
     assert fails(law, mutant(scheduler, old, new), laas=laas)
 
 
+@pytest.mark.parametrize("fault", IN_PLAN)
+def test_a_law_notices_a_plan_that_is_executed_wrongly(fault: str) -> None:
+    old, new, laas, law = IN_PLAN[fault]
+    assert fails(law, mutant_within([scheduler], plan_in_force, old, new), laas=laas)
+
+
 @pytest.mark.parametrize("fault", IN_TIMELINE)
 def test_a_law_notices_a_faulty_timeline(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     old, new, laas, law = IN_TIMELINE[fault]
     faulty = mutant(timeline, old, new)
-    for name in ("merge", "first_action", "empty_timeline", "select", "trim_mask"):
-        monkeypatch.setattr(scheduler, name, getattr(faulty, name))
+    for module, names in (
+        (scheduler, ("merge", "first_action", "empty_timeline")),
+        (plan_in_force, ("select", "trim_mask")),
+    ):
+        for name in names:
+            monkeypatch.setattr(module, name, getattr(faulty, name))
     # The law's own look at the knots is part of what is mutated: it sees what the stream sees.
     monkeypatch.setattr("scheduler_laws.knot_mask", faulty.knot_mask)
     assert fails(law, scheduler, laas=laas)

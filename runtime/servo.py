@@ -260,6 +260,7 @@ class ServoCore:
         row["saturated"] = planner.saturated_ticks
         row["saturation"] = planner.saturation if self._planning else 0
         row["sent"] = self._sequence
+        row["taken_back"] = self._way_back.taken_back
         row["status"] = self._status
         row["setpoint"] = self._plan[0]
 

@@ -45,6 +45,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         underruns: times the timeline ran dry while an action was in force.
         too_slow / holds: times that the scheduler entered these states.
         arm_stops: times that the arm controller began its stop.
+        taken_back: plans of the servo, after the arm had refused a command.
         seam_m ...: steps across the seams, and the largest steps inside the same chunks.
         acceptance_share: accepted commands out of those that the arm judged.
         tracking_m / tracking_rad: commanded to measured, while following; None in shadow.
@@ -71,6 +72,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     overruns: int
     underruns: int
     saturated_share: float | None
+    taken_back: int
     inferences: int
     chunks: int
     merged: int
@@ -200,6 +202,7 @@ def _servo(ticks: NDArray[Any]) -> dict[str, Any]:
         "servo_ticks": len(ticks),
         "commands_sent": int(sent[-1]) if len(ticks) else 0,
         "overruns": int(ticks["overruns"][-1]) if len(ticks) else 0,
+        "taken_back": int(ticks["taken_back"][-1]) if len(ticks) else 0,
         "saturated_share": float(np.mean(ticks["saturation"] != 0)) if len(ticks) else None,
     }
 

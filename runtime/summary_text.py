@@ -134,7 +134,7 @@ def sections(summary: RunSummary) -> list[Section]:
             [
                 ("commands accepted", f"{s.accepted} ({share(s.acceptance_share)})"),
                 ("commands rejected", by_reason(s.rejected)),
-                ("stops", str(s.arm_stops)),
+                ("plans taken back · stops", f"{s.taken_back} · {s.arm_stops}"),
                 ("episodes", outcome(s)),
                 ("processes", by_reason(s.pids, "–")),
             ],

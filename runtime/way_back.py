@@ -48,12 +48,16 @@ class WayBack:
         planner: whose plans are sent.
         rows: (history + horizon, 8) of the newest command: earlier setpoints, then the plan.
         horizon: setpoints per plan.
+
+    Attributes:
+        taken_back: plans, counted.
     """
 
     def __init__(self, planner: Braked, rows: Float64, horizon: int) -> None:
         self._planner, self._rows, self._horizon = planner, rows, horizon
         self._kept = np.zeros((COMMANDS, *rows.shape))
         self._kept_at = [0] * COMMANDS
+        self.taken_back = 0
         self.reset(rows[0])
 
     def reset(self, pose: Float64) -> None:
@@ -109,6 +113,7 @@ class WayBack:
             self._rows[: len(self._rows) - passed] = self._kept[slot, passed:]
         else:
             return  # the arm will stop, and the servo begin anew
+        self.taken_back += 1
         if not self._planner.braking:
             self._planner.braking = True
             self._braked_at = plan

@@ -174,6 +174,7 @@ def servo_ticks(duration_s: float) -> np.ndarray:
     ticks["sent"] = steps + 1
     ticks["saturation"] = steps % 50 == 0
     ticks["saturated"] = steps // 50 + 1
+    ticks["taken_back"] = 2 * (steps > 1000)
     ticks["status"] = moving
     ticks["setpoint"][:, :3] = path_m(steps * 0.004)
     ticks["setpoint"][:, 3] = 1.0

@@ -20,7 +20,7 @@ from dvla.runtime.timeline import publish_timeline
 
 DECIDED = (
     "t_ns", "t_obs_ns", "chunk_id", "timeline", "underruns", "saturated", "sent", "status",
-    "saturation", "setpoint",
+    "saturation", "setpoint", "taken_back",
 )  # fmt: skip
 """Columns of a tick that the servo decides; the others are the clock's."""
 

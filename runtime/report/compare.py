@@ -114,6 +114,7 @@ ROWS: tuple[tuple[str, Callable[[RunSummary], str]], ...] = (
     ("saturated ticks", lambda s: share(s.saturated_share)),
     ("commands accepted", lambda s: share(s.acceptance_share)),
     ("commands rejected", lambda s: by_reason(s.rejected)),
+    ("plans taken back", lambda s: str(s.taken_back)),
     ("arm stops", lambda s: str(s.arm_stops)),
     ("tracking error", lambda s: _spread(s.tracking_m, 1e3, "mm")),
     ("peak speed", lambda s: "–" if s.peak_speed_m_s is None else f"{s.peak_speed_m_s:.2f} m/s"),

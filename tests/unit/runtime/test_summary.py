@@ -28,6 +28,7 @@ def test_the_numbers_of_a_run(tmp_path: Path) -> None:
     fates = summary.actions_executed + summary.actions_stale + summary.actions_overridden
     assert fates + summary.actions_cleared + summary.actions_pending == H * chunks
     assert (summary.underruns, summary.arm_stops, summary.overruns) == (1, 1, 0)
+    assert summary.taken_back == 2
     assert summary.rejected == {"stale": 1} and summary.accepted == 1997
     assert summary.acceptance_share == pytest.approx(1997 / 1998)
     assert (summary.caught, summary.attempts) == (1, 2)

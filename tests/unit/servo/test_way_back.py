@@ -16,6 +16,7 @@ from dvla.runtime.limits import ArmLimits
 from dvla.runtime.messages import Command
 from dvla.runtime.pose import Float64
 from dvla.runtime.start_move import PhasedPlanner
+from dvla.runtime.telemetry import SERVO_TICK
 from dvla.runtime.way_back import COMMANDS
 
 FOLDED = np.array([0.27, 0.0, 0.05])
@@ -121,6 +122,9 @@ def test_one_refused_command_costs_a_moment() -> None:
     goal = HOME[:3] + np.array([0.0, 0.2, 0.0])
     lead(loop, goal, 1.0, over_s=0.8)
     assert sum(loop.rejected.values()) == 1
+    row = np.zeros(1, SERVO_TICK)[0]
+    loop.servo.fill(row)
+    assert row["taken_back"] == 1
     times, rows = loop.driver.rows()
     moving = (times > times[0] + 0.3) & (times < times[0] + 0.7)
     speed = np.diff(rows[moving, 1]) / 0.001

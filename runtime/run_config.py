@@ -93,7 +93,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Steps of the cross-fade of --seam blend."""
     guide: GuideFade = "published"
     """How the guide of --seam rtc fades behind what the arm is committed to: as published; aged,
-    faster the older its observation is, for moving objects and policies that are late."""
+    faster the older its observation is, for fast objects and policies that are late."""
     inject_latency_ms: float = 0.0
     """Latency added to the policy's own [ms]."""
     inject_camera_ms: float = 0.0

@@ -17,7 +17,7 @@ from dvla.runtime.twin.scenes.choice import DIMENSIONS, Dimension
 
 _SPEEDS = (0.0, 0.25, 0.5, 0.75)
 _SETTINGS = (
-    "0ms-rtc", "0ms-rtc-aged", "own-rtc-aged", "200ms-rtc-aged", "200ms-rtc", "200ms-switch",
+    "0ms-rtc-aged", "own-rtc-aged", "200ms-rtc-aged", "200ms-rtc", "200ms-switch",
     "200ms-noci", "200ms-nolaas", "200ms-sync",
 )  # fmt: skip
 

@@ -7,7 +7,7 @@ try:
     from dvla.bindings.chain import FACTS, REPORT, Chain
     from dvla.bindings.interpolation import interpolate
     from dvla.bindings.servo_clock import ServoClock
-    from dvla.bindings.servo_planner import PlanStatus, ServoPlanner
+    from dvla.bindings.servo_planner import REMEMBERED, PlanStatus, ServoPlanner
     from dvla.bindings.shaper import PoseShaper, ShaperLimits
     from dvla.bindings.shared_ring import SharedRing
     from dvla.bindings.workspace_guard import WorkspaceGuard
@@ -21,6 +21,7 @@ except ModuleNotFoundError as error:  # an uncompiled checkout: say how to build
 
 __all__ = [
     "FACTS",
+    "REMEMBERED",
     "REPORT",
     "ActionStream",
     "Chain",

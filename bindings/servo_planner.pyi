@@ -7,6 +7,8 @@ from dvla.bindings.action_stream import ActionStream
 from dvla.bindings.shaper import PoseShaper
 from dvla.bindings.workspace_guard import WorkspaceGuard
 
+REMEMBERED: int  # plans that were sent, at most
+
 class PlanStatus(enum.IntEnum):
     """What the tick's setpoint came from."""
 
@@ -19,7 +21,7 @@ class ServoPlanner:
 
     The first setpoint of the plan is the shaper's next state; the rest is what it would emit over
     the known future of the stream, its stop included. Plans that were sent can be remembered, the
-    newest 32 of them, and the motion taken back onto one.
+    newest ``REMEMBERED`` of them, and the motion taken back onto one.
     """
 
     SATURATED_WORKSPACE: int  # the guard moved the target
@@ -43,7 +45,7 @@ class ServoPlanner:
         setpoints_out: NDArray[np.float64],  # (horizon, 8)
     ) -> PlanStatus: ...
     def remember(self, number: int) -> None: ...  # the newest plan, under a number above 0
-    def take_back(self, number: int) -> bool: ...  # False where that plan is unknown or over
+    def take_back(self, number: int) -> int | None: ...  # rows of it that have passed
     @property
     def t_obs_ns(self) -> int: ...  # capture time behind the setpoint; 0 when idle
     @property

@@ -17,6 +17,8 @@ from dvla.bindings.interpolation cimport Knot
 from dvla.bindings.shaper cimport PoseShaper, ShaperState
 from dvla.bindings.workspace_guard cimport BRAKE_BIT, WORKSPACE_BIT, WorkspaceGuard
 
+REMEMBERED = SENT_PLANS  # plans that were sent, at most
+
 cdef int64_t NEVER = -(1 << 62)
 cdef size_t ROW_BYTES = 8 * sizeof(double)
 cdef size_t STATE_BYTES = sizeof(ShaperState)
@@ -177,9 +179,7 @@ cdef class ServoPlanner:
         cdef int saturation = self._saturation
         cdef Py_ssize_t row
         if kept:
-            memmove(
-                self._states, self._states + (self.horizon - kept), kept * STATE_BYTES
-            )
+            memmove(self._states, self._states + (self.horizon - kept), kept * STATE_BYTES)
         else:
             self._states[0] = self._shaper.state
             kept = 1
@@ -212,7 +212,7 @@ cdef class ServoPlanner:
         return STATUSES[<int> status]
 
     def remember(self, int64_t number):
-        """Keep the newest plan under a number above 0, in place of the oldest of 32."""
+        """Keep the newest plan under a number above 0, in place of the oldest."""
         cdef Py_ssize_t slot = number % SENT_PLANS
         if number <= 0 or self._last_ns == NEVER:
             raise ValueError(f"number: got {number}, expected one above 0, and a plan before it")
@@ -228,19 +228,19 @@ cdef class ServoPlanner:
             number: that it was remembered under.
 
         Returns:
-            Whether that plan is still known and reaches the time of the newest one.
+            How many of its rows have passed; None where the plan is unknown, or over by now.
         """
         cdef Py_ssize_t slot = number % SENT_PLANS
         cdef int64_t row
         if number <= 0 or self._sent_number[slot] != number:
-            return False
+            return None
         row = (self._last_ns - self._sent_ns[slot]) // self._period_ns
         if not 0 <= row < self.horizon:
-            return False
+            return None
         self._shaper.state = self._sent[slot * self.horizon + row]
         self._shaper.take(self._sent_share[slot])
         self._continues = False
-        return True
+        return row
 
     @property
     def braking(self):

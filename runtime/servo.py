@@ -88,8 +88,8 @@ class Planner(Protocol):
     def remember(self, number: int) -> None:
         """Keep the newest plan under a number above 0."""
 
-    def take_back(self, number: int) -> bool:
-        """Go on from where a remembered plan is by now, with its share; False if it is unknown."""
+    def take_back(self, number: int) -> int | None:
+        """Go on from where a remembered plan is by now; return how many of its rows have passed."""
 
     def plan(self, now_ns: int, setpoints_out: NDArray[np.float64]) -> int:
         """Write the plan (horizon, 8) whose first row is due at ``now_ns``; return its status."""
@@ -181,7 +181,7 @@ class ServoCore:
         if not self._advance(now_ns):
             return None
         command = self._command()
-        self._way_back.sent(command.sequence, self._plan_number)
+        self._way_back.sent(command.sequence)
         return command
 
     def _synchronise(self, now_ns: int, state: ArmState) -> None:

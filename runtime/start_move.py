@@ -173,9 +173,9 @@ class PhasedPlanner:
         if not self._in_move:
             self._stream.remember(number)
 
-    def take_back(self, number: int) -> bool:
+    def take_back(self, number: int) -> int | None:
         """Go on from a remembered plan; of a slow move none is."""
-        return not self._in_move and self._stream.take_back(number)
+        return None if self._in_move else self._stream.take_back(number)
 
     @property
     def t_obs_ns(self) -> int:

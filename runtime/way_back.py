@@ -17,8 +17,6 @@ import numpy as np
 from dvla.runtime.messages import ArmState
 from dvla.runtime.pose import Float64
 
-COMMANDS = 32
-"""Newest commands whose rows are kept. Verdicts that take longer end in a stop of the arm."""
 LONGEST_WAIT = 10
 """Plans that brake before the next try, where tries keep failing."""
 LEAST_SHARE = 1.0 / 16.0
@@ -37,12 +35,15 @@ class Braked(Protocol):
     def remember(self, number: int) -> None:
         """Keep the newest plan under a number."""
 
-    def take_back(self, number: int) -> bool:
-        """Go on from where a remembered plan is by now."""
+    def take_back(self, number: int) -> int | None:
+        """Go on from where a remembered plan is by now; return how many of its rows have passed."""
 
 
 class WayBack:
     """Keeps what was sent, heeds refusals, and says when to brake and when to follow.
+
+    Of the newest commands as many are kept as the planner remembers: verdicts that take longer end
+    in a stop of the arm.
 
     Args:
         planner: whose plans are sent.
@@ -54,9 +55,10 @@ class WayBack:
     """
 
     def __init__(self, planner: Braked, rows: Float64, horizon: int) -> None:
+        from dvla.bindings import REMEMBERED
+
         self._planner, self._rows, self._horizon = planner, rows, horizon
-        self._kept = np.zeros((COMMANDS, *rows.shape))
-        self._kept_at = [0] * COMMANDS
+        self._kept = np.zeros((REMEMBERED, *rows.shape))
         self.taken_back = 0
         self.reset(rows[0])
 
@@ -67,16 +69,9 @@ class WayBack:
         self._wait = 1
         self._share_from_rest = 1.0
 
-    def sent(self, sequence: int, plan: int) -> None:
-        """Keep a command.
-
-        Args:
-            sequence: of the command.
-            plan: number of its plan; one more with every period.
-        """
-        slot = sequence % COMMANDS
-        self._kept[slot] = self._rows
-        self._kept_at[slot] = plan
+    def sent(self, sequence: int) -> None:
+        """Keep the command that was made of the rows."""
+        self._kept[sequence % len(self._kept)] = self._rows
         self._newest = sequence
         self._first = self._first or sequence
         self._planner.remember(sequence)
@@ -86,7 +81,7 @@ class WayBack:
 
         Args:
             state: the arm's.
-            plan: number of the newest plan.
+            plan: number of the newest plan; one more with every period.
             resting: that plan rests.
         """
         accepted = state.command_sequence
@@ -107,10 +102,9 @@ class WayBack:
         if accepted < self._first:
             self._planner.reset(self._pose)
             self._rows[:] = self._pose
-        elif self._planner.take_back(accepted):
-            slot = accepted % COMMANDS
-            passed = plan - self._kept_at[slot]
-            self._rows[: len(self._rows) - passed] = self._kept[slot, passed:]
+        elif (passed := self._planner.take_back(accepted)) is not None:
+            kept = self._kept[accepted % len(self._kept), passed:]
+            self._rows[: len(kept)] = kept
         else:
             return  # the arm will stop, and the servo begin anew
         self.taken_back += 1

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import zmq
 from arm_doubles import HOME
 
 from dvla.runtime.messages import ArmState, Command, Reply, Request
@@ -62,3 +63,11 @@ def open_in(opened: contextlib.ExitStack, link: object) -> None:
 
 def echo(request: Request, now_ns: int) -> Reply:
     return Reply(session=request.session, sequence=request.sequence, ok=True, text=str(now_ns))
+
+
+def stranger_in(opened: contextlib.ExitStack, context: zmq.Context, kind: int) -> zmq.Socket:
+    """Return a bare socket, as a peer has it that is no program of ours."""
+    socket = context.socket(kind)
+    opened.callback(socket.close)
+    socket.setsockopt(zmq.LINGER, 0)
+    return socket

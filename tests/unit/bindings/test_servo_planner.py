@@ -12,7 +12,14 @@ from twins.rotations import exponential, rotation_between
 from twins.shaper import Bounds, ShaperTwin
 from twins.stream import TwinTimeline
 
-from dvla.bindings import ActionStream, PlanStatus, PoseShaper, ServoPlanner, ShaperLimits
+from dvla.bindings import (
+    REMEMBERED,
+    ActionStream,
+    PlanStatus,
+    PoseShaper,
+    ServoPlanner,
+    ShaperLimits,
+)
 
 T = 40_000_000
 PERIOD_NS = 4_000_000
@@ -240,8 +247,8 @@ def test_a_plan_that_is_taken_back_goes_on_as_if_nothing_had_been_planned_since(
         astray.plan(start_ns + k * PERIOD_NS)
         straight.plan(start_ns + k * PERIOD_NS)
     assert np.abs(astray.rows[0] - straight.rows[0]).max() > 1e-5
-    assert not astray.planner.take_back(9)
-    assert astray.planner.take_back(41)
+    assert astray.planner.take_back(9) is None
+    assert astray.planner.take_back(41) == 5
     for rig in (astray, straight):
         rig.planner.braking = True
         assert rig.plan(start_ns + 25 * PERIOD_NS) is PlanStatus.STOPPING
@@ -287,7 +294,7 @@ def test_a_share_of_the_bounds_is_kept_until_more_is_taken():
             assert largest <= share * bound * 1.01
             assert largest > 0.5 * share * bound or share < 1.0
     rig.planner.reset(REST)
-    assert rig.planner.share == 1.0 and not rig.planner.take_back(1)
+    assert rig.planner.share == 1.0 and rig.planner.take_back(1) is None
 
 
 def test_going_back_takes_the_share_of_the_plan_again():
@@ -299,7 +306,7 @@ def test_going_back_takes_the_share_of_the_plan_again():
     rig.planner.remember(3)
     rig.planner.share = 1.0
     rig.plan(start_ns + PERIOD_NS)
-    assert rig.planner.take_back(3) and rig.planner.share == 0.5
+    assert rig.planner.take_back(3) == 1 and rig.planner.share == 0.5
 
 
 @pytest.mark.parametrize("age", [HORIZON, HORIZON + 3])
@@ -310,19 +317,19 @@ def test_a_plan_that_has_run_out_is_not_gone_back_to(age):
     rig.plan(start_ns)
     rig.planner.remember(1)
     rig.plan(start_ns + (HORIZON - 1) * PERIOD_NS)
-    assert rig.planner.take_back(1)
+    assert rig.planner.take_back(1) == HORIZON - 1
     rig.plan(start_ns + age * PERIOD_NS)
-    assert not rig.planner.take_back(1)
+    assert rig.planner.take_back(1) is None
 
 
 def test_the_oldest_remembered_plan_makes_room():
     rig = Rig()
     rig.publish(make_timeline(10**12, 30))
     rig.plan(10**12)
-    for number in range(1, 34):
+    for number in range(1, REMEMBERED + 2):
         rig.planner.remember(number)
-    assert not rig.planner.take_back(1)
-    assert rig.planner.take_back(2) and rig.planner.take_back(33)
+    assert rig.planner.take_back(1) is None
+    assert rig.planner.take_back(2) == rig.planner.take_back(REMEMBERED + 1) == 0
 
 
 @pytest.mark.parametrize("number", [0, -1])
@@ -333,7 +340,7 @@ def test_numbers_of_plans_are_above_0(number):
     rig.plan(10**12)
     with pytest.raises(ValueError, match="expected one above 0"):
         rig.planner.remember(number)
-    assert not rig.planner.take_back(number)
+    assert rig.planner.take_back(number) is None
 
 
 @pytest.mark.parametrize("share", [0.0, -0.5, 1.5, float("nan")])

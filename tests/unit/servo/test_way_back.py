@@ -12,20 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from servo_loop import ServoLoop, publish
 
+from dvla.bindings import REMEMBERED
 from dvla.runtime.limits import ArmLimits
 from dvla.runtime.messages import Command
 from dvla.runtime.pose import Float64
 from dvla.runtime.start_move import PhasedPlanner
 from dvla.runtime.telemetry import SERVO_TICK
-from dvla.runtime.way_back import COMMANDS
 
 FOLDED = np.array([0.27, 0.0, 0.05])
 """Too near to the base for the hand to point down: the arm is almost singular there."""
 
 
-def with_joints(**changes: object) -> ArmLimits:
+def stiff() -> ArmLimits:
+    """Return limits whose joints may have less jerk than the plan at its full bounds asks for."""
     assert LIMITS.joints is not None
-    joints = msgspec.structs.replace(LIMITS.joints, **changes)
+    jerk = tuple(0.06 * value for value in LIMITS.joints.jerk)
+    joints = msgspec.structs.replace(LIMITS.joints, jerk=jerk)
     return msgspec.structs.replace(LIMITS, joints=joints)
 
 
@@ -79,9 +81,7 @@ def test_without_the_way_back_the_arm_stops_there() -> None:
 
 def test_where_the_first_step_from_rest_is_refused_it_is_made_more_gently() -> None:
     """The plan's jerk asks for more than these joints may have; half of it does not."""
-    assert LIMITS.joints is not None
-    jerk = tuple(0.06 * value for value in LIMITS.joints.jerk)
-    loop = started(limits=with_joints(jerk=jerk))
+    loop = started(limits=stiff())
     goal = HOME[:3] + np.array([0.0, 0.08, 0.05])
     lead(loop, goal, 3.0, over_s=0.3)
     assert set(loop.rejected) == {"joint_jerk"}
@@ -92,9 +92,7 @@ def test_where_the_first_step_from_rest_is_refused_it_is_made_more_gently() -> N
 
 def test_a_start_that_is_refused_at_once_is_made_again_from_rest() -> None:
     """The stream moves before the arm follows: already the first plan is refused."""
-    assert LIMITS.joints is not None
-    jerk = tuple(0.06 * value for value in LIMITS.joints.jerk)
-    loop = ServoLoop(limits=with_joints(jerk=jerk))
+    loop = ServoLoop(limits=stiff())
     goal = HOME[:3] + np.array([0.0, 0.08, 0.05])
     rows = np.repeat(HOME[None], 60, axis=0)
     rows[:, :3] = goal
@@ -145,7 +143,7 @@ def test_refusals_for_time_or_order_take_nothing_back() -> None:
 
 
 def test_verdicts_that_come_too_late_end_in_a_stop_of_the_arm() -> None:
-    loop = started(rate_hz=1000, state_delay_ns=(COMMANDS + 40) * MS)
+    loop = started(rate_hz=1000, state_delay_ns=(REMEMBERED + 40) * MS)
     lead(loop, FOLDED, 1.2, over_s=0.5)
     assert "stopping" in loop.events.modes()
     assert_inside(loop.driver)
@@ -181,4 +179,4 @@ def test_a_slow_move_is_taken_back_nowhere() -> None:
     rows = np.empty((25, 8))
     phased.plan(loop.now_ns, rows)
     phased.remember(1)
-    assert not phased.take_back(1)
+    assert phased.take_back(1) is None

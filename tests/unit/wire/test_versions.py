@@ -8,7 +8,7 @@ import typing
 import msgspec
 import pytest
 import zmq
-from wire_doubles import echo, open_in, state, until
+from wire_doubles import echo, open_in, state, stranger_in, until
 
 from dvla.runtime.errors import WireError
 from dvla.runtime.messages import (
@@ -40,9 +40,7 @@ def test_a_request_of_another_version_is_refused_in_words_that_it_understands(
 ) -> None:  # type: ignore[no-untyped-def]
     server = ControlServer(addresses, context=context)
     open_in(opened, server)
-    asker = context.socket(zmq.DEALER)
-    opened.callback(asker.close)
-    asker.setsockopt(zmq.LINGER, 0)
+    asker = stranger_in(opened, context, zmq.DEALER)
     asker.connect(addresses.control)
     for request in (
         LeaseRequest(session=7, sequence=3, holder="test"),
@@ -64,8 +62,7 @@ def test_a_controller_of_another_version_is_said_to_be_one(
 ) -> None:  # type: ignore[no-untyped-def]
     import threading
 
-    controller = context.socket(zmq.ROUTER)
-    opened.callback(controller.close)
+    controller = stranger_in(opened, context, zmq.ROUTER)
     controller.bind(addresses.control)
     text = "the request is not understood: it speaks wire schema 1, this program speaks 2"
 
@@ -86,9 +83,7 @@ def test_a_controller_of_another_version_is_said_to_be_one(
 def test_a_state_of_another_version_is_noticed(addresses, context, opened) -> None:  # type: ignore[no-untyped-def]
     listener = StateSubscriber(addresses, context=context)
     open_in(opened, listener)
-    arm = context.socket(zmq.PUB)
-    opened.callback(arm.close)
-    arm.setsockopt(zmq.LINGER, 0)
+    arm = stranger_in(opened, context, zmq.PUB)
     arm.bind(addresses.state)
 
     def noticed() -> bool:

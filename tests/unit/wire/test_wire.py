@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zmq
 from arm_doubles import HOME
-from wire_doubles import command, open_in, state, until
+from wire_doubles import command, open_in, state, stranger_in, until
 
 from dvla.runtime.events import Event, Note
 from dvla.runtime.messages import (
@@ -128,9 +128,7 @@ def test_a_closed_link_leaves_no_monitor_behind(addresses, context) -> None:  # 
 def test_what_is_no_command_is_counted_and_dropped(frames, addresses, context, opened) -> None:  # type: ignore[no-untyped-def]
     arm = CommandSubscriber(addresses, context=context)
     open_in(opened, arm)
-    stranger = context.socket(zmq.PUB)
-    opened.callback(stranger.close)
-    stranger.setsockopt(zmq.LINGER, 0)
+    stranger = stranger_in(opened, context, zmq.PUB)
     stranger.connect(addresses.commands)
 
     def counted() -> bool:
@@ -146,9 +144,7 @@ def test_an_oversized_command_never_arrives_and_the_next_one_does(
 ) -> None:  # type: ignore[no-untyped-def]
     arm = CommandSubscriber(addresses, context=context)
     open_in(opened, arm)
-    stranger = context.socket(zmq.PUB)
-    opened.callback(stranger.close)
-    stranger.setsockopt(zmq.LINGER, 0)
+    stranger = stranger_in(opened, context, zmq.PUB)
     stranger.connect(addresses.commands)
     big = msgspec.msgpack.encode(
         msgspec.structs.replace(command(666), setpoints=bytes(MAX_COMMAND_BYTES))

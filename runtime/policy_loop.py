@@ -85,7 +85,8 @@ class PolicyLoop:
 
         Args:
             now_ns: the time.
-            privileged: returns the true state at a capture time, for the oracle alone.
+            privileged: returns the true state at a capture time, for the oracle alone; as long as
+                that is None no inference begins.
 
         Raises:
             Exception: whatever the policy raised in its inference.
@@ -167,6 +168,8 @@ class PolicyLoop:
 
     def _observe(self, newest_ns: int, privileged: Callable[[int], object] | None) -> Observation:
         truth = privileged(newest_ns) if privileged is not None else None
+        if privileged is not None and truth is None:
+            raise StaleObservation("the true state behind the newest frame has not arrived yet")
         return self._assembler.assemble(
             self.instruction, not_before_ns=self.not_before_ns, privileged=truth
         )

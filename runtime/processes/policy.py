@@ -167,7 +167,7 @@ def _turn(
             episode = 0
             loop.new_episode(now_ns, now_ns, settings.task)
             events.emit(EpisodeStarted(t_ns=now_ns, episode=0, seed=0, text=settings.task))
-        if begun and acting:
+        if episode >= 0 and acting:
             loop.tick(now_ns, privileged)
         if loop.unready and now_ns - noted_ns > UNREADY_NOTE_NS:
             noted_ns = now_ns

@@ -2,9 +2,10 @@
 
 from libc.math cimport INFINITY, fabs, fmax, fmin
 
-from dvla.bindings.follower cimport Follower, Pace
+from dvla.bindings.follower cimport Follower
 from dvla.bindings.frames cimport Frame
 from dvla.bindings.kinematics cimport MAX_JOINTS
+from dvla.bindings.pacing cimport Pace
 from dvla.bindings.rotations cimport norm3, rotate_by, rotation_between
 from dvla.bindings.stopping cimport stop_s
 
@@ -72,10 +73,13 @@ cdef class Chain(Follower):
 
     cdef void _stop(
         self, const double *before, const double *here, const double *after, const double *q,
-        double period_s, const double *bounds, const double *envelope, const double *shares,
+        Pace *pace, double period_s, const double *bounds, const double *envelope, const double *shares,
         int count, double *report,
     ) noexcept nogil:
-        """Judge the stop from a row between two others; ``report`` (5,) keeps the worst."""
+        """Judge the stop from a row between two others, where joints are at q (n,) and a pace.
+
+        ``report`` (5,) keeps the worst.
+        """
         cdef Frame frames[MAX_JOINTS + 2]
         cdef double velocity[6]
         cdef double acceleration[6]
@@ -106,11 +110,12 @@ cdef class Chain(Follower):
         for i in range(n):
             at[i], speeds[i] = q[i], bounds[i]
         self._forward(at, frames)
+        self._miss(frames, here, pace.owed)
         past = 0.0
         for k in range(count):
             stop_pose(here, velocity, acceleration, durations, shares[k] * longest, pose)
             chord_s, past = (shares[k] - past) * longest, shares[k]
-            self._go(at, frames, pose, 2, chord_s, speeds, NULL)
+            self._go(at, frames, pose, 1, chord_s, speeds, pace)
             self._facts(frames, pose, facts)
             worst_facts(facts, report)
         # At rest the elbow goes on to its posture: there the arm stays.
@@ -133,6 +138,8 @@ cdef class Chain(Follower):
         cdef double *report
         cdef const double *before
         cdef const double *here
+        cdef const double *q_before
+        cdef const double *q_earlier
         cdef Py_ssize_t row, m = rows.shape[0], old = kept_q.shape[0], place
         cdef int i, order, index, n = self.joints
         if old < 3 or kept_q.shape[1] != n or kept.shape[0] != old or kept.shape[1] != 8:
@@ -180,7 +187,16 @@ cdef class Chain(Follower):
                 place = index * (m - 2) // (stops - 1) if stops > 1 else m - 2
                 here = &rows[place, 0]
                 before = &rows[place - 1, 0] if place else &kept[old - 1, 0]
+                q_before, q_earlier = &kept_q[old - 1, 0], &kept_q[old - 2, 0]
+                if place >= 1:
+                    q_before, q_earlier = &q_out[place - 1, 0], &kept_q[old - 1, 0]
+                if place >= 2:
+                    q_earlier = &q_out[place - 2, 0]
+                for i in range(n):
+                    pace.velocity[i] = (q_out[place, i] - q_before[i]) / period_s
+                    pace.acceleration[i] = (q_before[i] - q_earlier[i]) / period_s
+                    pace.acceleration[i] = (pace.velocity[i] - pace.acceleration[i]) / period_s
                 self._stop(
-                    before, here, &rows[place + 1, 0], &q_out[place, 0], period_s, &bounds[0, 0],
-                    &envelope[0, 0], &shares[0], shares.shape[0], &report[11],
+                    before, here, &rows[place + 1, 0], &q_out[place, 0], &pace, period_s,
+                    &bounds[0, 0], &envelope[0, 0], &shares[0], shares.shape[0], &report[11],
                 )

@@ -1,11 +1,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from dvla.bindings.kinematics import FACTS, Kinematics
+from dvla.bindings.kinematics import FACTS
+from dvla.bindings.pacing import Pacing
 
 __all__ = ["FACTS", "Follower"]
 
-class Follower(Kinematics):
+class Follower(Pacing):
     """The kinematics of one serial arm, and the joints that it goes to for a path."""
 
     def __init__(

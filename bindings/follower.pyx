@@ -4,15 +4,17 @@ Differential inverse kinematics as the drivers solve it: per setpoint one Gauss-
 last solution, with a weak pull to a posture that decides the elbow. No joint leaves its range, nor
 goes further than it may in the time: the step is the best of those that keep both, so that the
 elbow lags first, and then the pose. Where the motion so far is known, the speed of a joint changes
-by no more than it may either, nor its acceleration as long as the pose does not lag; and what it
-lags by is caught up at a speed from which all can brake.
+by no more than it may either, nor does its acceleration, so that it brakes in time before an end;
+and what the pose lags by is caught up at a speed from which all can brake.
 """
 
-from libc.math cimport INFINITY, exp2, fabs, fmax, fmin, sqrt
+from libc.math cimport INFINITY, exp2, fabs, fmax, fmin
 
+from dvla.bindings.braking cimport nearing
 from dvla.bindings.frames cimport Frame
-from dvla.bindings.kinematics cimport MAX_JOINTS, Kinematics
+from dvla.bindings.kinematics cimport MAX_JOINTS
 from dvla.bindings.least_squares cimport factorise, solve_between, substitute
+from dvla.bindings.pacing cimport Pace, Pacing
 from dvla.bindings.rotations cimport norm3
 
 from dvla.bindings.kinematics import FACTS
@@ -22,25 +24,11 @@ __all__ = ["FACTS", "Follower"]
 cdef double POSTURE_WEIGHT = 1e-6
 cdef double ELBOW_HALF_S = 0.05  # in which the elbow goes half of its way to the posture
 cdef double MUCH = 1e-3  # bends that are far smaller are the elbow's pull, not what bounds leave
-cdef double BRAKE_SHARE = 0.8  # of a joint's acceleration before an end: the path has the rest
-cdef double ELBOW_SHARE = 0.5  # of the brakes: the path of the TCP has the rest
-cdef double CATCH_UP_SHARE = 0.5  # of the brakes, for what the pose lags by
-cdef double CALM = 3.0  # times that brakes take to be reached
-cdef double LAGGING = 1e-4  # [m, rad] from which jerk is not kept: to come back is more urgent
 cdef double AT_ONCE = 1e-5  # [m, rad] that are caught up without ado
 cdef double LEVER_M = 1.0  # more than the TCP's distance to any axis: what its path bends by
 
 
-cdef inline double nearing(double left, double brake, double time_s) noexcept nogil:
-    """Return the speed at which a joint may go on towards an end that is so far away.
-
-    After the time it still stops there by braking. [rad, rad/s2, s -> rad/s] Of an acceleration and
-    a speed that it nears, all is one order higher.
-    """
-    return sqrt(brake * brake * time_s * time_s + 2.0 * brake * left) - brake * time_s
-
-
-cdef class Follower(Kinematics):
+cdef class Follower(Pacing):
     """The kinematics of one serial arm, and the joints that it goes to for a path."""
 
     def __init__(
@@ -50,17 +38,14 @@ cdef class Follower(Kinematics):
         const long[:, ::1] pairs, const double[:, ::1] planes,
     ):
         cdef int i, n = rows.shape[0]
-        Kinematics.__init__(self, rows, tool, capsules, pairs, planes)
-        if lower.shape[0] != n or upper.shape[0] != n:
-            raise ValueError(f"lower and upper need {n} joints")
-        if accelerations.shape[0] != n or jerks.shape[0] != n or posture.shape[0] != n:
-            raise ValueError(f"accelerations, jerks and posture need {n} joints")
+        Pacing.__init__(
+            self, rows, tool, lower, upper, accelerations, jerks, capsules, pairs, planes
+        )
+        if posture.shape[0] != n:
+            raise ValueError(f"posture needs {n} joints")
         self._turn_weight = turn_weight
         for i in range(n):
-            self._lower[i], self._upper[i] = lower[i], upper[i]
-            self._accelerations[i], self._jerks[i] = accelerations[i], jerks[i]
             self._posture[i] = posture[i]
-            self._brakes[i] = BRAKE_SHARE * accelerations[i]
 
     def follow(
         self, const double[::1] q, const double[:, ::1] setpoints, double[:, ::1] q_out,
@@ -150,9 +135,7 @@ cdef class Follower(Kinematics):
             self._keep_pace(q, pace, speeds, time_s, low, high)
         for turn in range(turns):
             self._miss(frames, setpoint, miss)
-            self._step(
-                q, frames, miss, time_s / turns, low, high, pace.owed if pace != NULL else NULL
-            )
+            self._step(q, frames, miss, time_s / turns, low, high, pace)
             self._forward(q, frames)
         if pace != NULL:
             for i in range(self.joints):
@@ -161,39 +144,14 @@ cdef class Follower(Kinematics):
                 pace.velocity[i] = most
             self._miss(frames, setpoint, pace.owed)
 
-    cdef void _keep_pace(
-        self, const double *q, const Pace *pace, const double *speeds, double time_s,
-        double *low, double *high,
-    ) noexcept nogil:
-        """Narrow low and high (n,) to what acceleration allows, and jerk while nothing lags.
-
-        Where not all can be kept, range and speed decide, then the acceleration. It falls in time
-        before a speed that a joint may not exceed.
-        """
-        cdef double least, most, change, down, up
-        cdef int i
-        cdef bint lags = norm3(pace.owed) + norm3(&pace.owed[3]) > LAGGING
-        for i in range(self.joints):
-            change = INFINITY if lags else self._jerks[i] * time_s
-            up = fmax(0.0, speeds[i] - pace.velocity[i])
-            up = fmin(self._accelerations[i], nearing(up, self._jerks[i], time_s))
-            down = fmax(0.0, speeds[i] + pace.velocity[i])
-            down = -fmin(self._accelerations[i], nearing(down, self._jerks[i], time_s))
-            least = fmin(up, fmax(down, pace.acceleration[i] - change))
-            most = fmin(up, fmax(down, pace.acceleration[i] + change))
-            least = q[i] + (pace.velocity[i] + least * time_s) * time_s
-            most = q[i] + (pace.velocity[i] + most * time_s) * time_s
-            least, most = fmin(least, high[i]), fmax(most, low[i])
-            low[i], high[i] = fmax(low[i], least), fmin(high[i], most)
-
     cdef void _step(
         self, double *q, const Frame *frames, const double *miss, double period_s,
-        const double *low, const double *high, const double *owed,
+        const double *low, const double *high, const Pace *pace,
     ) noexcept nogil:
         """Move q (n,) by one Gauss-Newton step of a time that ends between low and high (n,).
 
-        Of the miss (6,), what was owed before it (6,) is caught up as fast as joints can brake
-        again; all at once where owed is NULL.
+        Of the miss (6,), what was owed before it is caught up as fast as joints can brake again;
+        all at once where the pace is NULL.
         """
         cdef double jacobian[6 * MAX_JOINTS]
         cdef double h[MAX_JOINTS * MAX_JOINTS]
@@ -225,17 +183,17 @@ cdef class Follower(Kinematics):
         if not factorise(factor, n):
             return
         substitute(factor, way, n)
-        share = self._elbow_share(way, period_s, damping)
+        share = self._elbow_share(way, 1.0 + damping / POSTURE_WEIGHT, period_s)
         for i in range(n):
             pull[i] = share * POSTURE_WEIGHT * (self._posture[i] - q[i])
         for k in range(6):
             left[k] = miss[k] * (self._turn_weight if k >= 3 else 1.0)
-        if owed != NULL and norm3(owed) + norm3(&owed[3]) > AT_ONCE:
+        if pace != NULL and norm3(pace.owed) + norm3(&pace.owed[3]) > AT_ONCE:
             for i in range(n):
                 least[i], most[i] = fmin(q[i], self._lower[i]), fmax(q[i], self._upper[i])
             self._solve(jacobian, h, factor, pull, left, q, least, most, step)
             for k in range(6):
-                due[k] = owed[k] * (self._turn_weight if k >= 3 else 1.0)
+                due[k] = pace.owed[k] * (self._turn_weight if k >= 3 else 1.0)
                 left[k] -= due[k]
             self._solve(jacobian, h, factor, pull, left, q, least, most, new)
             share = self._calm_share(new, step, period_s)
@@ -270,39 +228,6 @@ cdef class Follower(Kinematics):
             for k in range(6):
                 rest[k] = left[k]
             self._step_between(jacobian, used, g, rest, q, low, high, step)
-
-    cdef double _calm_share(
-        self, const double *new, const double *step, double period_s
-    ) noexcept nogil:
-        """Return how much of the way from one goal (n,) to another may be gone in a time.
-
-        From the speed of it all joints must be able to brake in what is left. Brakes take a while
-        to be reached: in less than a few times that, it would swing.
-        """
-        cdef double share = 1.0, way, most
-        cdef int i
-        for i in range(self.joints):
-            way = fabs(step[i] - new[i])
-            most = sqrt(2.0 * CATCH_UP_SHARE * self._brakes[i] * way) * period_s
-            most = fmin(most, way * period_s * self._jerks[i] / (CALM * self._accelerations[i]))
-            if most < share * way:
-                share = most / way
-        return share
-
-    cdef double _elbow_share(
-        self, const double *way, double period_s, double damping
-    ) noexcept nogil:
-        """Return how much of its way (n,) the elbow may go, so that it can still brake after it."""
-        cdef double share = 1.0, left, most
-        cdef int i
-        if self.joints <= 6 or period_s == INFINITY:
-            return share
-        for i in range(self.joints):
-            left = fabs(way[i]) * (POSTURE_WEIGHT + damping) / POSTURE_WEIGHT
-            most = sqrt(2.0 * ELBOW_SHARE * self._brakes[i] * left) * period_s
-            if most < share * fabs(way[i]):
-                share = most / fabs(way[i])
-        return share
 
     cdef void _step_between(
         self, const double *jacobian, double *h, double *g, double *left, const double *q,

@@ -42,10 +42,10 @@ class DifferentialIk:
     """Follows TCP setpoints with joint positions, within the limits of every joint.
 
     Each call is one step from the previous solution; setpoints that come at servo rate are
-    millimetres apart, so that one is enough. No joint leaves its range, exceeds its speed, or
-    changes it faster than its acceleration; nor that faster than its jerk, as long as the pose does
-    not lag. Where that is not enough to follow, the elbow's weak pull to its posture gives way
-    first and then the pose: it is reached later, or not at all.
+    millimetres apart, so that one is enough. No joint leaves its range, exceeds its speed, changes
+    it faster than its acceleration, or that faster than its jerk. Where that is not enough to
+    follow, the elbow's weak pull to its posture gives way first and then the pose: it is reached
+    later, or not at all.
 
     Args:
         period_s: time between setpoints whose own times are not given.

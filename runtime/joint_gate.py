@@ -2,9 +2,9 @@
 
 A command is a path of the TCP; what can hurt an arm is what its joints make of it. So the inverse
 kinematics that drivers solve at play time is solved here first, row by row from the joints of the
-knots that are being played, and judged. The solver keeps range, velocity and acceleration of every
-joint, here and in the driver, and lets the elbow and then the pose lag: by how much is judged, the
-jerk, and the distance to singularities, of links to each other and to the planes. Stops from a
+knots that are being played, and judged. The solver keeps range, velocity, acceleration and jerk of
+every joint, here and in the driver, and lets the elbow and then the pose lag: by how much is
+judged, and the distance to singularities, of links to each other and to the planes. Stops from a
 few rows of each command are solved so at a few instants, and judged by the same.
 """
 
@@ -36,8 +36,8 @@ AT_END_RAD = 1e-3
 """A joint brakes before its end, and comes this near at once."""
 STOPS = 4
 """Rows of a command from which the stop is judged: evenly spaced, the last one among them."""
-STOP_SHARES = np.arange(1, 9) / 8
-"""Of a stop's duration, where its joints are judged; between them none exceeds its speed."""
+STOP_SHARES = np.arange(1, 17) / 16
+"""Of a stop's duration, where its joints are judged."""
 _ORDERS = ("velocity", "acceleration", "jerk")
 _UNITS = ("rad/s", "rad/s2", "rad/s3")
 

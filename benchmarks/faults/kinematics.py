@@ -17,7 +17,7 @@ Float64 = NDArray[np.float64]
 POSTURE_WEIGHT = 1e-6
 ELBOW_HALF_S = 0.05
 LEVER_M, MUCH = 1.0, 1e-3
-BRAKE_SHARE, ELBOW_SHARE = 0.8, 0.5
+BRAKE_SHARE, ELBOW_SHARE, CALM = 0.8, 0.5, 5.0
 ROUNDING = 1e-14
 
 
@@ -33,6 +33,7 @@ class PlainArm:
         self.lower = np.array(limits.lower) + limits.margin_rad
         self.upper = np.array(limits.upper) - limits.margin_rad
         self.brakes = BRAKE_SHARE * np.array(limits.acceleration)
+        self.calm_s = CALM * np.array(limits.acceleration) / np.array(limits.jerk)
 
     def frames(self, q: Float64) -> list[Float64]:
         """Return the frames (4, 4) of the base, after each joint, and of the TCP."""
@@ -64,13 +65,8 @@ class PlainArm:
         down, up = np.maximum(q - self.lower, 0.0), np.maximum(self.upper - q, 0.0)
         if np.isinf(time_s):
             return self.lower - q, self.upper - q
-        rate = self.brakes * time_s
-
-        def nearing(left: Float64) -> Float64:
-            return np.asarray(np.sqrt(rate**2 + 2.0 * self.brakes * left) - rate)
-
-        least = np.minimum(speeds, nearing(down)) * time_s
-        most = np.minimum(speeds, nearing(up)) * time_s
+        least = np.minimum(speeds, nearing(down, self.brakes, time_s)) * time_s
+        most = np.minimum(speeds, nearing(up, self.brakes, time_s)) * time_s
         return -np.minimum(least, down), np.minimum(most, up)
 
     def step(
@@ -93,7 +89,8 @@ class PlainArm:
         if len(q) > 6 and np.isfinite(time_s):
             way = np.abs(np.linalg.solve(h, pull))
             distance = way * (POSTURE_WEIGHT + damping) / POSTURE_WEIGHT
-            braked = np.sqrt(2.0 * ELBOW_SHARE * self.brakes * distance) * time_s
+            delay_s = np.maximum(time_s, self.calm_s)
+            braked = nearing(distance, ELBOW_SHARE * self.brakes, delay_s) * time_s
             pull *= min(1.0, float((braked / np.maximum(way, 1e-300)).min()))
         pull += jacobian.T @ wanted
         move, bound = solve_between(h, pull, least, most)
@@ -139,6 +136,12 @@ class PlainArm:
             for plane in self.limits.planes
             if link >= 2
         )
+
+
+def nearing(left: Float64, brakes: Float64, delay_s: Float64 | float) -> Float64:
+    """Return the speeds (n,) from which joints still stop within what is left, after a delay."""
+    rate = brakes * delay_s
+    return np.asarray(2.0 * brakes * left / (np.sqrt(rate**2 + 2.0 * brakes * left) + rate))
 
 
 def solve_between(h: Float64, g: Float64, least: Float64, most: Float64) -> tuple[Float64, bool]:

@@ -13,10 +13,10 @@ from dvla.runtime import ik as ik_module
 from dvla.runtime.ik import DifferentialIk, make_chain
 from dvla.runtime.limits import JointLimits
 from dvla.runtime.pose import Float64
-from dvla.runtime.robots.franka_geometry import FRANKA_JOINTS
+from dvla.runtime.robots.franka_geometry import FRANKA_JOINTS, FRANKA_TWIN_JOINTS
 from dvla.runtime.robots.piper.limits import PIPER_JOINTS
 
-ARMS = {"franka": FRANKA_JOINTS, "piper": PIPER_JOINTS}
+ARMS = {"franka": FRANKA_JOINTS, "twin": FRANKA_TWIN_JOINTS, "piper": PIPER_JOINTS}
 TICK_NS = 4_000_000
 
 
@@ -27,14 +27,16 @@ def pose_of(limits: JointLimits, q: Float64) -> Float64:
 
 
 def assert_kept(limits: JointLimits, path: Float64, period_s: float) -> None:
-    """Assert range, speed and acceleration of a path (m, n) that begins at rest."""
+    """Assert range, speed, acceleration and jerk of a path (m, n) that begins at rest."""
     lower, upper = np.array(limits.lower), np.array(limits.upper)
     assert (path >= lower + limits.margin_rad - 1e-9).all()
     assert (path <= upper - limits.margin_rad + 1e-9).all()
     rate = np.diff(path, axis=0, prepend=path[:1]) / period_s
     assert (np.abs(rate) <= (1.0 + 1e-9) * np.array(limits.velocity)).all()
-    change = np.diff(rate, axis=0) / period_s
+    change = np.diff(rate, axis=0, prepend=rate[:1]) / period_s
     assert (np.abs(change) <= (1.0 + 1e-6) * np.array(limits.acceleration)).all()
+    third = np.diff(change, axis=0) / period_s
+    assert (np.abs(third) <= (1.0 + 1e-6) * np.array(limits.jerk)).all()
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -61,10 +63,10 @@ def test_joints_keep_their_limits_however_setpoints_jump(
 @settings(max_examples=40, deadline=None)
 @given(
     away=st.tuples(*[st.floats(-0.08, 0.08)] * 3),
-    duration_s=st.floats(0.3, 1.5),
+    duration_s=st.floats(1.0, 1.5),
     elbow=st.floats(-0.6, 0.6),
 )
-def test_while_the_pose_is_followed_jerk_is_kept_too_and_the_elbow_lags(
+def test_the_pose_does_not_wait_for_the_elbow(
     away: tuple[float, float, float], duration_s: float, elbow: float
 ) -> None:
     limits = FRANKA_JOINTS
@@ -81,12 +83,8 @@ def test_while_the_pose_is_followed_jerk_is_kept_too_and_the_elbow_lags(
         q, left_m = ik.step(pose)
         path.append(q)
         lag_m.append(left_m)
-    rate = np.diff(np.array(path), axis=0, prepend=path[:1]) / 0.004
-    change = np.diff(rate, axis=0, prepend=rate[:1]) / 0.004
-    third = np.abs(np.diff(change, axis=0)) / 0.004
-    followed = np.array(lag_m[:-1]) < 5e-5
-    assert followed[:5].all()
-    assert (third <= (1.0 + 1e-6) * np.array(limits.jerk))[followed].all()
+    assert_kept(limits, np.array(path), 0.004)
+    assert max(lag_m) < 1e-4
 
 
 @pytest.mark.parametrize("period_s", [0.001, 0.004])
@@ -99,10 +97,10 @@ def test_what_it_lags_by_is_caught_up_without_swinging(arm: str, period_s: float
     goal = start.copy()
     goal[:3] += (0.02, 0.02, 0.01)
     left_m = [ik.step(goal)[1] for _ in range(round(1.0 / period_s))]
-    assert left_m[-1] < 1e-5
+    assert left_m[-1] < 5e-5
     arrived = next(index for index, left in enumerate(left_m) if left < 1e-3)
     assert max(left_m[arrived:]) < 1.5e-3
-    assert arrived * period_s < 0.4
+    assert arrived * period_s < 0.6
     assert np.diff(left_m[:arrived]).max() < 1e-6  # never away from it
 
 

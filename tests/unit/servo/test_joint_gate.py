@@ -78,7 +78,7 @@ ANY = {"velocity": (1e3,) * 7, "acceleration": (1e6,) * 7, "jerk": (1e9,) * 7}
 CASES: dict[str, tuple[str, ArmLimits, Float64]] = {
     "velocity": ("joint_velocity", limits(velocity=(0.05,) * 7), path()),
     "acceleration": ("joint_acceleration", limits(acceleration=(0.5,) * 7), path()),
-    "jerk": ("joint_jerk", limits(jerk=(10.0,) * 7), path()),
+    "jerk": ("joint_jerk", limits(jerk=(10.0,) * 7), path(duration_s=0.3)),
     "margin": ("joint_position", limits(margin_rad=0.5), path(offset=(-0.1, 0.0, 0.0))),
     "reach": ("unreachable", limits(min_manipulability=0.0, **ANY), path(FAR, (0.25, 0.0, 0.2))),
     "singularity": ("singularity", limits(min_manipulability=0.06), path(FAR, (0.05, 0.0, 0.0))),

@@ -18,6 +18,7 @@ def train_command(
     out: Path,
     config: Literal["nano", "full"] = "nano",
     init: Path | None = None,
+    new_encoder: bool = False,
     resume: bool = False,
     steps: int = 6000,
     batch: int = 64,
@@ -25,6 +26,7 @@ def train_command(
     draws: int = 4,
     lr: float = 1e-3,
     ema: float = 0.998,
+    muon: float = 0.0,
     see_first: int = 0,
     freeze_backbone: bool = False,
     compile: bool = False,
@@ -46,6 +48,7 @@ def train_command(
         out: folder of the checkpoint, in the official format, with its curve.
         config: architecture to start from nothing.
         init: checkpoint to start from instead.
+        new_encoder: of --init keep all but the encoder, which begins anew as that of --config.
         resume: go on from the last save in --out.
         steps: optimiser steps in all.
         batch: samples per forward pass.
@@ -53,6 +56,8 @@ def train_command(
         draws: of noise and flow time per sample.
         lr: learning rate.
         ema: decay of the averaged weights that are written.
+        muon: train the encoder's matrices by Muon instead of Adam, at so many times --lr; for an
+            encoder from nothing, which sees much sooner (1.5 is a good value).
         see_first: steps at the start that teach the encoder alone where the object is, which is
             faster; for a policy from nothing.
         freeze_backbone: train the expert and the projections alone.
@@ -72,8 +77,8 @@ def train_command(
     """
     from dvla.export.torch_ import torch
     from dvla.training.closed_loop import PlayOptions
+    from dvla.training.options import Curve, TrainOptions
     from dvla.training.session import train
-    from dvla.training.trainer import Curve, TrainOptions
 
     del debug  # read from the command line where the errors are told
     for name, value in (("--steps", steps), ("--batch", batch), ("--accumulate", accumulate)):
@@ -86,6 +91,12 @@ def train_command(
         scenes=play_scenes,
         latency_ms=play_latency,
     )
+    if new_encoder and init is None:
+        raise UsageError(
+            "--new-encoder is about a checkpoint whose other parts are kept",
+            expected="--init CHECKPOINT beside it",
+            next_command="leave it out: without --init all begins anew",
+        )
     play.check()
     if threads is not None:
         torch.set_num_threads(threads)
@@ -96,6 +107,7 @@ def train_command(
         draws=draws,
         lr=lr,
         ema=ema,
+        muon=muon,
         see_first=see_first,
         freeze_backbone=freeze_backbone,
         compile=compile,
@@ -117,7 +129,10 @@ def train_command(
         with (out / "curve.jsonl").open("ab") as file:
             file.write(msgspec.json.encode(curve) + b"\n")
 
-    seen = train(config, init, data, out, options, resume=resume, report=report, play=play)
+    seen = train(
+        config, init, data, out, options, resume=resume, report=report, play=play,
+        new_encoder=new_encoder,
+    )  # fmt: skip
     height, width = seen.camera
     print(f"next: dvla-export {out} -o {out}.bundle --camera-size {width}x{height}")
 

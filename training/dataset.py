@@ -176,6 +176,13 @@ class Episodes:
         frames = np.stack([*older, now["images"]], axis=2)
         return now, frames, self._states(indices), [self.infos[e] for e, _ in places]
 
+    def spots(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return where the object is in the frames of some steps (B, N, n_obs, 2)."""
+        at = [(self._maps[e]["spots"], i) for e, i in self._places(indices)]
+        return np.array(
+            [[spots[max(i + step, 0)] for step in self._history_steps] for spots, i in at]
+        ).swapaxes(1, 2)
+
     def _states(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the states (B, S) of some steps as the network takes them."""
         at = [(self._maps[e]["state"], i) for e, i in self._places(indices)]

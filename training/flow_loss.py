@@ -23,8 +23,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         state: (B, S) [m, rad].
         actions: (B, H, A) absolute [m, rad, -].
         object_state: (B, 6) true position and velocity [m, m/s]; for the helpers alone.
-        spots: (B, N, 2) where the object is in each picture, from the left and from the top as a
-            share of its sides; NaN where it is not in view. For the helpers alone.
+        spots: (B, N, n_obs, 2) where the object is in each picture, from the left and from the top
+            as a share of its sides; NaN where it is not known. For the helpers alone.
     """
 
     images: Tensor

@@ -10,6 +10,7 @@ from dvla.export.model.policy import DynamicVla
 from dvla.export.torch_ import Tensor, nn, torch
 
 _LAYER_SCALE = 0.3
+_COLOURS = 3
 
 
 def initialise(policy: DynamicVla, seed: int) -> None:
@@ -42,6 +43,7 @@ def initialise(policy: DynamicVla, seed: int) -> None:
                 weight.mul_(0.2)
                 centre = weight.shape[-1] // 2
                 weight[:, :, centre, centre] += 1.0
+        _look_at_each_frame(policy)
         for name, parameter in policy.named_parameters():
             if "layer_scale" in name:
                 parameter.fill_(_LAYER_SCALE)
@@ -51,6 +53,20 @@ def initialise(policy: DynamicVla, seed: int) -> None:
         ]:
             _quiet(cast("nn.Module", layer))
         normal(policy.model.action_out_proj.weight, 0.02)
+
+
+def _look_at_each_frame(policy: DynamicVla) -> None:
+    """Let the first two layers see every frame by itself, with the same weights, to begin with."""
+    layers = [cast("ReparamConv", layer) for layer in policy.vlm.vision_model.patch_embedding[:2]]
+    first, second = (layer.reparam_conv.weight for layer in layers)
+    frames = first.shape[1] // _COLOURS
+    share = len(first) // frames
+    kernel = first[:share, :_COLOURS] * frames**0.5  # as many inputs of each are nothing
+    first.zero_()
+    for frame in range(frames):
+        rows = slice(frame * share, (frame + 1) * share)
+        first[rows, frame * _COLOURS : (frame + 1) * _COLOURS] = kernel
+        second[rows] = second[:share]
 
 
 def _keeps_size(conv: nn.Conv2d) -> bool:

@@ -64,7 +64,7 @@ class Sampler:
         # In steps of eight, so that few shapes are compiled.
         longest = -(-max(int(mask.sum()) for _, mask in prompts) // 8) * 8
         target = now["object"].copy()
-        actions, spots = now["actions"][:, :HORIZON].copy(), now["spots"].copy()
+        actions, spots = now["actions"][:, :HORIZON].copy(), self._episodes.spots(indices)
         if self._augment:
             allowed = np.array([_has_mirror_image(info) for info in infos])
             chosen = np.flatnonzero((self.rng.random(size) < 0.5) & allowed)
@@ -163,7 +163,7 @@ def mirror(
         state: (B, S) [m, rad], a pose with rx and rz in [0, 2 pi), perhaps with its motion behind.
         actions: (B, H, 7) absolute [m, rad, -], angles near the state's.
         target: (B, 6) position and velocity of the object [m, m/s].
-        spots: (B, N, 2) its place in the pictures, from the left and the top in [0, 1].
+        spots: (B, N, n_obs, 2) its place in the pictures, from the left and the top in [0, 1].
     """
     frames[chosen] = frames[chosen][..., ::-1, :]
     relative = actions[chosen, :, :6] - state[chosen, None, :6]
@@ -173,4 +173,4 @@ def mirror(
     state[chosen[:, None], _TURNS] %= 2.0 * np.pi
     actions[chosen, :, :6] = state[chosen, None, :6] + relative
     target[chosen[:, None], [1, 4]] *= -1.0
-    spots[chosen, :, 0] = 1.0 - spots[chosen, :, 0]
+    spots[chosen, ..., 0] = 1.0 - spots[chosen, ..., 0]

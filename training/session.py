@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from dvla.engines.bundle import TOKENIZER_NAME
 from dvla.engines.errors import UsageError
 from dvla.export.arch import Arch
@@ -27,14 +29,17 @@ from dvla.training.dataset import Episodes
 from dvla.training.dense_vision import embed_images
 from dvla.training.helpers import Helpers
 from dvla.training.initialise import initialise
+from dvla.training.options import Curve, TrainOptions
 from dvla.training.parallel import Group
 from dvla.training.pictures import Pictures
 from dvla.training.presets import NANO_VOCAB, PRESETS, preset_config
 from dvla.training.sampler import Sampler
 from dvla.training.tokenizer import train_tokenizer
-from dvla.training.trainer import Curve, Trainer, TrainOptions
+from dvla.training.trainer import Trainer
 
 _HELD_OUT_SEED = 1
+_ENCODER = ".vision_model.", ".connector."
+"""In the names of its tensors."""
 
 
 def train(
@@ -47,6 +52,7 @@ def train(
     resume: bool,
     report: Callable[[Curve], None],
     play: PlayOptions | None = None,
+    new_encoder: bool = False,
 ) -> Pictures:
     """Train a policy and leave its checkpoint, tokenizer, statistics and curve in a folder.
 
@@ -59,6 +65,7 @@ def train(
         resume: go on from the last save in ``out``.
         report: called with each line of the curve.
         play: which episodes are played in closed loop meanwhile; none by default.
+        new_encoder: begin the encoder of ``init`` anew, as that of the preset.
 
     Returns:
         What the policy sees of the cameras' frames.
@@ -74,7 +81,7 @@ def train(
         )
     group = Group()
     torch.manual_seed(options.seed)
-    policy, raw, config, arch = _policy(preset, init, options.seed)
+    policy, raw, config, arch = _policy(preset, init, options.seed, new_encoder)
     seen_steps = config.delta_timestamps.observation
     width = config.state_dim
     pictures = Pictures.of(config, arch)
@@ -103,13 +110,16 @@ def train(
     encoder = PromptEncoder(tokenizer, config.tokenizer_max_length, arch.vocab)
     sampler = Sampler(episodes, encoder, options.seed + group.rank, augment=True)
     checks = Sampler(held_out, encoder, _HELD_OUT_SEED, augment=False)
+    images = checks.batch(1).images
     with torch.no_grad():
-        seen = embed_images(policy.eval(), checks.batch(1).images)
+        seen = embed_images(policy.eval(), images)
     helpers = Helpers(
         seen,
         config.max_state_dim,
         torch.tensor(statistics.object_mean),
         torch.tensor(statistics.object_std),
+        picture=(images.shape[-1], images.shape[-2]),
+        frames=len(seen_steps),
     )
     robot = episodes.robot or config.robot_type or "franka"
     trainer = Trainer(policy, helpers, raw, arch, options, out, group, play, robot)
@@ -120,14 +130,24 @@ def train(
 
 
 def _policy(
-    preset: str, init: Path | None, seed: int
+    preset: str, init: Path | None, seed: int, new_encoder: bool
 ) -> tuple[DynamicVla, dict[str, Any], PolicyConfig, Arch]:
     """Return the policy to start from, with its config as plain data and as read."""
     if init is not None:
         checkpoint = load_checkpoint(init)
         policy = build_policy(checkpoint).requires_grad_(True)
         raw: dict[str, Any] = json.loads(checkpoint.config_json)
-        return policy, raw, checkpoint.config, checkpoint.arch
+        if not new_encoder:
+            return policy, raw, checkpoint.config, checkpoint.arch
+        arch = msgspec.structs.replace(checkpoint.arch, vision=PRESETS[preset].vision)
+        renewed = DynamicVla(checkpoint.config, arch)
+        initialise(renewed, seed)
+        tensors = renewed.state_dict()
+        for name, tensor in policy.state_dict().items():
+            if not any(part in name for part in _ENCODER):
+                tensors[name] = tensor
+        renewed.load_state_dict(tensors)
+        return renewed, raw, checkpoint.config, arch
     raw, arch = preset_config(preset), PRESETS[preset]
     config = convert_config(raw, f"the config of {preset}")
     policy = DynamicVla(config, arch)

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from dvla.engines.errors import CheckpointError
 from dvla.export.arch import Arch
 from dvla.export.model.policy import DynamicVla
 from dvla.export.torch_ import Tensor, torch
@@ -20,83 +21,11 @@ from dvla.training.closed_loop import PlayOptions, play
 from dvla.training.dense_vision import embed_images
 from dvla.training.flow_loss import flow_loss
 from dvla.training.helpers import Helpers
+from dvla.training.muon import Muon, feature_matrices
+from dvla.training.options import Curve, TrainOptions
 from dvla.training.parallel import Group
 from dvla.training.sampler import Sampler
 from dvla.training.validate import held_out_error
-
-
-class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a policy is trained.
-
-    Attributes:
-        steps: optimiser steps in all.
-        batch: samples per forward pass; ``accumulate`` passes make a step.
-        draws: of noise and flow time per sample.
-        lr: learning rate after ``warm_up`` steps; it falls to a hundredth over the last
-            ``decay`` of the steps.
-        weight_decay: of all matrices.
-        ema: decay of the average that is written out.
-        object_weight / spot_weight: of the helpers' losses.
-        see_first: steps at the start that train the encoder by the helpers alone, which is twice as
-            fast and lets the rest begin with an encoder that sees the object.
-        freeze_backbone: train the expert and the projections alone.
-        compile: let torch compile encoder, language model and expert.
-        bf16: multiply matrices in bfloat16; weights, losses, gradients and their averages stay
-            float32.
-        save_every: steps between saves, with the held-out error.
-        held_out: samples of the held-out error.
-        refresh_every: steps between looks for new episodes.
-        seed: of weights and draws.
-    """
-
-    steps: int = 6000
-    batch: int = 64
-    accumulate: int = 1
-    draws: int = 4
-    lr: float = 1e-3
-    warm_up: int = 200
-    decay: float = 0.3
-    weight_decay: float = 1e-4
-    ema: float = 0.998
-    object_weight: float = 1.0
-    spot_weight: float = 1.0
-    see_first: int = 0
-    freeze_backbone: bool = False
-    compile: bool = False
-    bf16: bool = False
-    save_every: int = 500
-    held_out: int = 128
-    refresh_every: int = 100
-    seed: int = 0
-
-
-class Curve(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of the training curve.
-
-    Attributes:
-        flow / object / spot: mean losses since the last line.
-        object_error_m / object_error_m_s: of what the helpers read, held out: mean, and median.
-        error_m: held-out error of sampled positions, averaged over the chunk [m].
-        first_error_m: the same over its first five actions [m].
-        gripper_accuracy: share of held-out gripper decisions that are the expert's.
-        samples_per_s: seen since the last line.
-        successes: of ``trials`` episodes in closed loop; None where none were played.
-    """
-
-    step: int
-    flow: float
-    object: float
-    spot: float
-    object_error_m: float
-    object_error_m_s: float
-    error_m: float
-    first_error_m: float
-    gripper_accuracy: float
-    lr: float
-    episodes: int
-    samples_per_s: float
-    successes: int | None = None
-    trials: int = 0
 
 
 class Trainer:
@@ -140,20 +69,28 @@ class Trainer:
         self._parameters = [
             p for p in (*policy.parameters(), *helpers.parameters()) if p.requires_grad
         ]
-        matrices = [p for p in self._parameters if p.ndim > 1]
-        rest = [p for p in self._parameters if p.ndim <= 1]
-        self._optimiser = torch.optim.AdamW(
+        self._optimisers = self._make_optimisers()
+        self._average = {name: t.detach().clone() for name, t in policy.state_dict().items()}
+        self._generator = torch.Generator().manual_seed(options.seed + group.rank)
+        self.step = 0
+
+    def _make_optimisers(self) -> list[torch.optim.Optimizer]:
+        """Return AdamW for all parameters, or for those that Muon does not train."""
+        options, vlm = self._options, self._policy.vlm
+        seeing = (vlm.vision_model, vlm.connector, self._helpers) if options.muon else ()
+        by_muon = feature_matrices(*seeing)
+        taken = {id(p) for p in by_muon}
+        left = [p for p in self._parameters if id(p) not in taken]
+        adam = torch.optim.AdamW(
             [
-                {"params": matrices, "weight_decay": options.weight_decay},
-                {"params": rest, "weight_decay": 0.0},
+                {"params": [p for p in left if p.ndim > 1], "weight_decay": options.weight_decay},
+                {"params": [p for p in left if p.ndim <= 1], "weight_decay": 0.0},
             ],
             lr=options.lr,
             betas=(0.9, 0.98),
             fused=True,
         )
-        self._average = {name: t.detach().clone() for name, t in policy.state_dict().items()}
-        self._generator = torch.Generator().manual_seed(options.seed + group.rank)
-        self.step = 0
+        return [adam, Muon(by_muon, options.lr)] if by_muon else [adam]
 
     def run(self, sampler: Sampler, held_out: Sampler, report: Callable[[Curve], None]) -> None:
         """Train to the last step, saving on the way.
@@ -164,7 +101,7 @@ class Trainer:
             report: called with each line of the curve.
         """
         options = self._options
-        sums, since, started_s = np.zeros(3), 0, time.perf_counter()
+        sums, since, started_s = np.zeros(4), 0, time.perf_counter()
         while self.step < options.steps:
             if self.step % options.refresh_every == 0:
                 sampler.refresh()
@@ -178,35 +115,37 @@ class Trainer:
                 self.save(sampler)
                 curve = self._curve(sums / since, sampler, held_out, rate)
                 report(self._played(curve) if plays else curve)
-                sums, since, started_s = np.zeros(3), 0, time.perf_counter()
+                sums, since, started_s = np.zeros(4), 0, time.perf_counter()
         self._group.wait()
 
     def _step(self, sampler: Sampler) -> NDArray[np.float64]:
-        """Take one optimiser step; return the losses of flow, state and spot."""
+        """Take one optimiser step; return the losses of flow, state, spot and place."""
         options = self._options
         self._policy.train()
-        total = np.zeros(3)
+        total = np.zeros(4)
         for _ in range(options.accumulate):
             batch = sampler.batch(options.batch)
             with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=options.bf16):
                 seen = embed_images(self._policy, batch.images)
                 known = self._policy.normalized_state(batch.state[:, None])
-                state, spot = self._helpers.losses(seen, known, batch.object_state, batch.spots)
-                loss = options.object_weight * state + options.spot_weight * spot
+                helped = self._helpers.losses(seen, known, batch.object_state, batch.spots)
+                loss = options.object_weight * helped.state + options.spot_weight * helped.spot
+                loss = loss + options.place_weight * helped.place
                 if self.step >= options.see_first:
                     flow = flow_loss(
                         self._policy, seen.tokens, batch, options.draws, self._generator
                     )
                     total[0] += flow.item()
                     loss = loss + flow
-            total[1:] += state.item(), spot.item()
+            total[1:] += [each.item() for each in helped]
             (loss / options.accumulate).backward()  # type: ignore[no-untyped-call]
         self._group.average_gradients(self._parameters)
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
-        for group in self._optimiser.param_groups:
-            group["lr"] = self.learning_rate()
-        self._optimiser.step()
-        self._optimiser.zero_grad(set_to_none=True)
+        for optimiser, times in zip(self._optimisers, (1.0, options.muon), strict=False):
+            for group in optimiser.param_groups:
+                group["lr"] = times * self.learning_rate()
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
         self.step += 1
         self._update_average()
         return total / options.accumulate
@@ -243,7 +182,7 @@ class Trainer:
             "policy": self._policy.state_dict(),
             "average": self._average,
             "helpers": self._helpers.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self._optimisers],
             "generator": self._generator.get_state(),
             "draws": sampler.state(),
         }
@@ -252,10 +191,19 @@ class Trainer:
     def resume(self, sampler: Sampler) -> None:
         """Go on from the last save, exactly."""
         state = load_state(self._folder)
+        try:
+            self._policy.load_state_dict(state["policy"])
+            self._helpers.load_state_dict(state["helpers"])
+            for optimiser, saved in zip(self._optimisers, state["optimisers"], strict=True):
+                optimiser.load_state_dict(saved)
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"Training cannot go on from what {self._folder} holds",
+                got=str(error).splitlines()[0][:200],
+                expected="a training with the same options, saved by this version",
+                next_command="begin another from its weights: --init, and a new --out",
+            ) from error
         self.step = int(state["step"])
-        self._policy.load_state_dict(state["policy"])
-        self._helpers.load_state_dict(state["helpers"])
-        self._optimiser.load_state_dict(state["optimiser"])
         if self._group.leads:
             self._generator.set_state(state["generator"])
             sampler.restore(state["draws"])
@@ -280,6 +228,7 @@ class Trainer:
             flow=round(float(mean[0]), 5),
             object=round(float(mean[1]), 5),
             spot=round(float(mean[2]), 5),
+            place=round(float(mean[3]), 5),
             object_error_m=round(error.object_m, 5),
             object_error_m_s=round(error.object_m_s, 5),
             error_m=round(error.chunk_m, 5),

@@ -10,8 +10,8 @@ from training_data import made_up_dataset
 from dvla.engines.errors import UsageError
 from dvla.runtime.errors import ConfigError
 from dvla.training.closed_loop import PlayOptions, play
+from dvla.training.options import Curve, TrainOptions
 from dvla.training.session import train
-from dvla.training.trainer import Curve, TrainOptions
 
 NANO = Path(__file__).resolve().parents[3] / "policies" / "nano"
 BALLS = PlayOptions(every=2, trials=2, task="pick up the ball")

@@ -32,17 +32,21 @@ def test_the_mean_cell_is_the_spot(x: float, y: float, rows: int, columns: int) 
         assert int((along > 0).sum()) <= 2
 
 
+def helpers_of(look: Seen) -> Helpers:
+    return Helpers(look, S, torch.zeros(6), torch.ones(6), picture=(32, 32), frames=2)
+
+
 def test_what_is_not_known_teaches_nothing() -> None:
-    helpers = Helpers(seen(), S, torch.zeros(6), torch.ones(6))
-    unknown = torch.full((B, 6), torch.nan), torch.full((B, N, 2), torch.nan)
-    state, spot = helpers.losses(seen(), STATE, *unknown)
-    (state + spot).backward()  # type: ignore[no-untyped-call]
-    assert state.item() == spot.item() == 0.0
+    helpers = helpers_of(seen())
+    unknown = torch.full((B, 6), torch.nan), torch.full((B, N, 2, 2), torch.nan)
+    state, spot, place = helpers.losses(seen(), STATE, *unknown)
+    (state + spot + place).backward()  # type: ignore[no-untyped-call]
+    assert state.item() == spot.item() == place.item() == 0.0
     assert all(p.grad is None or not p.grad.any() for p in helpers.parameters())
 
 
 def test_a_spot_out_of_view_counts_for_nothing() -> None:
-    helpers = Helpers(seen(), S, torch.zeros(6), torch.ones(6))
+    helpers = helpers_of(seen())
     spots = torch.full((B, N, 2), 0.3)
     alone = spots.clone()
     alone[1:] = torch.nan
@@ -53,7 +57,9 @@ def test_a_spot_out_of_view_counts_for_nothing() -> None:
         for side, head, stage in zip(SIDES, helpers.spots, first.stages, strict=False)
         for chances in [head(stage.movedim(0, -1)).flatten(1).log_softmax(1)]
     ]
-    _, spot = helpers.losses(seen(), STATE, torch.zeros(B, 6), alone)
+    older = torch.full_like(alone, torch.nan)
+    both = torch.stack([older, alone], dim=2)
+    spot = helpers.losses(seen(), STATE, torch.zeros(B, 6), both).spot
     assert spot.item() == pytest.approx(torch.stack(wanted).sum().item() / 3, rel=1e-5)
 
 
@@ -66,10 +72,11 @@ def test_they_learn_to_point() -> None:
     stages = (maps.reshape(4, B * N, 8, 8), *seen().stages[1:])
     look = Seen(seen().tokens, stages)
     spots = (torch.stack([cells % 8, cells // 8], dim=1) + 0.5) / 8
-    helpers = Helpers(look, S, torch.zeros(6), torch.ones(6))
+    helpers = helpers_of(look)
     optimiser = torch.optim.Adam(helpers.parameters(), lr=0.3)
     for _ in range(60):
-        loss = helpers.losses(look, STATE, torch.zeros(B, 6), spots.reshape(B, N, 2)).spot
+        known = spots.reshape(B, N, 1, 2).expand(B, N, 2, 2)
+        loss = helpers.losses(look, STATE, torch.zeros(B, 6), known).spot
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -77,3 +84,28 @@ def test_they_learn_to_point() -> None:
     assert isinstance(head, nn.Linear)
     found = head(stages[0].movedim(0, -1)).flatten(1).argmax(dim=1)
     assert torch.equal(found, cells)
+
+
+def test_they_learn_the_place_within_a_cell_of_each_frame() -> None:
+    """Features that tell a place within a cell: one of the newest frame, one of the older."""
+    torch.manual_seed(0)
+    within = torch.rand(2, B * N, 2)
+    cell = torch.tensor([2, 1])
+    stages = [torch.zeros(4, B * N, side, side) for side in SIDES]
+    stages[0][:, :, 1, 2] = torch.cat([within[0].T, within[1].T])
+    spots = ((cell + within) / 8).movedim(0, 1).reshape(B, N, 2, 2)
+    look = Seen(seen().tokens, tuple(stages))
+    helpers = helpers_of(look)
+    optimiser = torch.optim.Adam(helpers.parameters(), lr=0.01)
+    losses = []
+    for _ in range(200):
+        place = helpers.losses(look, STATE, torch.zeros(B, 6), spots).place
+        optimiser.zero_grad()
+        place.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(place.item())
+    assert losses[-1] < 0.6 * losses[0]  # of the second stage nothing can be told
+    heads = helpers.places[0]
+    assert isinstance(heads, nn.ModuleList)
+    told = heads[1](stages[0][:, :, 1, 2].T)  # pixels of 4 a cell, from its middle
+    torch.testing.assert_close(told, (within[1] - 0.5) * 4, atol=0.4, rtol=0)

@@ -20,10 +20,10 @@ from dvla.training.dataset import Episodes
 from dvla.training.lerobot.film import frames_of
 from dvla.training.lerobot.imported import as_episodes
 from dvla.training.lerobot.schema import CAMERA_KEYS
+from dvla.training.options import Curve, TrainOptions
 from dvla.training.pictures import STORED, Pictures, shrink
 from dvla.training.presets import NANO, preset_config
 from dvla.training.session import train
-from dvla.training.trainer import Curve, TrainOptions
 
 TINY = Pictures.of(synthetic_policy_config("tiny"), ARCHS["tiny"])
 OPTIONS = TrainOptions(steps=2, batch=2, draws=1, save_every=2, warm_up=1, held_out=1, lr=1e-5)

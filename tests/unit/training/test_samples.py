@@ -27,7 +27,7 @@ def test_mirroring_twice_changes_nothing(width: int) -> None:
     actions = rng.normal(size=(4, 20, 7)).astype(np.float32)
     actions[..., :6] += state[:, None, :6]
     target = rng.normal(size=(4, 6)).astype(np.float32)
-    spots = rng.uniform(size=(4, 2, 2)).astype(np.float32)
+    spots = rng.uniform(size=(4, 2, 2, 2)).astype(np.float32)
     arrays = (frames, state, actions, target, spots)
     before = [array.copy() for array in arrays]
     chosen = np.array([1, 3])
@@ -86,7 +86,7 @@ def test_the_mirrored_arm_stands_where_the_mirror_says() -> None:
         states.append(state_of(world.snapshot()).astype(np.float32))
     state = states[0][None].copy()
     frames, actions = np.zeros((1, 2, 2, 2, 2, 3), np.uint8), np.zeros((1, 20, 7), np.float32)
-    target, spots = np.zeros((1, 6), np.float32), np.zeros((1, 2, 2), np.float32)
+    target, spots = np.zeros((1, 6), np.float32), np.zeros((1, 2, 2, 2), np.float32)
     mirror(np.array([0]), frames, state, actions, target, spots)
     assert state[0] == pytest.approx(states[1], abs=1e-5)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from training_data import made_up_dataset, made_up_episode
@@ -17,17 +18,25 @@ from dvla.export.model.policy import DynamicVla
 from dvla.export.torch_ import torch
 from dvla.runtime.tokenizer import PromptEncoder
 from dvla.training import trainer as trainer_module
+from dvla.training.checkpoints import write_checkpoint
 from dvla.training.cli_train import train_command
 from dvla.training.dataset import Episodes
 from dvla.training.flow_loss import _velocity as velocity_at
 from dvla.training.flow_loss import draw_flow_times, embed_times, relative_actions
 from dvla.training.initialise import initialise
+from dvla.training.options import Curve, TrainOptions
 from dvla.training.presets import NANO, preset_config
 from dvla.training.sampler import Sampler
 from dvla.training.session import train
 from dvla.training.tokenizer import train_tokenizer
-from dvla.training.trainer import Curve, TrainOptions
 
+OLDER = msgspec.structs.replace(
+    NANO,
+    vision=msgspec.structs.replace(
+        NANO.vision, dims=(16, 32, 64, 128), mlp_dims=(48, 96, 192, 384)
+    ),
+)
+"""The encoder of the policies that are in the repository."""
 OPTIONS = TrainOptions(steps=4, batch=4, draws=2, save_every=2, warm_up=1, held_out=2)
 
 
@@ -131,9 +140,11 @@ def test_new_episodes_are_taken_in(tmp_path: Path) -> None:
     assert len(episodes) == before + 12
 
 
-def test_a_resumed_training_is_the_same_training(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("muon", [0.0, 1.5])
+def test_a_resumed_training_is_the_same_training(data: Path, tmp_path: Path, muon: float) -> None:
     whole: list[Curve] = []
-    train("nano", None, [data], tmp_path / "whole", OPTIONS, resume=False, report=whole.append)
+    options = msgspec.structs.replace(OPTIONS, muon=muon)
+    train("nano", None, [data], tmp_path / "whole", options, resume=False, report=whole.append)
 
     class Stopped(Exception):
         pass
@@ -143,8 +154,8 @@ def test_a_resumed_training_is_the_same_training(data: Path, tmp_path: Path) -> 
             raise Stopped
 
     with pytest.raises(Stopped):
-        train("nano", None, [data], tmp_path / "parts", OPTIONS, resume=False, report=stop)
-    train("nano", None, [data], tmp_path / "parts", OPTIONS, resume=True, report=lambda curve: None)
+        train("nano", None, [data], tmp_path / "parts", options, resume=False, report=stop)
+    train("nano", None, [data], tmp_path / "parts", options, resume=True, report=lambda curve: None)
     first, second = (load_checkpoint(tmp_path / name).tensors for name in ("whole", "parts"))
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert [curve.step for curve in whole] == [2, 4]
@@ -228,6 +239,52 @@ def test_a_damaged_state_is_said(data: Path, tmp_path: Path) -> None:
     (tmp_path / "out" / "training-state.pt").write_bytes(b"damaged")
     with pytest.raises(CheckpointError, match="without --resume"):
         train("nano", None, [data], tmp_path / "out", OPTIONS, resume=True, report=lambda _: None)
+
+
+def test_what_another_kind_of_training_saved_is_refused(data: Path, tmp_path: Path) -> None:
+    train("nano", None, [data], tmp_path / "out", OPTIONS, resume=False, report=lambda _: None)
+    other = msgspec.structs.replace(OPTIONS, muon=1.5)
+    with pytest.raises(CheckpointError, match="same options"):
+        train("nano", None, [data], tmp_path / "out", other, resume=True, report=lambda _: None)
+
+
+def test_a_new_encoder_begins_anew_and_the_rest_goes_on(data: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    policy = DynamicVla(convert_config(preset_config("nano"), "nano"), OLDER)
+    initialise(policy, 3)
+    write_checkpoint(first, policy.state_dict(), preset_config("nano"), OLDER)
+    train_tokenizer(
+        ["pick up the red ball", "pick up the blue ball"], 300, first / "tokenizer.json"
+    )
+    still = msgspec.structs.replace(OPTIONS, steps=1, lr=0.0, save_every=1)
+    train(
+        "nano", first, [data], second, still, resume=False, report=lambda _: None, new_encoder=True
+    )
+    kept, renewed = load_checkpoint(first), load_checkpoint(second)
+    assert renewed.arch == msgspec.structs.replace(OLDER, vision=NANO.vision) != kept.arch
+    for name, tensor in renewed.tensors.items():
+        if not (".vision_model." in name or ".connector." in name):
+            assert torch.allclose(tensor, kept.tensors[name], atol=1e-6), name
+    load_policy(second)
+
+
+def test_a_new_encoder_of_nothing_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--init"):
+        train_command((data,), tmp_path / "out", new_encoder=True)
+
+
+def test_the_first_layers_begin_with_each_frame_by_itself() -> None:
+    policy = DynamicVla(convert_config(preset_config("nano"), "nano"), NANO)
+    initialise(policy, 0)
+    policy.eval().requires_grad_(False)
+    first, second = policy.vlm.vision_model.patch_embedding[:2]
+    frames = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    seen = second(first(torch.cat([frames[0], frames[1]])[None]))[0]
+    swapped = second(first(torch.cat([frames[1], frames[0]])[None]))[0]
+    half = len(seen) // 2
+    torch.testing.assert_close(seen[:half], swapped[half:])
+    torch.testing.assert_close(seen[half:], swapped[:half])
+    assert not torch.allclose(seen[:half], seen[half:], atol=1e-3)
 
 
 def test_the_learning_rate_rises_stays_and_falls() -> None:

@@ -63,7 +63,6 @@ class JointGate:
         self._lower = np.asarray(joints.lower) + joints.margin_rad
         self._upper = np.asarray(joints.upper) - joints.margin_rad
         self._bounds = np.array([joints.velocity, joints.acceleration, joints.jerk])
-        self._bounds *= 1.0 + RELATIVE_TOLERANCE
         self._q_rows = np.empty((MAX_SETPOINTS, n))
         self._facts = np.empty((1, FACTS))
         self._report = np.empty(REPORT)
@@ -113,10 +112,11 @@ class JointGate:
         shares, joints = report[5:11:2], report[6:11:2]
         least = self._limits.min_manipulability
         verdict = self._body(report[:5], self._q_rows[:m], min(least, report[16]), "")
-        if verdict.reason == "unreachable":
-            held = [order for order in range(3) if shares[order] >= HELD_SHARE]
-            if held:
-                verdict = self._held(held[0], joints[held[0]], verdict.detail)
+        held = [order for order in range(3) if shares[order] >= HELD_SHARE]
+        if held and verdict.reason == "unreachable":
+            verdict = self._held(held[0], joints[held[0]], verdict.detail)
+        elif held[:1] == [0] and verdict.ok:
+            verdict = self._held(0, joints[0], "nothing is left for a stop")
         for order in range(3):
             if verdict.ok:
                 verdict = self._over(order, shares[order], joints[order])
@@ -151,7 +151,7 @@ class JointGate:
 
     def _over(self, order: int, share: float, joint: float) -> Verdict:
         # Written so that NaN fails as well.
-        if share <= 1.0:
+        if share <= 1.0 + RELATIVE_TOLERANCE:
             return ACCEPTED
         bound = self._bounds[order, int(joint)]
         return Verdict(

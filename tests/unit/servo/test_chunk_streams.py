@@ -55,7 +55,7 @@ def assert_joints_inside(
         chain.follow(q[at], rows[at : at + 1], q[at : at + 1], facts[at : at + 1], 0)
     following = _following(loop, times)
     # The stop that comes may lie between two that were judged, and drivers take turns of their own.
-    for when, share in ((following, 1.0), (~following, 1.5)):
+    for when, share in ((following, 1.0), (~following, 2.0)):
         assert facts[when, 0].max(initial=0.0) <= share * joints.max_miss_m
         assert facts[when, 1].max(initial=0.0) <= share * joints.max_miss_rad
     # Where a stop has ended nearer to a singularity, the arm is let out: it comes no nearer there.

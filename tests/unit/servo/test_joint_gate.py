@@ -106,6 +106,14 @@ def test_the_same_motion_passes_within_the_shipped_limits(name: str) -> None:
     assert judge(limits(), CASES[name][2]).ok
 
 
+def test_a_joint_at_its_full_speed_leaves_nothing_for_a_stop() -> None:
+    """Its pose lags by little, and yet: from there a stop could not always be followed."""
+    verdict = judge(limits(velocity=(0.3,) * 7), path())
+    assert verdict.reason == "joint_velocity" and "for a stop" in verdict.detail
+    freed = mutant(joint_gate, "elif held[:1] == [0] and verdict.ok:", "elif False:")
+    assert judge(limits(velocity=(0.3,) * 7), path(), module=freed).ok
+
+
 def test_a_stop_that_would_pass_a_wall_is_refused_before_the_motion_gets_there() -> None:
     wall = KeepOutPlane(name="wall", normal=(0.0, -1.0, 0.0), offset_m=-0.14)
     walled, rows = limits(planes=(wall,)), path(offset=(0.0, 0.2, 0.0), duration_s=0.7)[:56]

@@ -1,7 +1,8 @@
 """Torch where it is installed, and a placeholder that says how to get it where it is not.
 
-The model's classes derive from ``nn.Module``, so their files need torch to be defined at all. The
-placeholder lets those files be imported with the base install; the first use raises.
+The model's classes derive from ``nn.Module``, and an optimiser of ours from torch's, so their files
+need torch to be defined at all. The placeholder lets those files be imported with the base install;
+the first use raises.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dvla.engines.errors import MissingDependency
 
-__all__ = ["F", "Tensor", "nn", "torch"]
+__all__ = ["F", "Optimizer", "Tensor", "nn", "torch"]
 
 
 def missing_torch() -> MissingDependency:
@@ -22,7 +23,7 @@ def missing_torch() -> MissingDependency:
 
 
 class _MissingModule:
-    """Stands for ``nn.Module``: a base class whose instances cannot be made."""
+    """Stands for a base class of torch: its instances cannot be made."""
 
     def __init__(self, *_args: object, **_kwargs: object) -> None:
         raise missing_torch()
@@ -43,11 +44,13 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
     from torch.nn import functional as F
+    from torch.optim import Optimizer
 else:
     try:
         import torch
         from torch import Tensor, nn
         from torch.nn import functional as F
+        from torch.optim import Optimizer
     except ModuleNotFoundError:
         torch = nn = F = _Missing()
-        Tensor = _MissingModule
+        Optimizer = Tensor = _MissingModule

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import cast
 
-from dvla.export.torch_ import Tensor, nn, torch
+from dvla.export.torch_ import Optimizer, Tensor, nn, torch
 
 MOMENTUM = 0.95
 ADAM_SIZE = 0.2
@@ -22,7 +22,7 @@ _WIDEST_ANSWER = 6
 """Outputs of a layer that answers, which are no features: their sizes mean something."""
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(Optimizer):
     """Trains matrices, and convolutions as matrices of a row per output.
 
     Args:
@@ -33,22 +33,24 @@ class Muon(torch.optim.Optimizer):
     def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
         super().__init__(list(parameters), {"lr": lr})
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Take one step along what the gradients say."""
         del closure  # the interface's; gradients are there already
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                gradient = parameter.grad.flatten(1)
-                if not state:
-                    state["mean"] = torch.zeros_like(gradient)
-                mean = state["mean"].lerp_(gradient, 1.0 - MOMENTUM)
-                step = orthogonal(gradient.lerp(mean, MOMENTUM))
-                size = ADAM_SIZE * max(step.shape) ** 0.5
-                parameter.add_(step.view_as(parameter), alpha=-group["lr"] * size)
+        with torch.no_grad():
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        self._move(parameter, group["lr"])
+
+    def _move(self, parameter: Tensor, lr: float) -> None:
+        assert parameter.grad is not None
+        state, gradient = self.state[parameter], parameter.grad.flatten(1)
+        if not state:
+            state["mean"] = torch.zeros_like(gradient)
+        mean = state["mean"].lerp_(gradient, 1.0 - MOMENTUM)
+        step = orthogonal(gradient.lerp(mean, MOMENTUM))
+        size = ADAM_SIZE * max(step.shape) ** 0.5
+        parameter.add_(step.view_as(parameter), alpha=-lr * size)
 
 
 def orthogonal(matrix: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -20,7 +21,9 @@ shipped = pytest.mark.parametrize("name", ["nano", "nano-varied"])
 @shipped
 def test_the_checkpoint_is_the_bundles_source(name: str) -> None:
     checkpoint = load_checkpoint(POLICIES / name)
-    assert checkpoint.arch == NANO
+    # Both were trained with an encoder that is narrower than the one that trainings begin with now.
+    assert checkpoint.arch.vision.dims == (16, 32, 64, 128)
+    assert msgspec.structs.replace(checkpoint.arch, vision=NANO.vision) == NANO
     manifest = read_bundle(POLICIES / f"{name}.bundle").manifest
     weights = (POLICIES / name / "model.safetensors").read_bytes()
     assert manifest.policy.robot_type == checkpoint.config.robot_type == "franka"

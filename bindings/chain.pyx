@@ -73,8 +73,8 @@ cdef class Chain(Follower):
 
     cdef void _stop(
         self, const double *before, const double *here, const double *after, const double *q,
-        Pace *pace, double period_s, const double *bounds, const double *envelope, const double *shares,
-        int count, double *report,
+        Pace *pace, double period_s, const double *bounds, const double *envelope,
+        const double *shares, int count, double *report,
     ) noexcept nogil:
         """Judge the stop from a row between two others, where joints are at q (n,) and a pace.
 

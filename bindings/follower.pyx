@@ -38,9 +38,8 @@ cdef class Follower(Pacing):
         const long[:, ::1] pairs, const double[:, ::1] planes,
     ):
         cdef int i, n = rows.shape[0]
-        Pacing.__init__(
-            self, rows, tool, lower, upper, accelerations, jerks, capsules, pairs, planes
-        )
+        Pacing.__init__(self, rows, tool, capsules, pairs, planes)
+        self._limit(lower, upper, accelerations, jerks)
         if posture.shape[0] != n:
             raise ValueError(f"posture needs {n} joints")
         self._turn_weight = turn_weight

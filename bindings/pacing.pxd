@@ -16,6 +16,10 @@ cdef class Pacing(Kinematics):
     cdef double _jerks[MAX_JOINTS]
     cdef double _brakes[MAX_JOINTS]
 
+    cdef int _limit(
+        self, const double[::1] lower, const double[::1] upper, const double[::1] accelerations,
+        const double[::1] jerks,
+    ) except -1
     cdef void _keep_pace(
         self, const double *q, const Pace *pace, const double *speeds, double time_s,
         double *low, double *high,

@@ -16,13 +16,12 @@ cdef double CALM = 5.0  # times that brakes take to be reached: in less it would
 cdef class Pacing(Kinematics):
     """The kinematics of one serial arm, with the limits of its joints."""
 
-    def __init__(
-        self, const double[:, ::1] rows, const double[:, ::1] tool, const double[::1] lower,
-        const double[::1] upper, const double[::1] accelerations, const double[::1] jerks,
-        const double[:, ::1] capsules, const long[:, ::1] pairs, const double[:, ::1] planes,
-    ):
-        cdef int i, n = rows.shape[0]
-        Kinematics.__init__(self, rows, tool, capsules, pairs, planes)
+    cdef int _limit(
+        self, const double[::1] lower, const double[::1] upper, const double[::1] accelerations,
+        const double[::1] jerks,
+    ) except -1:
+        """Take the limits of the joints, each (n,)."""
+        cdef int i, n = self.joints
         if lower.shape[0] != n or upper.shape[0] != n:
             raise ValueError(f"lower and upper need {n} joints")
         if accelerations.shape[0] != n or jerks.shape[0] != n:
@@ -31,6 +30,7 @@ cdef class Pacing(Kinematics):
             self._lower[i], self._upper[i] = lower[i], upper[i]
             self._accelerations[i], self._jerks[i] = accelerations[i], jerks[i]
             self._brakes[i] = BRAKE_SHARE * accelerations[i]
+        return 0
 
     cdef void _keep_pace(
         self, const double *q, const Pace *pace, const double *speeds, double time_s,

@@ -139,7 +139,9 @@ def _policy(
         raw: dict[str, Any] = json.loads(checkpoint.config_json)
         if not new_encoder:
             return policy, raw, checkpoint.config, checkpoint.arch
-        arch = msgspec.structs.replace(checkpoint.arch, vision=PRESETS[preset].vision)
+        seen = checkpoint.arch.vision.in_channels
+        vision = msgspec.structs.replace(PRESETS[preset].vision, in_channels=seen)
+        arch = msgspec.structs.replace(checkpoint.arch, vision=vision)
         renewed = DynamicVla(checkpoint.config, arch)
         initialise(renewed, seed)
         tensors = renewed.state_dict()

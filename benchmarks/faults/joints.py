@@ -1,7 +1,9 @@
 """What a path of setpoints makes of an arm's joints: solved and judged apart from the gate.
 
-The joints are those that the driver's inverse kinematics finds, one step per setpoint, in plain
-numpy. As with the TCP, divided differences of a path within its bounds are within them too.
+The joints are those of an arm that follows the path as well as the acceleration of its joints lets
+it, at any speed, in plain numpy, one step per setpoint. A path that asks for more acceleration is
+one that such an arm misses. As with the TCP, divided differences of a path within its bounds are
+within them too.
 """
 
 from __future__ import annotations
@@ -11,15 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dvla.benchmarks.faults.differences import count_over, differences, spaced
-from dvla.benchmarks.faults.kinematics import PlainArm
+from dvla.benchmarks.faults.differences import count_over, differences
+from dvla.benchmarks.faults.kinematics import PlainArm, PlainPace
 from dvla.runtime.limits import JointLimits
+from dvla.runtime.seam import mix
 
 Float64 = NDArray[np.float64]
 SETTLE_STEPS, SETTLED_RAD = 60, 1e-9
 """Until the elbow rests, as it does before a run."""
-PERIOD_NS, UNEVEN_NS = 4_000_000, 1_000_000
-"""Of the arm's turns."""
 LATE_NS, MOST_STEPS = 6_000_000, 8
 TOLERANCE = 1.05
 """The gate judges the knots of a command and this the path between them; the curve through the
@@ -44,11 +45,15 @@ def joints_of(t_ns: NDArray[Any], setpoints: Float64, q: Float64, limits: JointL
         before, q = q, arm.step(q, setpoints[0])
         if np.abs(q - before).max() < SETTLED_RAD:
             break
-    for row, setpoint in enumerate(setpoints):
-        if row and not np.array_equal(setpoint[:7], setpoints[row - 1, :7]):
-            # A turn that came late has the way of several to go: one step would fall behind.
-            for _ in range(min(MOST_STEPS, 1 + int(t_ns[row] - t_ns[row - 1]) // LATE_NS)):
-                q = arm.step(q, setpoint, PERIOD_NS * 1e-9)
+    joints[0] = q
+    pace: PlainPace | None = None  # the path may begin in the middle of a motion
+    for row in range(1, len(setpoints)):
+        gap_ns = int(t_ns[row] - t_ns[row - 1])
+        # A turn that came late has the way of several to go: one step would fall behind.
+        steps = min(MOST_STEPS, 1 + gap_ns // LATE_NS)
+        before, after = np.repeat(setpoints[row - 1 : row + 1, None], steps, axis=1)
+        for towards in mix(before, after, np.arange(1, steps + 1) / steps):
+            q, pace = arm.track(q, towards, gap_ns * 1e-9 / steps, pace)
         joints[row] = q
     return joints
 
@@ -70,22 +75,8 @@ def judge_joints(
     speeds = (np.abs(rate) / np.array(limits.velocity)).max(axis=1, initial=0.0)
     counts["joint_velocity"], worst["joint_velocity"] = count_over(speeds, TOLERANCE)
     shares = (np.abs(change) / np.array(limits.acceleration)).max(axis=1, initial=0.0)
-    shares = shares[_on_time(t_ns)]
     counts["joint_acceleration"], worst["joint_acceleration"] = count_over(shares, TOLERANCE)
     return counts, worst
-
-
-def _on_time(t_ns: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which second differences lie between turns that came on time.
-
-    The elbow moves by steps and not by time: where they come unevenly, so does it, and its
-    acceleration is the judge's own.
-    """
-    spacing = np.diff(t_ns[spaced(t_ns)])
-    even = np.abs(spacing - PERIOD_NS) <= UNEVEN_NS
-    before = np.concatenate([[True], even])[: len(even)]
-    on_time: NDArray[np.bool_] = (even & before)[:-1] & even[1:]
-    return on_time
 
 
 def _body(

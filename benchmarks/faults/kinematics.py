@@ -6,6 +6,8 @@ tests of the compiled kinematics compare the two.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +21,23 @@ ELBOW_HALF_S = 0.05
 LEVER_M, MUCH = 1.0, 1e-3
 BRAKE_SHARE, ELBOW_SHARE, CALM = 0.8, 0.5, 5.0
 ROUNDING = 1e-14
+CATCH_UP_S = 0.1
+"""In which half of what the pose lags by is caught up."""
+
+
+@dataclass(frozen=True)
+class PlainPace:
+    """How joints moved until now.
+
+    Attributes:
+        velocity: (n,) of the last step [rad/s].
+        time_s: that the last step took.
+        owed: (6,) from the TCP to the setpoint of the last step [m, rad].
+    """
+
+    velocity: Float64
+    time_s: float
+    owed: Float64
 
 
 class PlainArm:
@@ -32,8 +51,9 @@ class PlainArm:
         self.limits, self.geometry = limits, limits.geometry
         self.lower = np.array(limits.lower) + limits.margin_rad
         self.upper = np.array(limits.upper) - limits.margin_rad
-        self.brakes = BRAKE_SHARE * np.array(limits.acceleration)
-        self.calm_s = CALM * np.array(limits.acceleration) / np.array(limits.jerk)
+        self.accelerations = np.array(limits.acceleration)
+        self.brakes = BRAKE_SHARE * self.accelerations
+        self.calm_s = CALM * self.accelerations / np.array(limits.jerk)
 
     def frames(self, q: Float64) -> list[Float64]:
         """Return the frames (4, 4) of the base, after each joint, and of the TCP."""
@@ -60,14 +80,26 @@ class PlainArm:
         turn = rotation_between(quaternion_from_matrix(tcp[:3, :3]), setpoint[3:7])
         return np.concatenate([setpoint[:3] - tcp[:3, 3], turn])
 
-    def room(self, q: Float64, time_s: float, speeds: Float64) -> tuple[Float64, Float64]:
-        """Return the least and the most (n,) that joints may change by in a time."""
+    def room(
+        self, q: Float64, time_s: float, speeds: Float64, pace: PlainPace | None = None
+    ) -> tuple[Float64, Float64]:
+        """Return the least and the most (n,) that joints may change by in a time.
+
+        Where the pace so far is known their speed changes by no more than it may, unless a joint
+        would leave its range by that.
+        """
         down, up = np.maximum(q - self.lower, 0.0), np.maximum(self.upper - q, 0.0)
         if np.isinf(time_s):
             return self.lower - q, self.upper - q
         least = np.minimum(speeds, nearing(down, self.brakes, time_s)) * time_s
         most = np.minimum(speeds, nearing(up, self.brakes, time_s)) * time_s
-        return -np.minimum(least, down), np.minimum(most, up)
+        least, most = -np.minimum(least, down), np.minimum(most, up)
+        if pace is None:
+            return least, most
+        change = self.accelerations * (0.5 * (pace.time_s + time_s))
+        slowest = np.minimum((pace.velocity - change) * time_s, most)
+        fastest = np.maximum((pace.velocity + change) * time_s, least)
+        return np.maximum(least, slowest), np.minimum(most, fastest)
 
     def step(
         self,
@@ -75,14 +107,18 @@ class PlainArm:
         setpoint: Float64,
         time_s: float = np.inf,
         speeds: Float64 | None = None,
+        pace: PlainPace | None = None,
     ) -> Float64:
         """Return q after one step of a time; no joint goes further than it may."""
         frames = self.frames(q)
         weights = np.array([1.0] * 3 + [self.geometry.turn_m_per_rad] * 3)
         jacobian = weights[:, None] * self.jacobian(frames)
-        wanted = weights * self.miss(frames, setpoint)
+        wanted = self.miss(frames, setpoint)
+        if pace is not None:
+            wanted = wanted - 0.5 ** (time_s / CATCH_UP_S) * pace.owed
+        wanted = weights * wanted
         speeds = np.full(len(q), np.inf) if speeds is None else speeds
-        least, most = self.room(q, time_s, speeds)
+        least, most = self.room(q, time_s, speeds, pace)
         pull = POSTURE_WEIGHT * (np.array(self.geometry.posture) - q)
         damping = POSTURE_WEIGHT / (2.0 ** min(time_s / ELBOW_HALF_S, 1.0) - 1.0)
         h = jacobian.T @ jacobian + (POSTURE_WEIGHT + damping) * np.eye(len(q))
@@ -101,6 +137,14 @@ class PlainArm:
             h += np.eye(len(q)) * bend**2 / (bend + MUCH)
             move, _ = solve_between(h, pull, least, most)
         return np.asarray(q + move)
+
+    def track(
+        self, q: Float64, setpoint: Float64, time_s: float, pace: PlainPace | None
+    ) -> tuple[Float64, PlainPace]:
+        """Return q after one step at a pace, or at any where it is None, and the pace then."""
+        after = self.step(q, setpoint, time_s, pace=pace)
+        owed = self.miss(self.frames(after), setpoint)
+        return after, PlainPace((after - q) / time_s, time_s, owed)
 
     def manipulability(self, frames: list[Float64]) -> float:
         """Return sqrt(det(J J^T))."""

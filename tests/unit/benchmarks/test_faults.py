@@ -13,6 +13,8 @@ from dvla.benchmarks.faults import campaign
 from dvla.benchmarks.faults.campaign import UNSAFE, Campaign, read_report
 from dvla.benchmarks.faults.cases import CASES, Case, case_by_name
 from dvla.benchmarks.faults.envelope import Judgement, judge
+from dvla.benchmarks.faults.joints import joints_of
+from dvla.benchmarks.faults.kinematics import PlainArm
 from dvla.benchmarks.faults.measure import FaultResult, hold_of, problems
 from dvla.benchmarks.faults.table import PAGE, RESULTS, markdown
 from dvla.engines.errors import DvlaError
@@ -83,6 +85,26 @@ def test_joints_are_judged_where_the_tcp_is_right() -> None:
     judgement = judge(t_ns, flat, np.array(HOME_Q), LIMITS)
     assert not judgement.outside
     assert "plane" in judgement.joints_outside
+
+
+def test_a_path_that_asks_too_much_acceleration_of_joints_is_missed_by_them() -> None:
+    """Back and forth at once: an arm that brakes first is elsewhere by then."""
+    t_ns = times(120)
+    torn = path(120)
+    torn[:, 1] = 0.06 * (np.abs(np.arange(120) % 60 - 30) / 15.0 - 1.0)
+    judgement = judge(t_ns, torn, np.array(HOME_Q), LIMITS)
+    assert "joint_position" in judgement.joints_outside
+    assert judgement.worst["joint_acceleration"] <= 1.05
+
+
+def test_what_joints_lag_by_is_caught_up_without_overshoot() -> None:
+    arm = PlainArm(LIMITS.joints)
+    stepped = np.repeat(path(1), 150, axis=0)
+    stepped[1:, 1] += 0.03
+    q = np.array(HOME_Q)
+    joints = joints_of(times(170), np.concatenate([path(20), stepped]), q, LIMITS.joints)
+    y = [arm.frames(row)[-1][1, 3] for row in joints]
+    assert max(y) < 0.0305 and y[-1] == pytest.approx(0.03, abs=5e-4)
 
 
 def test_setpoints_that_were_not_sent_are_not_judged() -> None:

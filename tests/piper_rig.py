@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import struct
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from piper_emulator import MS, PiperEmulator
+from piper_emulator import CAN, MOVE_J, MS, PiperEmulator
 
 from dvla.runtime.robots.base import ArmReading
 from dvla.runtime.robots.piper.bus import open_bus
@@ -72,8 +74,24 @@ class PiperRig:
         """Return the identifiers that reached the arm."""
         return [id_ for id_, _ in self.arm.received]
 
+    def assert_harmless(self) -> None:
+        """No frame that disables, stops, leaves CAN control or moves a zero was ever sent."""
+        for id_, data in self.arm.received:
+            assert id_ in (0x151, 0x155, 0x156, 0x157, 0x159, 0x471)
+            if id_ == 0x471:
+                assert 1 <= data[0] <= 6 and data[1] == 2
+            if id_ == 0x151:
+                assert data[:2] == bytes([CAN, MOVE_J]) and data[3:] == bytes(5)
+            if id_ == 0x159:
+                assert data[6:] == bytes([1, 0])
+            if id_ in (0x155, 0x156, 0x157):
+                assert max(abs(v) for v in struct.unpack(">ii", data)) <= 180_000
+
     def close(self) -> None:
         """Close both ends, once the arm has heard the last of the driver."""
         self.driver.close()
         self.wait()
         self.port.close()
+
+
+MakeRig = Callable[..., PiperRig]

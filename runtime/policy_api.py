@@ -73,6 +73,45 @@ def history_of(policy: object) -> tuple[int, ...]:
     return steps
 
 
+class WrappedPolicy:
+    """A policy that is as another one says, but for what a class on top of it changes.
+
+    Args:
+        inner: the other one.
+    """
+
+    def __init__(self, inner: ChunkPolicy) -> None:
+        self._inner = inner
+
+    @property
+    def chunk_size(self) -> int:
+        """H, the number of actions of a chunk."""
+        return self._inner.chunk_size
+
+    @property
+    def control_period_s(self) -> float:
+        """T, the spacing of the actions [s]."""
+        return self._inner.control_period_s
+
+    @property
+    def history_steps(self) -> tuple[int, ...]:
+        """Observed control steps relative to now, oldest first."""
+        return history_of(self._inner)
+
+    def predict(
+        self,
+        observation: Observation,
+        noise: NDArray[np.float32] | None = None,
+        seed: int | None = None,
+    ) -> Chunk:
+        """Return the chunk for an observation."""
+        return self._inner.predict(observation, noise, seed)
+
+    def reset(self) -> None:
+        """Forget everything of the episode so far."""
+        self._inner.reset()
+
+
 def takes_guide(policy: ChunkPolicy) -> TypeGuard[GuidedPolicy]:
     """Return whether a policy's ``predict`` has ``prev_actions`` and ``prev_weight``."""
     parameters = inspect.signature(policy.predict).parameters

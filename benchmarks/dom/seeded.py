@@ -7,11 +7,13 @@ from numpy.typing import NDArray
 
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.observation import Observation
-from dvla.runtime.policy_api import ChunkPolicy, GuidedPolicy, history_of, takes_guide
+from dvla.runtime.policy_api import ChunkPolicy, GuidedPolicy, WrappedPolicy, takes_guide
 
 
-class SeededChunks:
+class SeededChunks(WrappedPolicy):
     """A policy that numbers its inferences and draws the seed of each from its number.
+
+    A reset does not begin the numbers again.
 
     Args:
         policy: what infers.
@@ -19,24 +21,9 @@ class SeededChunks:
     """
 
     def __init__(self, policy: ChunkPolicy, seed: int) -> None:
-        self._policy = policy
+        super().__init__(policy)
         self._seed = seed
         self._inferences = 0
-
-    @property
-    def chunk_size(self) -> int:
-        """H, the number of actions of a chunk."""
-        return self._policy.chunk_size
-
-    @property
-    def control_period_s(self) -> float:
-        """T, the spacing of the actions [s]."""
-        return self._policy.control_period_s
-
-    @property
-    def history_steps(self) -> tuple[int, ...]:
-        """Observed control steps relative to now, oldest first."""
-        return history_of(self._policy)
 
     def predict(
         self,
@@ -45,11 +32,7 @@ class SeededChunks:
         seed: int | None = None,
     ) -> Chunk:
         """Return the chunk for an observation; a given noise or seed goes before the episode's."""
-        return self._policy.predict(observation, noise, self._next_seed(noise, seed))
-
-    def reset(self) -> None:
-        """Forget the episode so far, but for the number of the inference."""
-        self._policy.reset()
+        return super().predict(observation, noise, self._next_seed(noise, seed))
 
     def _next_seed(self, noise: NDArray[np.float32] | None, seed: int | None) -> int | None:
         if noise is None and seed is None:

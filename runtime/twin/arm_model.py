@@ -18,14 +18,21 @@ from numpy.typing import NDArray
 
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.twin.dependencies import import_mujoco
+from dvla.runtime.twin.mjcf import (
+    DARK,
+    FINGER_JOINTS,
+    WRIST_CAMERA,
+    add_servos,
+    link_mjcf,
+    model_mjcf,
+    text,
+)
 
 if TYPE_CHECKING:
     import mujoco
 
 ARM_JOINTS = tuple(f"joint{i}" for i in range(1, 8))
-FINGER_JOINTS = ("finger_joint1", "finger_joint2")
 TCP_SITE = "tcp"
-WRIST_CAMERA = "wrist_cam"
 
 DH_TABLE = (
     # a [m], alpha [rad], d [m]
@@ -52,13 +59,11 @@ HOME_Q = (0.0, -0.39, 0.0, -2.6095, 0.0, 2.2194, 0.7854)
 _BENT_Q = (0.4, 0.3, -0.5, -1.8, 0.6, 1.5, -0.3)
 SAME_TCP_M = 0.002
 
-SERVO_LAG_S = 0.1
 STIFFNESS = (4000.0, 4000.0, 3200.0, 3200.0, 1600.0, 1200.0, 800.0)
 """Position gains [Nm/rad]; damping is stiffness times ``SERVO_LAG_S``."""
 ROTOR_INERTIA = 0.1
 
 _Point = tuple[float, float, float]
-_WHITE, _DARK = "0.93 0.94 0.95 1", "0.16 0.18 0.22 1"
 LINK_CAPSULES: tuple[tuple[float, float, _Point, _Point], ...] = (
     # mass [kg], radius [m], capsule from, capsule to (link frame), of the link after each joint
     (3.6, 0.060, (0, 0, -0.18), (0, 0, -0.02)),
@@ -101,49 +106,34 @@ def forward_kinematics(q: NDArray[np.float64]) -> NDArray[np.float64]:
 def arm_mjcf() -> str:
     """Return the arm, hand and wrist camera as MJCF text."""
     radius, start, end = BASE_CAPSULE
-    base = f'fromto="{_text(*start)} {_text(*end)}" size="{radius}"'
     body = _hand_mjcf()
     rows = zip(DH_TABLE, ARM_JOINTS, Q_LOWER, Q_UPPER, LINK_CAPSULES, strict=True)
     for (a, alpha, d), name, low, high, link in reversed(list(rows)):
-        mass, radius, start, end = link
-        capsule = f'fromto="{_text(*start)} {_text(*end)}" size="{radius}"'
-        body = f"""
-<body name="link_{name}" gravcomp="1"
-      pos="{_text(a, -d * math.sin(alpha), d * math.cos(alpha))}"
-      quat="{_text(math.cos(alpha / 2), math.sin(alpha / 2), 0, 0)}">
-  <joint name="{name}" axis="0 0 1" range="{low} {high}" armature="{ROTOR_INERTIA}"/>
-  <geom class="look" type="capsule" {capsule} mass="{mass}"/>
-  <geom class="look" type="cylinder" size="{radius + 0.006} 0.030" mass="0.1" rgba="{_DARK}"/>
-  {body}
-</body>"""
-    return f"""
-<mujoco model="franka">
-  <compiler angle="radian" autolimits="true"/>
-  <default>
-    <default class="look">
-      <geom contype="0" conaffinity="0" group="2" rgba="{_WHITE}"/>
-    </default>
-    <default class="finger">
-      <joint type="slide" range="0 {FINGER_TRAVEL_M}" armature="0.05" damping="2"/>
-      <geom type="box" contype="1" conaffinity="3" condim="4" priority="1"
-            friction="1.4 0.02 0.001" solref="0.004 1" solimp="0.97 0.995 0.0005" rgba="{_DARK}"/>
-    </default>
-  </default>
-  <worldbody>
-    <body name="base">
-      <geom class="look" type="cylinder" size="0.085 0.02" pos="0 0 0.02" rgba="{_DARK}"/>
-      <geom class="look" type="capsule" {base} mass="3"/>
-      {body}
-    </body>
-  </worldbody>
-</mujoco>"""
+        mass, thick, bottom, top = link
+        at = text(a, -d * math.sin(alpha), d * math.cos(alpha))
+        ends = f"{text(*bottom)} {text(*top)}"
+        body = link_mjcf(
+            name,
+            f'pos="{at}" quat="{text(math.cos(alpha / 2), math.sin(alpha / 2), 0, 0)}"',
+            f'range="{low} {high}" armature="{ROTOR_INERTIA}"',
+            (
+                f'type="capsule" fromto="{ends}" size="{thick}" mass="{mass}"',
+                f'type="cylinder" size="{thick + 0.006} 0.030" mass="0.1" rgba="{DARK}"',
+            ),
+            body,
+        )
+    base = (
+        f'type="cylinder" size="0.085 0.02" pos="0 0 0.02" rgba="{DARK}"',
+        f'type="capsule" fromto="{text(*start)} {text(*end)}" size="{radius}" mass="3"',
+    )
+    return model_mjcf("franka", FINGER_TRAVEL_M, base, body)
 
 
 def _hand_mjcf() -> str:
     """Return the hand: TCP site, wrist camera and two finger slides along the hand's y axis."""
-    turn = _text(math.cos(math.pi / 8), 0, 0, -math.sin(math.pi / 8))
+    turn = text(math.cos(math.pi / 8), 0, 0, -math.sin(math.pi / 8))
     tilt = 0.34
-    view = _text(0, 1, 0, math.cos(tilt), 0, math.sin(tilt))
+    view = text(0, 1, 0, math.cos(tilt), 0, math.sin(tilt))
     finger = """
   <body name="finger{n}" gravcomp="1" pos="0 0 0.0584" quat="{quat}">
     <joint class="finger" name="finger_joint{n}" axis="0 1 0"/>
@@ -153,7 +143,7 @@ def _hand_mjcf() -> str:
 <body name="hand" gravcomp="1" pos="0 0 {FLANGE_M}" quat="{turn}">
   <geom class="look" type="box" size="0.030 0.095 0.027" pos="0 0 0.030" mass="0.6"/>
   <geom class="look" type="box" size="0.012 0.014 0.010" pos="0.055 0 0.012" mass="0.05"
-        rgba="{_DARK}"/>
+        rgba="{DARK}"/>
   <site name="{TCP_SITE}" pos="0 0 {HAND_TCP_M}" size="0.005" rgba="0 0 0 0"/>
   <camera name="{WRIST_CAMERA}" pos="0.065 0 0.038" xyaxes="{view}" fovy="72"/>
   {finger.format(n=1, quat="1 0 0 0")}
@@ -177,10 +167,7 @@ def arm_spec(arm_model: Path | None = None) -> mujoco.MjSpec:
         spec = mujoco.MjSpec.from_string(arm_mjcf())
     else:
         spec = _user_spec(arm_model)
-    for name, stiffness, torque in zip(ARM_JOINTS, STIFFNESS, TORQUE_LIMIT_NM, strict=True):
-        add_servo(spec, name, stiffness, stiffness * SERVO_LAG_S, torque)
-    for name in FINGER_JOINTS:
-        add_servo(spec, name, 4000.0, 80.0, FINGER_FORCE_N)
+    add_servos(spec, ARM_JOINTS, STIFFNESS, TORQUE_LIMIT_NM, FINGER_FORCE_N)
     return spec
 
 
@@ -234,26 +221,3 @@ def _refuse_another_arm(spec: mujoco.MjSpec, path: Path) -> None:
                 got=f"its TCP is {1e3 * float(np.linalg.norm(away)):.1f} mm away at q = {q}",
                 expected=f"the look of a Franka, its TCP {1e3 * HAND_TCP_M:.1f} mm from the flange",
             )
-
-
-def add_servo(
-    spec: mujoco.MjSpec, joint: str, stiffness: float, damping: float, force: float
-) -> None:
-    """Add a position servo: force = stiffness (target - q) - damping dq, clipped at ``force``."""
-    mujoco = import_mujoco()
-    servo = spec.add_actuator()
-    servo.name = joint
-    servo.target = joint
-    servo.trntype = mujoco.mjtTrn.mjTRN_JOINT
-    servo.gaintype = mujoco.mjtGain.mjGAIN_FIXED
-    servo.biastype = mujoco.mjtBias.mjBIAS_AFFINE
-    servo.gainprm[0] = stiffness
-    servo.biasprm[1] = -stiffness
-    servo.biasprm[2] = -damping
-    servo.forcelimited = mujoco.mjtLimited.mjLIMITED_TRUE
-    servo.forcerange = [-force, force]
-
-
-def _text(*numbers: float) -> str:
-    """Write numbers for an MJCF attribute."""
-    return " ".join(f"{number:.9g}" for number in numbers)

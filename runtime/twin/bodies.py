@@ -16,6 +16,7 @@ from dvla.runtime.robots.piper import joints as piper_joints
 from dvla.runtime.robots.piper.kinematics import DH_TABLE, TCP_OFFSET_M
 from dvla.runtime.twin import arm_model, piper_twin
 from dvla.runtime.twin.layout import FRANKA_LAYOUT, PIPER_LAYOUT, TableLayout
+from dvla.runtime.twin.mjcf import FINGER_JOINTS
 from dvla.runtime.twin.piper_twin import PIPER_JOINTS, PIPER_TCP_SITE
 from dvla.runtime.twin.wrist import WristLimit
 
@@ -103,7 +104,7 @@ FRANKA_BODY = TwinBody(
     joint_limits=FRANKA_TWIN_JOINTS,
     other_looks=True,
     joints=arm_model.ARM_JOINTS,
-    fingers=arm_model.FINGER_JOINTS,
+    fingers=FINGER_JOINTS,
     tcp_site=arm_model.TCP_SITE,
     start_q=arm_model.HOME_Q,
     finger_travel_m=arm_model.FINGER_TRAVEL_M,
@@ -124,7 +125,7 @@ PIPER_BODY = TwinBody(
     spec=lambda look: piper_twin.piper_twin_spec(),
     joint_limits=piper_joints.PIPER_JOINTS,
     joints=PIPER_JOINTS,
-    fingers=arm_model.FINGER_JOINTS,
+    fingers=FINGER_JOINTS,
     tcp_site=PIPER_TCP_SITE,
     start_q=piper_twin.START_Q,
     finger_travel_m=piper_twin.FINGER_TRAVEL_M,

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.observation import Observation
-from dvla.runtime.policy_api import ChunkPolicy, history_of
+from dvla.runtime.policy_api import ChunkPolicy, WrappedPolicy
 
 
-class DisturbedPolicy:
+class DisturbedPolicy(WrappedPolicy):
     """Adds small jitter to every chunk, and now and then a short burst.
 
     Persistent noise of some centimetres destroys the expert's own success; short bursts do not,
@@ -38,19 +38,9 @@ class DisturbedPolicy:
         burst_m: float = 0.03,
         burst_rate: float = 0.06,
     ) -> None:
-        self._policy = policy
+        super().__init__(policy)
         self._rng = np.random.default_rng((seed, 0xD157))
         self._jitter_m, self._burst_m, self._burst_rate = jitter_m, burst_m, burst_rate
-
-    @property
-    def chunk_size(self) -> int:
-        """H, the number of actions of a chunk."""
-        return self._policy.chunk_size
-
-    @property
-    def control_period_s(self) -> float:
-        """T, the spacing of the actions [s]."""
-        return self._policy.control_period_s
 
     def predict(
         self,
@@ -59,7 +49,7 @@ class DisturbedPolicy:
         seed: int | None = None,
     ) -> Chunk:
         """Return the policy's chunk, moved by an offset that fades in over four steps."""
-        chunk = self._policy.predict(observation, noise, seed)
+        chunk = super().predict(observation, noise, seed)
         burst = self._rng.random() < self._burst_rate
         offset = self._rng.normal(0.0, self._burst_m if burst else self._jitter_m, 3)
         fade = np.minimum(1.0, np.arange(1, self.chunk_size + 1) / 4.0)
@@ -72,12 +62,8 @@ class DisturbedPolicy:
             control_period_s=chunk.control_period_s,
         )
 
-    def reset(self) -> None:
-        """Forget everything of the episode so far."""
-        self._policy.reset()
 
-
-class TakeOver:
+class TakeOver(WrappedPolicy):
     """Lets a learner act until a time of the episode, and the expert after it.
 
     Args:
@@ -87,23 +73,9 @@ class TakeOver:
     """
 
     def __init__(self, learner: ChunkPolicy, expert: ChunkPolicy, after_s: float) -> None:
-        self._learner, self._expert, self._after_s = learner, expert, after_s
+        super().__init__(learner)
+        self._expert, self._after_s = expert, after_s
         self._first_ns: int | None = None
-
-    @property
-    def chunk_size(self) -> int:
-        """H, the number of actions of a chunk."""
-        return self._learner.chunk_size
-
-    @property
-    def control_period_s(self) -> float:
-        """T, the spacing of the actions [s]."""
-        return self._learner.control_period_s
-
-    @property
-    def history_steps(self) -> tuple[int, ...]:
-        """Observed control steps relative to now, oldest first."""
-        return history_of(self._learner)
 
     def predict(
         self,
@@ -115,10 +87,10 @@ class TakeOver:
         if self._first_ns is None:
             self._first_ns = observation.t_obs_ns
         learning = (observation.t_obs_ns - self._first_ns) / 1e9 < self._after_s
-        return (self._learner if learning else self._expert).predict(observation, noise, seed)
+        return (self._inner if learning else self._expert).predict(observation, noise, seed)
 
     def reset(self) -> None:
         """Forget everything of the episode so far."""
         self._first_ns = None
-        self._learner.reset()
+        super().reset()
         self._expert.reset()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dvla.benchmarks.faults.doubles.trigger import Trigger
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.observation import Observation
-from dvla.runtime.policy_api import ChunkPolicy
+from dvla.runtime.policy_api import ChunkPolicy, WrappedPolicy
 from dvla.runtime.processes import policy
 from dvla.runtime.processes.child import run_child
 from dvla.runtime.processes.settings import Settings
@@ -63,29 +63,8 @@ def spoil(kind: str, chunk: Chunk, last: Chunk | None) -> Chunk:
     return msgspec.structs.replace(chunk, actions=actions)
 
 
-class FailingPolicy:
-    """A policy whose engine runs out of memory.
-
-    Args:
-        inner: the policy until then.
-    """
-
-    def __init__(self, inner: ChunkPolicy) -> None:
-        self._inner = inner
-
-    @property
-    def chunk_size(self) -> int:
-        """H."""
-        return self._inner.chunk_size
-
-    @property
-    def control_period_s(self) -> float:
-        """T [s]."""
-        return self._inner.control_period_s
-
-    def reset(self) -> None:
-        """Forget the episode."""
-        self._inner.reset()
+class FailingPolicy(WrappedPolicy):
+    """A policy whose engine runs out of memory."""
 
     def predict(
         self,
@@ -96,7 +75,7 @@ class FailingPolicy:
         """Infer, until there is no memory left."""
         if TRIGGER.pulled:
             raise MemoryError("the engine could not allocate 1.6 GiB")
-        return self._inner.predict(observation, noise, seed)
+        return super().predict(observation, noise, seed)
 
 
 def hostile_policy(settings: Settings) -> ChunkPolicy:

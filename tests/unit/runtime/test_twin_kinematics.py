@@ -11,6 +11,7 @@ from dvla.runtime.ik import DifferentialIk
 from dvla.runtime.robots.franka_geometry import FRANKA_JOINTS
 from dvla.runtime.twin import arm_model
 from dvla.runtime.twin.driver import TwinDriver
+from dvla.runtime.twin.mjcf import SERVO_LAG_S
 from dvla.runtime.twin.world import TwinWorld, WorldConfig
 
 mujoco = pytest.importorskip("mujoco")
@@ -128,7 +129,7 @@ def test_the_arm_lags_its_command_by_the_declared_time():
     world = TwinWorld()
     driver = TwinDriver(world, DifferentialIk(0.004, world.body.joint_limits))
     lag_m = follow(driver, world, velocity=0.3, seconds=0.8)
-    assert lag_m / 0.3 == pytest.approx(arm_model.SERVO_LAG_S, abs=0.015)
+    assert lag_m / 0.3 == pytest.approx(SERVO_LAG_S, abs=0.015)
 
 
 def test_a_setpoint_out_of_reach_is_a_fault_that_stays_until_reset():

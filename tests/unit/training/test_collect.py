@@ -103,9 +103,10 @@ def test_a_policy_observes_what_its_training_saw(steps: tuple[int, int] | None) 
             seen.append(observation)
             return super().predict(observation, noise, seed)
 
-    policy = seeded(Watching(), 0)
+    watching = Watching()
     if steps is not None:
-        setattr(policy._policy, "history_steps", steps)  # type: ignore[attr-defined]  # noqa: B010
+        setattr(watching, "history_steps", steps)  # noqa: B010
+    policy = seeded(watching, 0)
     loop = ClosedLoop(
         CellConfig(),
         policy,

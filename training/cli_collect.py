@@ -14,6 +14,8 @@ from dvla.engines.cli_errors import run_main
 from dvla.engines.errors import UsageError
 from dvla.training.seeds import TRAINING_START
 
+LONGEST_S = 60.0
+
 
 def collect_command(
     out: Path,
@@ -23,6 +25,7 @@ def collect_command(
     policy: str = "expert",
     task: str = "",
     scenes: Literal["plain", "training", "training-one"] | None = None,
+    max_s: float | None = None,
     workers: int = 2,
     ray: str | None = None,
     first_seed: int = TRAINING_START,
@@ -44,6 +47,8 @@ def collect_command(
             that is off, forces, instructions that tell the object apart; "training-one": one object
             and at times a second, in such surroundings. Plain for picking unless asked for; the
             other tasks need training scenes.
+        max_s: longer episodes are cut off [s]; by default after 5 s where one object is alone, else
+            after the benchmark's limit. A policy that missed tries again in what comes later.
         workers: processes.
         ray: address of a Ray cluster that records a LeRobot dataset: HOST:PORT, auto, or local;
             its nodes must share the folder.
@@ -61,6 +66,10 @@ def collect_command(
     for name, value in (("--episodes", episodes), ("--workers", workers)):
         if value < 1:
             raise UsageError(f"{name} is out of bounds", got=value, expected="at least 1")
+    if max_s is not None and not 0.0 < max_s <= LONGEST_S:
+        raise UsageError(
+            "--max-s is out of bounds", got=max_s, expected=f"above 0 and at most {LONGEST_S:g} s"
+        )
     marks = ("manifest.json", "model.safetensors")
     if policy != EXPERT and not any(Path(policy, mark).is_file() for mark in marks):
         raise UsageError(
@@ -75,6 +84,8 @@ def collect_command(
         from dvla.training.lerobot.collect import Wanted
         from dvla.training.lerobot.command import collect_lerobot
 
+        if max_s is not None:
+            raise UsageError("--max-s goes with --format episodes", got=f"--format {format}")
         if policy != EXPERT:
             raise UsageError(
                 f"--format {format} holds what the expert does; no other policy moves the arm",
@@ -102,7 +113,9 @@ def collect_command(
         )
 
     seeds = range(first_seed, first_seed + episodes)
-    done = collect(out, seeds, policy, workers, progress, robot=robot, task=task, scenes=scenes)
+    done = collect(
+        out, seeds, policy, workers, progress, robot=robot, task=task, scenes=scenes, max_s=max_s
+    )
     outcomes = Counter(info.outcome for info in done.values())
     steps = sum(info.steps for info in done.values())
     print(f"{len(done)} episodes, {steps} steps in {out}: {dict(outcomes)}")

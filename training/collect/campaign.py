@@ -32,6 +32,7 @@ def collect(
     robot: str = "franka",
     task: str = "",
     scenes: str | None = None,
+    max_s: float | None = None,
 ) -> dict[int, EpisodeInfo]:
     """Record what is missing of some episodes.
 
@@ -44,6 +45,7 @@ def collect(
         robot: whose twin.
         task: "pick", "place", "long", or the objects that are drawn; any when empty.
         scenes: "plain", or a family for training; by what the task needs when None.
+        max_s: longer episodes are cut off [s]; by what the scenes need when None.
 
     Returns:
         All whole episodes of the folder, by seed.
@@ -63,7 +65,14 @@ def collect(
     def take(seed: int, encoded: bytes) -> None:
         progress(msgspec.json.decode(encoded, type=EpisodeInfo))
 
-    job = Job(folder=str(folder), controller=controller, robot=robot, task=task, scenes=scenes)
+    job = Job(
+        folder=str(folder),
+        controller=controller,
+        robot=robot,
+        task=task,
+        scenes=scenes,
+        max_s=max_s,
+    )
     work = Work.of(EpisodeRecorder, job)
     run_seeds(work, left, min(workers, len(left)), take, environment=ONE_THREAD)
     return recorded(folder)

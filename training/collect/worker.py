@@ -22,7 +22,7 @@ from dvla.training.collect.frames import (
 from dvla.training.collect.record import EXPERT, Recorder, draw_plan
 
 ALONE_S = 5.0
-"""Episodes with one object are cut off here: what is not caught by then hardly ever is."""
+"""Episodes with one object are cut off here unless asked: the expert hardly ever needs longer."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,6 +34,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         robot: whose twin.
         task: "pick", "place", "long", or what objects are drawn; any when empty.
         scenes: "plain", or a family for training; by what the task needs when None.
+        max_s: longer episodes are cut off [s]; by what the scenes need when None.
     """
 
     folder: str
@@ -41,6 +42,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     robot: str = "franka"
     task: str = ""
     scenes: str | None = None
+    max_s: float | None = None
 
 
 def open_recorder(job: Job) -> Recorder:
@@ -48,18 +50,22 @@ def open_recorder(job: Job) -> Recorder:
     renderer = TwinRenderer(width=CAMERA_WIDTH, height=CAMERA_HEIGHT)
     asked = asked_scene(job.task, job.scenes)
     world = TwinWorld(WorldConfig(robot=job.robot, task=asked.task, scene=asked.scene))
-    max_s = EPISODE_S[asked.scene.task] if asked.scene else ALONE_S
-    if asked.scene == SceneChoice(family="training-one"):
-        max_s = ALONE_S
     return Recorder(
         world,
         renderer.picture,
         renderer.spot,
         _learner(job),
-        max_s=max_s,
+        max_s=job.max_s if job.max_s is not None else _usual_s(asked.scene),
         robot=job.robot,
         scene=asked.scene,
     )
+
+
+def _usual_s(scene: SceneChoice | None) -> float:
+    """Return when episodes of some scenes are cut off [s]."""
+    if scene is None or scene == SceneChoice(family="training-one"):
+        return ALONE_S
+    return EPISODE_S[scene.task]
 
 
 def _learner(job: Job) -> GuidedPolicy | None:

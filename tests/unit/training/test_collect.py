@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,6 +25,7 @@ from dvla.runtime.twin.scenes.choice import SceneChoice
 from dvla.runtime.twin.scenes.draw import draw_scene
 from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld, WorldConfig
+from dvla.training.cli_collect import collect_command
 from dvla.training.collect.campaign import collect
 from dvla.training.collect.controllers import DisturbedPolicy, TakeOver
 from dvla.training.collect.frames import (
@@ -36,6 +38,7 @@ from dvla.training.collect.frames import (
 )
 from dvla.training.collect.record import Plan, Recorder, draw_plan
 from dvla.training.collect.teacher import expert_actions, state_of, target_of
+from dvla.training.collect.worker import Job, open_recorder
 from dvla.training.dataset import Episodes
 from dvla.training.seeds import TEST_SEEDS, VALIDATION_SEEDS, refuse_test_seeds
 
@@ -218,6 +221,29 @@ def test_a_folder_keeps_to_one_kind_of_scene(tmp_path: Path) -> None:
         collect(tmp_path, [SEED], "expert", 1, lambda told: None, task="place")
     assert "training place" in str(error.value) and "the plain scene" in str(error.value)
     assert list(collect(tmp_path, [SEED], "expert", 1, lambda told: None)) == [SEED]
+
+
+def test_episodes_are_cut_off_where_asked(tmp_path: Path) -> None:
+    def steps(**asked: Any) -> int:
+        job = Job(folder=str(tmp_path), controller="expert", **asked)
+        return open_recorder(job).record(draw_plan(SEED, "expert"))[0].steps
+
+    assert steps(max_s=0.2) == 6
+    assert steps(scenes="training-one", max_s=0.4) == 11
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"max_s": 0.0}, "--max-s is out of bounds"),
+        ({"max_s": float("nan")}, "--max-s is out of bounds"),
+        ({"max_s": 8.0, "format": "lerobot-v3.0"}, "--max-s goes with --format episodes"),
+    ],
+)
+def test_a_cut_that_cannot_be_is_refused(asked: dict[str, Any], told: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=told):
+        collect_command(tmp_path / "out", episodes=1, **asked)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_keeps_to_one_arm_and_so_does_a_training(tmp_path: Path) -> None:

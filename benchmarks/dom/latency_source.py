@@ -15,7 +15,7 @@ from dvla.benchmarks.dom.result import CellConfig
 from dvla.engines.errors import UsageError
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.observation import Observation
-from dvla.runtime.policy_api import ChunkPolicy, history_of
+from dvla.runtime.policy_api import ChunkPolicy, WrappedPolicy
 
 MAX_MS = 10_000.0
 _WARM_UP, _SAMPLES = 3, 40
@@ -112,13 +112,11 @@ def _of_samples(samples_ms: tuple[float, ...], source: str) -> Latency:
     return Latency(median_ms=round(float(np.median(values)), 3), samples_ms=kept, source=source)
 
 
-class _Timed:
+class _Timed(WrappedPolicy):
     """A policy that notes how long each inference took [ms]."""
 
     def __init__(self, policy: ChunkPolicy) -> None:
-        self._policy = policy
-        self.chunk_size, self.control_period_s = policy.chunk_size, policy.control_period_s
-        self.history_steps = history_of(policy)
+        super().__init__(policy)
         self.took_ms: list[float] = []
 
     def predict(
@@ -129,13 +127,9 @@ class _Timed:
     ) -> Chunk:
         """Return the policy's chunk."""
         started_s = time.perf_counter()
-        chunk = self._policy.predict(observation, noise, seed)
+        chunk = super().predict(observation, noise, seed)
         self.took_ms.append(1e3 * (time.perf_counter() - started_s))
         return chunk
-
-    def reset(self) -> None:
-        """Tell the policy."""
-        self._policy.reset()
 
 
 def measure(config: CellConfig, samples: int = _SAMPLES) -> tuple[float, ...]:

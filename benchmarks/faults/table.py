@@ -28,9 +28,8 @@ def markdown(report: FaultReport) -> str:
         "goes on, as it may). *Outside* counts setpoints that the arm was sent outside of the "
         "envelope or of the limits of its joints, judged apart from the gate: divided differences "
         "of the path, and the joints, in plain numpy, of an arm that follows it as well as their "
-        "acceleration lets it. The "
-        "times are this machine's under this load; the counts are the product's. Nothing here was "
-        "done to a real arm.",
+        "acceleration lets it. The times are this machine's under this load; the counts are the "
+        "product's. Nothing here was done to a real arm.",
         "",
         _sums(results),
     ]

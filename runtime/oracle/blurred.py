@@ -17,6 +17,7 @@ from dvla.engines.errors import UsageError
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.observation import Observation
 from dvla.runtime.oracle.policy import OraclePolicy
+from dvla.runtime.policy_api import WrappedPolicy
 from dvla.runtime.policy_entry import NO_PICTURES
 from dvla.runtime.twin.snapshot import TwinSnapshot
 
@@ -38,7 +39,7 @@ class Blur(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     correlation: float = 300.0
 
 
-class BlurredOracle:
+class BlurredOracle(WrappedPolicy):
     """An ``OraclePolicy`` that takes every object to be a little beside where it is.
 
     The errors are an Ornstein-Uhlenbeck process, the same for all objects; heights and attitudes
@@ -51,9 +52,8 @@ class BlurredOracle:
     picture_size = NO_PICTURES
 
     def __init__(self, blur: Blur) -> None:
-        self._oracle, self._blur = OraclePolicy(), blur
-        self.chunk_size = self._oracle.chunk_size
-        self.control_period_s = self._oracle.control_period_s
+        super().__init__(OraclePolicy())
+        self._blur = blur
         self._unit: NDArray[np.float64] | None = None
         self._last_ns = 0
 
@@ -73,10 +73,11 @@ class BlurredOracle:
             position_mm, velocity_mm_s = self._errors(observation.t_obs_ns, seed)
             seen = displaced(snapshot, position_mm * 1e-3, velocity_mm_s * 1e-3)
             observation = msgspec.structs.replace(observation, privileged=seen)
-        return self._oracle.predict(observation, noise, seed)
+        return super().predict(observation, noise, seed)
 
     def reset(self) -> None:
         """Forget the errors of the episode so far."""
+        super().reset()
         self._unit = None
 
     def _errors(

@@ -20,6 +20,10 @@ _SETTINGS = (
     "0ms-rtc-aged", "own-rtc-aged", "200ms-rtc-aged", "200ms-rtc", "200ms-switch",
     "200ms-noci", "200ms-nolaas", "200ms-sync",
 )  # fmt: skip
+_SEED_SETTINGS = (
+    "reactivity-0ms-rtc-aged", "reactivity-own-rtc-aged", "reactivity-200ms-rtc-aged",
+    "reactivity-200ms-sync", "one-200ms-rtc-aged",
+)  # fmt: skip
 
 
 def dimensions(results: Path, folder: str) -> str:
@@ -47,10 +51,38 @@ def caught(results: Path, stem: str) -> str:
     rows = []
     for report in reports:
         episodes = report.episodes
-        round_ones = [e for e in episodes if e.kind in ("ball", "can")]
         parts = [_share([e for e in episodes if chosen(e)]) for _, chosen in slices]
-        rows.append((_setting(report), _rate(episodes), _rate(round_ones), *parts))
+        rows.append((_setting(report), _rate(episodes), _rate(_round_ones(episodes)), *parts))
     return f"{table(heads, rows)}\n{said(reports[0].command, reports[0].machine)}"
+
+
+def training_seeds(results: Path, stem: str, shipped: int) -> str:
+    """Return the table of the balls and cans that a policy catches, of each training seed.
+
+    Args:
+        results: Folder of the committed results: those of the policy that ships in
+            ``STEM-SCENES-SETTING.json``, of others in ``STEM-seeds/SEED/SCENES-SETTING.json``.
+        stem: Name of the policy.
+        shipped: Training seed of the one that ships.
+    """
+    prefixes = {shipped: f"{stem}-"}
+    for folder in (results / f"{stem}-seeds").iterdir():
+        prefixes[int(folder.name)] = f"{stem}-seeds/{folder.name}/"
+    rows = []
+    for name in _SEED_SETTINGS:
+        reports = [_report(results / f"{prefixes[seed]}{name}.json") for seed in sorted(prefixes)]
+        shares = [_round_ones(report.episodes) for report in reports]
+        rates = [sum(e.success for e in share) / len(share) for share in shares]
+        cells = (f"{_share(share)} = {rate:.1%}" for share, rate in zip(shares, rates, strict=True))
+        config = reports[0].cell.config
+        rows.append((f"{config.dimension or config.scenes}, {_setting(reports[0])}", *cells,
+                     f"{sum(rates) / len(rates):.1%}"))  # fmt: skip
+    heads = ("scenes, latency and schedule", *(f"seed {each}" for each in sorted(prefixes)), "mean")
+    return table(heads, rows)
+
+
+def _round_ones(episodes: Sequence[EpisodeResult]) -> list[EpisodeResult]:
+    return [e for e in episodes if e.kind in ("ball", "can")]
 
 
 def _report(path: Path) -> CampaignReport:

@@ -19,7 +19,7 @@ from dvla.benchmarks.latency.cold_cache import STORED, ColdCacheReport
 from dvla.benchmarks.latency.gpu.schema import GpuReport, GpuSubject
 from dvla.benchmarks.latency.gpu.subjects import SUBJECTS
 from dvla.benchmarks.latency.rewrites import RewritesReport
-from dvla.benchmarks.report.dimension_tables import caught, dimensions
+from dvla.benchmarks.report.dimension_tables import caught, dimensions, training_seeds
 from dvla.benchmarks.report.engine_tables import (
     ENGINE_NAMES,
     engines_cpu,
@@ -157,9 +157,10 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "beside": beside,
     "stalls": stalls,
     "dimensions-oracle": partial(dimensions, folder="dimensions-oracle-200ms"),
-    "nano-varied": partial(caught, stem="nano-varied-reactivity"),
-    "nano-varied-one": partial(caught, stem="nano-varied-one"),
-    "dimensions-nano": partial(dimensions, folder="dimensions-nano-varied"),
+    "nano-reactivity": partial(caught, stem="nano-reactivity"),
+    "nano-one": partial(caught, stem="nano-one"),
+    "nano-seeds": partial(training_seeds, stem="nano", shipped=7),
+    "dimensions-nano": partial(dimensions, folder="dimensions-nano"),
 }
 
 

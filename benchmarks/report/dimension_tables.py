@@ -66,7 +66,7 @@ def training_seeds(results: Path, stem: str, shipped: int) -> str:
         shipped: Training seed of the one that ships.
     """
     prefixes = {shipped: f"{stem}-"}
-    for folder in (results / f"{stem}-seeds").iterdir():
+    for folder in (results / f"{stem}-seeds").glob("*"):
         prefixes[int(folder.name)] = f"{stem}-seeds/{folder.name}/"
     rows = []
     for name in _SEED_SETTINGS:

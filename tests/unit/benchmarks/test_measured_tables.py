@@ -11,7 +11,7 @@ import pytest
 from dvla.benchmarks.latency.gpu.schema import GpuReport, GpuSubject, PartProfile
 from dvla.benchmarks.latency.gpu.subjects import SUBJECTS
 from dvla.benchmarks.report.activity import Activity
-from dvla.benchmarks.report.dimension_tables import caught
+from dvla.benchmarks.report.dimension_tables import caught, training_seeds
 from dvla.benchmarks.report.machine import describe_bench_machine
 from dvla.benchmarks.report.readme import (
     DOCUMENTS,
@@ -133,3 +133,28 @@ def test_a_row_of_catches_counts_its_episodes() -> None:
     assert row[3:6] == [share(kind) for kind in every]
     assert row[6] == share(*every, below=0.25)
     assert sum(int(part.split("/")[1].rstrip(" |")) for part in row[6:]) == len(episodes)
+
+
+def test_a_row_of_training_seeds_counts_balls_and_cans_of_each(tmp_path: Path) -> None:
+    """A seed made up of the shipped one's results, without the balls that it caught in one row."""
+    other = tmp_path / "nano-seeds" / "3"
+    other.mkdir(parents=True)
+    for path in (ROOT / RESULTS).glob("nano-*.json"):
+        (tmp_path / path.name).symlink_to(path)
+        (other / path.name.removeprefix("nano-")).symlink_to(path)
+    changed = other / "reactivity-200ms-sync.json"
+    report = msgspec.json.decode(changed.read_bytes())
+    every = report["episodes"]
+    report["episodes"] = [e for e in every if (e["outcome"], e["kind"]) != ("success", "ball")]
+    changed.unlink()
+    changed.write_bytes(msgspec.json.encode(report))
+
+    def share(episodes: list[dict[str, str]]) -> str:
+        chosen = [e for e in episodes if e["kind"] in ("ball", "can")]
+        return f"{sum(e['outcome'] == 'success' for e in chosen)}/{len(chosen)} = "
+
+    lines = training_seeds(tmp_path, "nano", 7).splitlines()
+    assert lines[0] == "| scenes, latency and schedule | seed 3 | seed 7 | mean |"
+    row = next(line for line in lines if "synchronous" in line).split(" | ")
+    assert row[1].startswith(share(report["episodes"])) and row[2].startswith(share(every))
+    assert row[1] != row[2]

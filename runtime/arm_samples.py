@@ -45,7 +45,7 @@ def arm_sample(state: ArmState) -> NDArray[Any]:
     record["command_sequence"] = state.command_sequence
     record["refused_sequence"] = state.refused_sequence
     record["accepted"] = state.accepted
-    record["rejected"] = sum(state.rejected.values())
+    record["rejected"] = min(sum(state.rejected.values()), np.iinfo(np.int64).max)
     record["sequence"] = state.sequence
     record["lease_session"] = state.lease_session
     record["tracking_m"] = state.tracking_m

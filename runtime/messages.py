@@ -7,7 +7,7 @@ finiteness and sizes are checked by ``Command.setpoints_array``.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -18,6 +18,8 @@ from dvla.runtime.pose import SETPOINT_WIDTH
 SCHEMA = 2
 """Of all messages here; whoever changes a field of one raises it, and a test insists."""
 MAX_SETPOINTS = 256
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""What rings and recordings hold. MessagePack has integers of twice that; they are no message."""
 
 ArmMode = Literal["idle", "hold", "follow", "stopping", "fault", "shutdown"]
 """idle: at rest, no commander; hold: at rest, commander known; stopping: running the stop."""
@@ -26,9 +28,9 @@ ArmMode = Literal["idle", "hold", "follow", "stopping", "fault", "shutdown"]
 class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True):
     """Root of all messages; ``session`` names a sender's life, ``sequence`` orders it."""
 
-    session: int
-    sequence: int
-    schema: int = SCHEMA
+    session: Int64
+    sequence: Int64
+    schema: Int64 = SCHEMA
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,12 +61,12 @@ class Command(Message, frozen=True, tag="command"):
         setpoints: (n, 8) float64, little endian, C order.
     """
 
-    generation: int
-    t_obs_ns: int
-    t_due_ns: int
-    valid_until_ns: int
-    arm_epoch: int
-    period_ns: int
+    generation: Int64
+    t_obs_ns: Int64
+    t_due_ns: Int64
+    valid_until_ns: Int64
+    arm_epoch: Int64
+    period_ns: Int64
     setpoints: bytes
 
     def setpoints_array(self) -> NDArray[np.float64] | None:
@@ -100,29 +102,29 @@ class ArmState(Message, frozen=True, tag="arm_state"):
         slow: commands are judged by the envelope of a slow move.
     """
 
-    t_ns: int
+    t_ns: Int64
     mode: ArmMode
     reason: str
-    arm_epoch: int
-    lease_session: int
-    command_sequence: int
+    arm_epoch: Int64
+    lease_session: Int64
+    command_sequence: Int64
     measured: tuple[float, ...]
     twist: tuple[float, ...]
     q: tuple[float, ...]
     commanded: tuple[float, ...]
     tracking_m: float
     tracking_rad: float
-    accepted: int
-    rejected: dict[str, int]
+    accepted: Int64
+    rejected: dict[str, Int64]
     held: bool = False
     shadow: bool = False
-    malformed: int = 0
-    refused_peers: int = 0
+    malformed: Int64 = 0
+    refused_peers: Int64 = 0
     twin: bool = False
     robot: str = ""
     widened: dict[str, float] = {}
     slow: bool = False
-    refused_sequence: int = -1
+    refused_sequence: Int64 = -1
 
 
 class LeaseRequest(Message, frozen=True, tag="lease"):
@@ -176,7 +178,7 @@ class Reply(Message, frozen=True, tag="reply"):
 
     ok: bool
     text: str = ""
-    clock_ns: int = 0
+    clock_ns: Int64 = 0
     """With a ``ClockRequest``: the controller's monotonic time; ``text`` is its boot id."""
 
 

@@ -9,8 +9,11 @@ from arm_doubles import HOME, LIMITS, MS, EventList, LaggingDriver, assert_insid
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from dvla.bindings import SharedRing
 from dvla.runtime.arm import ArmController
+from dvla.runtime.arm_samples import arm_sample
 from dvla.runtime.messages import ArmState, Command, LeaseRequest, Reply, Request
+from dvla.runtime.replay.journal import ARM_CALL, JournaledArmController
 from dvla.runtime.wire_link import Plug, Receiver
 
 NOW = 3_000_000 * MS
@@ -91,6 +94,38 @@ def test_a_command_with_other_bytes_moves_nothing_beyond_a_limit(
         arm.on_command(found, NOW)
     for t_ms in range(0, 60, 2):
         arm.tick(NOW + t_ms * MS)
+    assert_inside(driver)
+
+
+INTEGERS = [field.name for field in msgspec.structs.fields(Command) if field.name != "setpoints"]
+JUDGED = [name for name in INTEGERS if name != "schema"]
+EXTREMES = [-(2**63), -1, 0, 2**62, 2**63 - 1]
+
+
+@pytest.mark.parametrize("field", INTEGERS)
+@pytest.mark.parametrize("value", [2**63, 2**64 - 1])
+def test_integers_that_no_recording_holds_are_no_message(field: str, value: int) -> None:
+    decoder = Decoder(Command)
+    assert decoder.decode(msgspec.msgpack.encode(command())) is not None
+    forged = msgspec.structs.replace(command(), **{field: value})
+    assert decoder.decode(msgspec.msgpack.encode(forged)) is None and decoder.malformed == 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(changes=st.dictionaries(st.sampled_from(JUDGED), st.sampled_from(EXTREMES), min_size=1))
+def test_the_largest_integers_are_judged_and_written_down(changes: dict[str, int]) -> None:
+    """Session, order and times of a frame reach the journal, whoever sent it."""
+    ring = SharedRing.create(ARM_CALL.itemsize, 64)
+    driver = LaggingDriver()
+    arm = JournaledArmController(driver, LIMITS, EventList(), NOW, session=1, calls=ring)
+    assert arm.handle(LeaseRequest(session=7, sequence=0, holder="fuzz"), NOW).ok
+    sent = msgspec.structs.replace(command(), **changes)
+    received = Decoder(Command).decode(msgspec.msgpack.encode(sent))
+    assert isinstance(received, Command)
+    arm.on_command(received, NOW)
+    for t_ms in (0, 4, 8):
+        arm.tick(NOW + t_ms * MS)
+        arm_sample(arm.state(NOW + t_ms * MS))
     assert_inside(driver)
 
 

@@ -97,7 +97,7 @@ def test_a_state_of_another_version_is_noticed(addresses, context, opened) -> No
 def test_the_messages_of_a_schema_do_not_change() -> None:
     kinds = (Command, ArmState, Reply, *typing.get_args(Request))
     fields = [
-        f"{kind.__name__}.{field.name}: {field.type}"
+        f"{kind.__name__}.{field.name}: {typing.get_type_hints(kind)[field.name]}"
         for kind in kinds
         for field in msgspec.structs.fields(kind)
     ]

@@ -52,6 +52,12 @@ def fingerprint_of(config: RunConfig, robot: Robot, cameras: dict[str, FrameShap
         f"servo {config.servo_hz} Hz",
         f"injected {config.inject_latency_ms:g} ms",
         *([f"delays {sha256_file(config.latency)[:12]}"] if config.latency else []),
+        f"cameras within {config.camera_tolerance_ms:g} ms",
+        *([f"noise {config.noise_scale:g}"] if config.noise_scale is not None else []),
+        *([f"engine threads {config.engine_threads}"] if config.engine_threads else []),
+        *([f"engine cpus {config.engine_cpus}"] if config.engine_cpus else []),
+        *([f"camera {config.inject_camera_ms:g} ms later"] if config.inject_camera_ms else []),
+        *([f"arm {config.inject_arm_ms:g} ms later"] if config.inject_arm_ms else []),
     ]
     return Fingerprint(
         robot=robot.name,

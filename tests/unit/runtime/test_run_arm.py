@@ -10,8 +10,6 @@ import msgspec
 import pytest
 
 from dvla.engines.errors import DvlaError
-from dvla.runtime.preflight.setup import fingerprint_of
-from dvla.runtime.robots import robot_by_name
 from dvla.runtime.robots.franka import FRANKA_LIMITS
 from dvla.runtime.robots.hardware import Hardware
 from dvla.runtime.robots.piper.limits import PIPER_LIMITS
@@ -71,25 +69,6 @@ def test_a_real_arm_begins_in_shadow_under_its_own_limits(config: RunConfig) -> 
     assert hardware_of_run(config, robot) == Hardware(can=config.can, host=config.host)
     by_address = msgspec.structs.replace(config, can="", host="", arm_address="tcp://127.0.0.1:9")
     assert hardware_of_run(by_address, check(by_address)) is None
-
-
-def test_evidence_is_about_one_connection_and_one_arm() -> None:
-    installed = msgspec.structs.replace(PIPER, policy="some:weights", bundle=None)
-
-    def fingerprint(**changes: Any) -> Any:
-        config = msgspec.structs.replace(installed, **changes)
-        return fingerprint_of(config, robot_by_name(config.robot), {})
-
-    base = fingerprint()
-    assert not base.sim and "can0" in base.hardware and base.policy == "some:weights"
-    for changes in (
-        {"can": "can1"},
-        {"speed_percent": 50},
-        {"can": "", "arm_address": "local"},
-        {"policy": "some:other"},
-        {"camera": ("opst=v4l2:/dev/video2",)},
-    ):
-        assert base.differences(fingerprint(**changes)), changes
 
 
 def test_a_set_up_is_one_file(tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ def replay_gate(
         calls: (n,) ARM_CALL as recorded.
         inputs: of the run.
         commands: of the replayed servo, by sequence.
-        whole: whether the recording was ended in order, so that every command is among them.
+        whole: whether the recording was ended in order, so that every command is among them, and
+            the arm's end in the journal.
     """
     if not len(calls) or calls[0]["kind"] != journal.START:
         return StageResult(stage="gate", compared=0, missing="the arm's journal has no beginning")
@@ -109,6 +110,9 @@ def replay_gate(
             found = _turn_difference(row, controller, driver, index)
             if found is not None:
                 return StageResult(stage="gate", compared=index, difference=found)
+    if whole and controller.mode != "shutdown":
+        missing = "the arm's journal ends before the arm did"
+        return StageResult(stage="gate", compared=len(calls), missing=missing)
     return StageResult(stage="gate", compared=len(calls))
 
 

@@ -10,6 +10,7 @@ from dvla.runtime.replay.what_if import Outcome, WhatIf
 def exact_text(replay: ExactReplay) -> str:
     """Say stage by stage whether every decision came out again."""
     lines = [f"{replay.run}: {replay.chunks} chunks replayed"]
+    lines += [f"  warning    {warning}" for warning in replay.warnings]
     for stage in replay.stages:
         if stage.left_out:
             lines.append(f"  {stage.stage:10s} left out: {stage.left_out}")

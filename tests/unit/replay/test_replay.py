@@ -176,6 +176,24 @@ def test_what_a_kill_cut_off_is_replayed_up_to_the_cut(copy: RunFolder) -> None:
     assert "was not recorded" in last.missing and not last.equal
 
 
+def test_a_run_without_its_events_is_not_replayed(copy: RunFolder) -> None:
+    copy.events.write_bytes(copy.events.read_bytes()[:60])
+    replay = replay_exactly(copy.path)
+    assert [stage.stage for stage in replay.stages] == ["scheduler"] and not replay.equal
+    text = exact_text(replay)
+    assert "no decision is in events.jsonl, and the servo followed" in text
+    assert "warning    events.jsonl ends in the middle of a line" in text
+
+
+def test_a_journal_that_ends_before_its_arm_did_is_not_whole(copy: RunFolder) -> None:
+    calls = np.load(copy.calls)
+    end = ArmModeChanged(t_ns=int(calls[-1]["t_ns"]), mode="shutdown")
+    with copy.events.open("ab") as file:
+        file.write(msgspec.json.encode(end) + b"\n")
+    last = replay_exactly(copy.path).stages[-1]
+    assert last.stage == "gate" and "ends before the arm did" in last.missing and not last.equal
+
+
 def test_a_controller_of_its_own_keeps_its_journal_to_itself(copy: RunFolder) -> None:
     np.save(copy.calls, np.load(copy.calls)[:0])
     assert not replay_exactly(copy.path).equal

@@ -19,7 +19,7 @@ from dvla.runtime.messages import HoldRequest, Request, ShutdownRequest
 from dvla.runtime.phase import Phase
 from dvla.runtime.processes.heartbeat import HeartbeatBoard
 from dvla.runtime.processes.settings import Rings, Settings
-from dvla.runtime.processes.spawn import Launched, how
+from dvla.runtime.processes.spawn import Launched, StartFailed, how
 from dvla.runtime.processes.table import PROCESSES, process_spec
 from dvla.runtime.replay.journal import ARM_CALL, ARM_CALL_SLOTS
 from dvla.runtime.telemetry import SERVO_RING_SLOTS, SERVO_TICK
@@ -113,7 +113,7 @@ class Supervisor:
             wanted: asked while waiting; when it says no, nothing further is started.
 
         Raises:
-            DvlaError: a process cannot start; those that had started are stopped again.
+            DvlaError: a process cannot start, or one that was ready is lost meanwhile.
         """
         if self._arm is not None:
             self._say(f"arm: {self._arm.open(monotonic_ns())}")
@@ -125,11 +125,29 @@ class Supervisor:
             # From here on it is one of the run; whose turn never comes has done nothing to undo.
             child = self._children[name] = self._loading.pop(name)
             child.tell(settings)
-            text = child.wait_ready(START_TIMEOUT_S.get(name, 60.0), wanted)
+            text = self._await_ready(name, child, wanted)
             if not wanted():
                 return
             self.words[name] = text
             self._say(f"{name}: pid {child.pid}{', ' + text if text else ''}")
+
+    def _await_ready(self, name: str, child: Launched, wanted: Callable[[], bool]) -> str:
+        """Wait for a process, look after those that are ready, and return its words.
+
+        Raises:
+            DvlaError: it cannot start; or one that was ready is lost, which comes before what the
+                loss did to this one.
+        """
+
+        def wanted_still() -> bool:
+            self._check_lives("while the run started", but=name)
+            return wanted()
+
+        try:
+            return child.wait_ready(START_TIMEOUT_S.get(name, 60.0), wanted_still)
+        except (StartFailed, ProcessDied):
+            self._check_lives("while the run started", but=name)
+            raise
 
     def check(self) -> None:
         """Look after every process once.
@@ -139,18 +157,23 @@ class Supervisor:
             RobotFault: the controller of the arm is not heard any more.
             LeaseError: it takes no more commands of this run.
         """
+        self._check_lives("during the run")
         now_ns = monotonic_ns()
-        if self._arm is not None:
-            self._arm.look(now_ns)
         for name, child in self._children.items():
-            code = child.process.poll()
+            self._check_turns(name, child, now_ns)
+
+    def _check_lives(self, when: str, but: str = "") -> None:
+        """Raise unless the controller is heard and every process lives; one may be left out."""
+        if self._arm is not None:
+            self._arm.look(monotonic_ns())
+        for name, child in self._children.items():
+            code = child.process.poll() if name != but else None
             if code is not None:
                 words = child.last_words()
                 raise ProcessDied(
-                    f"process {name} (pid {child.pid}) ended during the run: {how(code)}"
+                    f"process {name} (pid {child.pid}) ended {when}: {how(code)}"
                     + (f"; it said: {words}" if words else "")
                 )
-            self._check_turns(name, child, now_ns)
 
     def _check_turns(self, name: str, child: Launched, now_ns: int) -> None:
         last_ns, _ = self._shared.heartbeat.last(self._row(name))

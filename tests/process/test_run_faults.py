@@ -29,6 +29,16 @@ def test_a_killed_process_stops_the_run_and_is_named(start: Start, name: str) ->
     assert run.left_behind() == []
 
 
+def test_an_arm_that_is_killed_while_the_rest_starts_is_named(start: Start) -> None:
+    run = start(*ORACLE)
+    run.until(r"arm: pid \d+")
+    os.kill(run.pids()["arm"], signal.SIGKILL)
+    assert run.end() == 1, run.text
+    assert "process arm " in run.text and "SIGKILL" in run.text
+    assert "nobody is connected" not in run.text
+    assert run.left_behind() == []
+
+
 @pytest.mark.parametrize("name", ["servo", "policy"])
 def test_a_silent_process_stops_the_run_and_is_named(start: Start, name: str) -> None:
     run = start(*ORACLE)

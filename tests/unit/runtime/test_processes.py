@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import msgspec
 import numpy as np
@@ -17,7 +20,8 @@ from dvla.runtime.errors import ConfigError, ProcessDied
 from dvla.runtime.processes.heartbeat import HeartbeatBoard
 from dvla.runtime.processes.recorder import RowReader
 from dvla.runtime.processes.settings import Rings, Settings
-from dvla.runtime.processes.table import PROCESSES, STALL_PERIODS, process_spec
+from dvla.runtime.processes.spawn import StartFailed
+from dvla.runtime.processes.table import PROCESSES, STALL_PERIODS, ProcessSpec, process_spec
 from dvla.runtime.replay.journal import ARM_CALL_SLOTS
 from dvla.runtime.run_config import RunConfig, load_run_config
 from dvla.runtime.supervisor import START_ORDER, SharedMemory, Supervisor
@@ -84,6 +88,57 @@ def test_a_stalled_recorder_is_told_and_ends_the_run_only_where_it_must_record(
         watched.check()
         assert [line.split()[0] for line in said] == ["WARNING:", "recorder:"], said
         assert "the run goes on" in said[0]
+
+
+class LaunchedDouble:
+    """Stands in for a started process: the arm dies while the policy loads.
+
+    Args:
+        spec: its row of the table.
+        rings: as the real one.
+    """
+
+    codes: ClassVar[dict[str, int | None]] = {}
+    fails: ClassVar[bool] = False
+
+    def __init__(self, spec: ProcessSpec, rings: Rings) -> None:
+        self.spec, self.pid = spec, 9
+        self.process = SimpleNamespace(poll=lambda: self.codes.get(spec.name))
+
+    def tell(self, settings: Settings) -> None:
+        """Take the settings."""
+
+    def wait_ready(self, timeout_s: float, wanted: Callable[[], bool]) -> str:
+        """Return at once, but for the policy, during whose wait the arm is lost."""
+        if self.spec.name == "policy":
+            self.codes["arm"] = -signal.SIGKILL
+            self.codes["policy"] = 2
+            if self.fails:
+                raise StartFailed("nobody is connected at ipc://arm", 2)
+            while wanted():
+                pass
+        return ""
+
+    def last_words(self) -> str:
+        """Return nothing: it was killed."""
+        return ""
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_was_ready_and_is_lost_while_the_rest_loads_is_named(
+    monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    shared, said = SharedMemory({}, 16), []
+    monkeypatch.setattr(LaunchedDouble, "codes", {})
+    monkeypatch.setattr(LaunchedDouble, "fails", fails)
+    monkeypatch.setattr(supervisor_module, "Launched", LaunchedDouble)
+    settings = msgspec.structs.replace(arm_settings("franka", "franka"), rings=shared.rings())
+    starting = Supervisor(settings, shared, said.append)
+    asked = iter([True, True, True, False])  # without the look at the others the wait would end
+    with pytest.raises(ProcessDied, match=r"process arm \(pid 9\) ended while .* SIGKILL") as died:
+        starting.start(lambda: next(asked, False))
+    assert died.value.exit_code == 1
+    assert [line.split(":")[0] for line in said] == ["recorder", "arm", "camera"]
 
 
 def publish_ticks(ring: SharedRing, first: int, count: int) -> None:

@@ -71,8 +71,8 @@ def deliver(report: BenchReport, out: Path | None, json: bool) -> None:
 
 
 def deliver_files(report: BenchReport, out: Path) -> None:
-    """Write a report and, beside it, its page."""
-    page = out.with_suffix(".html")
+    """Write a report and, beside it, its page; whoever names the page gets the report beside it."""
+    out, page = out.with_suffix(".json") if out.suffix == ".html" else out, out.with_suffix(".html")
     write_report(out, report)
     write_page(page, report)
     say(f"report: {out} and {page}")

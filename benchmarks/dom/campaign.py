@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ from dvla.benchmarks.dom.worker import EpisodeRunner
 from dvla.benchmarks.pool.local import run_seeds
 from dvla.benchmarks.pool.ray_ import run_seeds_on_ray
 from dvla.benchmarks.pool.work import Work
+from dvla.benchmarks.report.store import write_atomically
+from dvla.engines.errors import UsageError
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.machine import Machine, describe_machine
 
@@ -51,6 +54,48 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     episodes: tuple[EpisodeResult, ...]
 
 
+def partial_path(out: Path) -> Path:
+    """Return where the episodes of a report are kept until it is complete."""
+    return out.with_suffix(".partial.jsonl")
+
+
+def read_campaign(path: Path) -> CampaignReport:
+    """Read a report of ``dvla-bench dom``.
+
+    Raises:
+        UsageError: it is missing, or something else.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=CampaignReport)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise UsageError(
+            f"{path} is not a report of dvla-bench dom",
+            got=error.strerror if isinstance(error, OSError) else str(error),
+            next_command=f"dvla-bench dom --out {path}",
+        ) from error
+
+
+def kept_cell(path: Path) -> Cell | None:
+    """Return the cell of a report or of a partial file; None where there is none to read."""
+    try:
+        head = path.read_bytes()
+        if path.suffix == ".jsonl":
+            return msgspec.json.decode(head.split(b"\n", 1)[0], type=Cell)
+        return msgspec.json.decode(head, type=CampaignReport).cell
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def differences(kept: Cell, cell: Cell) -> str:
+    """Return what differs between two cells, in words."""
+    pairs = [(name, kept, cell) for name in ("first_seed", "trials")]
+    pairs += [(name, kept.config, cell.config) for name in CellConfig.__struct_fields__]
+    names = [name for name, ours, theirs in pairs if getattr(ours, name) != getattr(theirs, name)]
+    if names == ["policy_digest"]:
+        return f"the content of {cell.config.policy} has changed since"
+    return f"another {', '.join(names)}"
+
+
 class _Partial:
     """The episodes that are done, one JSON line each after the cell's own; safe to kill.
 
@@ -72,22 +117,22 @@ class _Partial:
             path.write_bytes(msgspec.json.encode(cell) + b"\n")
 
     def _load(self, cell: Cell) -> None:
-        head, *lines = self._path.read_bytes().split(b"\n")
-        try:
-            same = msgspec.json.decode(head, type=Cell) == cell
-        except msgspec.MsgspecError:
-            same = False
-        if not same:
+        kept = kept_cell(self._path)
+        if kept != cell:
             raise ConfigError(
                 f"{self._path.name} holds episodes of another cell",
+                got=differences(kept, cell) if kept else "a file that cannot be read",
                 next_command="choose another --out, or remove that file",
             )
-        for line in lines[:-1]:
-            result = msgspec.json.decode(line, type=EpisodeResult)
-            self.done[result.seed] = result
-        # A kill can leave half a line, which is not an episode.
-        complete = b"\n".join([head, *lines[:-1]]) + b"\n"
-        self._path.write_bytes(complete)
+        head, *lines = self._path.read_bytes().split(b"\n")
+        complete = [head]
+        # A kill can leave half a line and a full disk a damaged one: they are no episodes.
+        for line in lines:
+            with contextlib.suppress(msgspec.MsgspecError):
+                result = msgspec.json.decode(line, type=EpisodeResult)
+                self.done[result.seed] = result
+                complete.append(line)
+        write_atomically(self._path, b"\n".join(complete) + b"\n")
 
     def add(self, result: EpisodeResult) -> None:
         """Add an episode."""
@@ -124,7 +169,7 @@ def run_campaign(
         ConfigError: episodes of another cell lie beside ``out``.
     """
     machine = describe_machine()
-    partial = _Partial(out.with_suffix(".partial.jsonl"), cell)
+    partial = _Partial(partial_path(out), cell)
     wanted = range(cell.first_seed, cell.first_seed + cell.trials)
     left = [seed for seed in wanted if seed not in partial.done]
     if left:
@@ -140,7 +185,7 @@ def run_campaign(
         else:
             run_seeds_on_ray(work, left, min(workers, len(left)), take, ray)
     report = summarise(cell, [partial.done[seed] for seed in wanted], command, machine)
-    out.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    write_atomically(out, msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
     partial.remove()
     return report
 

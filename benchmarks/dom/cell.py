@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from dvla.benchmarks.dom.latency_source import parse_latency
+import msgspec
+
+from dvla.benchmarks.dom.campaign import kept_cell
+from dvla.benchmarks.dom.latency import Latency
+from dvla.benchmarks.dom.latency_source import MEASURED, parse_latency
 from dvla.benchmarks.dom.result import CellConfig
 from dvla.benchmarks.dom.schedules import ScheduleName, schedule_of
 from dvla.benchmarks.dom.worker import is_bundle
@@ -12,7 +17,8 @@ from dvla.engines.bundle import read_bundle
 from dvla.engines.errors import UsageError
 from dvla.runtime.config import GuideFade, SchedulerConfig, SeamMode
 from dvla.runtime.policy_checks import check_noise_scale
-from dvla.runtime.policy_entry import find_policy, open_installed
+from dvla.runtime.policy_entry import find_policy, open_installed, versioned
+from dvla.runtime.preflight.report import bundle_digest
 from dvla.runtime.robots import robot_with_twin
 from dvla.runtime.twin.dependencies import import_mujoco
 from dvla.runtime.twin.objects import parse_task
@@ -34,8 +40,13 @@ def cell_config(
     noise_scale: float | None = None,
     scenes: TrainingFamily | None = None,
     task_kind: TaskKind | None = None,
+    kept: Sequence[Path] = (),
 ) -> CellConfig:
     """Return the configuration of a cell.
+
+    Args:
+        kept: reports and partial files of this very call, if it was begun before: a latency that
+            was measured for them is not measured again, so that they stay of one cell.
 
     Raises:
         DvlaError: a part is unknown or out of bounds, or the parts do not go together.
@@ -71,14 +82,44 @@ def cell_config(
     if task:
         parse_task(task)
     import_mujoco()
-    config = CellConfig(policy=policy, robot=robot, task=task, scheduler=scheduler)
-    return CellConfig(
+    config = CellConfig(
         policy=policy,
+        policy_digest=_digest(policy),
         robot=robot,
         task=task,
-        latency=parse_latency(latency, spread, config),
         scheduler=scheduler,
         noise_scale=noise_scale,
         scenes=scenes,
         task_kind=task_kind or "pick",
     )
+    found = kept_latency(config, kept) if latency == MEASURED and not spread else None
+    return msgspec.structs.replace(config, latency=found or parse_latency(latency, spread, config))
+
+
+def _digest(policy: str) -> str:
+    """Return what tells a policy from another in its place."""
+    if policy in ("oracle", "expert"):
+        return ""
+    bundle = Path(policy)
+    return bundle_digest(read_bundle(bundle)) if is_bundle(bundle) else versioned(policy)
+
+
+def kept_latency(config: CellConfig, kept: Sequence[Path]) -> Latency | None:
+    """Return the latency that was measured for a cell when it was begun; None where it was not.
+
+    Args:
+        config: the cell, without its latency and its dimension.
+        kept: files that may be of it.
+    """
+    for cell in map(kept_cell, kept):
+        if cell is None or not cell.config.latency.source.startswith(MEASURED):
+            continue
+        same = msgspec.structs.replace(
+            cell.config,
+            latency=config.latency,
+            dimension=config.dimension,
+            task_kind=config.task_kind,
+        )
+        if same == config:
+            return cell.config.latency
+    return None

@@ -85,9 +85,9 @@ def dom(
         json: Print the report's summary (or the comparison) as JSON.
         debug: Show tracebacks.
     """
-    from dvla.benchmarks.dom.campaign import Cell, run_campaign
+    from dvla.benchmarks.dom.campaign import Cell, partial_path, read_campaign, run_campaign
     from dvla.benchmarks.dom.dimensions import dimensions_table, run_dimensions
-    from dvla.benchmarks.dom.paired import compare_paired, paired_text, read_campaign
+    from dvla.benchmarks.dom.paired import compare_paired, paired_text
     from dvla.benchmarks.dom.progress import shown
     from dvla.benchmarks.dom.table import campaign_table
 
@@ -99,6 +99,7 @@ def dom(
     positive("--trials", trials)
     positive("--workers", workers, 1, 10_000)
     positive("--clips", clips, 0, 20)
+    positive("--first-seed", first_seed, 0, 1e12)
     if policy == EXPERT and latency not in ("200", "0"):
         raise UsageError(
             "--policy expert is never late: that is what tells it from the oracle",
@@ -107,6 +108,9 @@ def dom(
         )
     from dvla.benchmarks.dom.cell import cell_config
 
+    asked = parse_dimensions(dims) if dims or (task_kind is not None and scenes is None) else ()
+    out = _place(out, folder=bool(asked))
+    reports_of = [out / f"{name}.json" for name in asked]
     config = cell_config(
         policy=policy,
         robot=robot,
@@ -121,20 +125,19 @@ def dom(
         noise_scale=noise_scale,
         scenes=scenes,
         task_kind=task_kind,
+        kept=[partial_path(path) for path in reports_of or [out]] + reports_of,
     )
-    if dims or (task_kind is not None and scenes is None):
-        asked = parse_dimensions(dims)
+    if asked:
         if task or scenes or first_seed != 20_000:
             raise UsageError(
                 "--dims has its own objects and its own frozen seeds",
                 expected="none of --task, --scenes and --first-seed with --dims",
             )
-        folder = out.with_suffix("")
         with shown(trials * len(asked), plain=plain, quiet=json) as progress:
             reports = run_dimensions(
                 asked,
                 config,
-                folder,
+                out,
                 task=task_kind,
                 trials=trials,
                 workers=workers,
@@ -143,13 +146,13 @@ def dom(
                 ray=ray,
             )
         for name, each in reports.items():
-            _write_page(folder / f"{name}.json", each, clips)
+            _write_page(out / f"{name}.json", each, clips)
         if json:
             rates = {name: _summary(each) for name, each in reports.items()}
             print(msgspec.json.encode(rates).decode())
         else:
             print(dimensions_table(reports))
-            print(f"reports: {folder}")
+            print(f"reports: {out}")
         return
     cell = Cell(config=config, first_seed=first_seed, trials=trials)
     with shown(trials, plain=plain, quiet=json) as progress:
@@ -162,6 +165,29 @@ def dom(
     else:
         print(campaign_table(report))
         print(f"report: {out} and {page}")
+
+
+def _place(out: Path, *, folder: bool) -> Path:
+    """Return where the report, or the folder of reports, goes.
+
+    Raises:
+        UsageError: it cannot go there.
+    """
+    if folder:
+        found = out.with_suffix("") if out.suffix == ".json" else out
+        if found.exists() and not found.is_dir():
+            raise UsageError(
+                "--out is the folder of the dimensions' reports", got=f"{found}, a file"
+            )
+        return found
+    if out.suffix != ".json" or out.is_dir():
+        raise UsageError(
+            "--out is the report, and its page lies beside it",
+            got=f"{out}, a folder" if out.is_dir() else str(out),
+            expected="a file that ends in .json",
+            next_command=f"--out {out.with_suffix('.json')}",
+        )
+    return out
 
 
 def _summary(report: CampaignReport) -> dict[str, object]:

@@ -8,7 +8,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from dvla.benchmarks.dom.campaign import CampaignReport, Cell, run_campaign
+from dvla.benchmarks.dom.campaign import (
+    CampaignReport,
+    Cell,
+    differences,
+    read_campaign,
+    run_campaign,
+)
 from dvla.benchmarks.dom.frozen import TRIALS, frozen_seeds, own_task
 from dvla.benchmarks.dom.result import CellConfig, EpisodeResult, wilson_interval
 from dvla.engines.errors import UsageError
@@ -73,12 +79,13 @@ def run_dimensions(
         cell = dimension_cell(with_task, dimension, trials)
         out = folder / f"{dimension}.json"
         if out.exists():
-            report = msgspec.json.decode(out.read_bytes(), type=CampaignReport)
+            report = read_campaign(out)
             if report.cell == cell:
                 reports[dimension] = report
                 continue
             raise UsageError(
                 f"{out} holds another cell",
+                got=differences(report.cell, cell),
                 expected="the same policy, latency, switches, task and trials",
                 next_command="choose another --out, or remove that file",
             )

@@ -18,6 +18,7 @@ from dvla.runtime.observation import Observation
 from dvla.runtime.policy_api import ChunkPolicy, WrappedPolicy
 
 MAX_MS = 10_000.0
+MEASURED = "measured"
 _WARM_UP, _SAMPLES = 3, 40
 _MEASURE_SEED = 40_000
 """Of the validation episodes: nothing is measured on the tests' before the tests."""
@@ -42,7 +43,7 @@ def parse_latency(text: str, spread: float, config: CellConfig) -> Latency:
     Raises:
         UsageError: it is none of these, or out of bounds.
     """
-    if text != "measured" and not text.endswith(".json"):
+    if text != MEASURED and not text.endswith(".json"):
         try:
             median_ms = float(text)
         except ValueError:
@@ -63,8 +64,8 @@ def parse_latency(text: str, spread: float, config: CellConfig) -> Latency:
             f"--latency-spread has no meaning with --latency {text}, which spreads by itself",
             expected="--latency MS --latency-spread SPREAD",
         )
-    if text == "measured":
-        return _of_samples(measure(config), "measured on this machine")
+    if text == MEASURED:
+        return _of_samples(measure(config), f"{MEASURED} on this machine")
     return _read(Path(text))
 
 

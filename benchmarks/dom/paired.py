@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from dvla.benchmarks.dom.campaign import CampaignReport
-from dvla.benchmarks.dom.result import wilson_interval
+from dvla.benchmarks.dom.result import CellConfig, wilson_interval
 from dvla.benchmarks.dom.schedules import name_of
 from dvla.engines.errors import UsageError
 
@@ -44,7 +44,7 @@ def exact_p(only_a: int, only_b: int) -> float:
     Only episodes that one caught and the other did not say anything about the difference.
     """
     n, k = only_a + only_b, min(only_a, only_b)
-    tail = sum(math.comb(n, i) for i in range(k + 1)) / 2.0**n
+    tail = sum(math.comb(n, i) for i in range(k + 1)) / 2**n  # of integers: 2.0**n has an end
     return min(1.0, 2.0 * tail)
 
 
@@ -54,18 +54,18 @@ def compare_paired(a: CampaignReport, b: CampaignReport) -> Paired:
     Raises:
         UsageError: they have none in common.
     """
-    caught_b = {episode.seed: episode.success for episode in b.episodes}
-    pairs = [(e.success, caught_b[e.seed]) for e in a.episodes if e.seed in caught_b]
-    if not pairs or (a.cell.config.robot, a.cell.config.task) != (
-        b.cell.config.robot,
-        b.cell.config.task,
-    ):
+    of_b = {episode.seed: episode for episode in b.episodes}
+    both_played = [(e, of_b[e.seed]) for e in a.episodes if e.seed in of_b]
+    alike = all((one.kind, one.speed) == (two.kind, two.speed) for one, two in both_played)
+    if not both_played or not alike or _scenes(a.cell.config) != _scenes(b.cell.config):
         raise UsageError(
             "The two reports are not of the same episodes, so nothing can be paired",
             got=f"{_episodes(a)} and {_episodes(b)}",
-            expected="the same robot, task and seeds",
-            next_command="run both with the same --robot, --task, --first-seed and --trials",
+            expected="the same robot, task, dimension, scenes and seeds",
+            next_command="run both with the same --robot, --task, --dims, --scenes, --task-kind, "
+            "--first-seed and --trials",
         )
+    pairs = [(one.success, two.success) for one, two in both_played]
     both, only_a = pairs.count((True, True)), pairs.count((True, False))
     only_b, neither = pairs.count((False, True)), pairs.count((False, False))
     return Paired(
@@ -116,29 +116,19 @@ def paired_text(found: Paired) -> str:
     )
 
 
-def read_campaign(path: Path) -> CampaignReport:
-    """Read a report of ``dvla-bench dom``.
-
-    Raises:
-        UsageError: it is missing, or something else.
-    """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=CampaignReport)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise UsageError(
-            f"{path} is not a report of dvla-bench dom",
-            got=error.strerror if isinstance(error, OSError) else str(error),
-            next_command=f"dvla-bench dom --out {path}",
-        ) from error
-
-
 def name_of_campaign(report: CampaignReport) -> str:
     """Return policy, latency and schedule in a few words."""
     config = report.cell.config
     return f"{Path(config.policy).name}, {config.latency.text}, {name_of(config.scheduler)}"
 
 
+def _scenes(config: CellConfig) -> tuple[object, ...]:
+    """Return everything that a scene is drawn from besides its seed."""
+    return config.robot, config.task, config.dimension, config.scenes, config.task_kind
+
+
 def _episodes(report: CampaignReport) -> str:
     cell = report.cell
     last = cell.first_seed + cell.trials - 1
-    return f"{cell.config.robot} {cell.config.task!r} {cell.first_seed} to {last}"
+    words = [str(part) for part in _scenes(cell.config) if part]
+    return f"{' '.join(words)} {cell.first_seed} to {last}"

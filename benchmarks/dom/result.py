@@ -20,6 +20,8 @@ class CellConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     Attributes:
         policy: ``oracle``, or the folder of a bundle.
+        policy_digest: of the bundle's content, or the installed policy with its version: the same
+            folder may hold another policy by now.
         robot: whose twin, and whose limits the gate enforces.
         task: what objects are drawn; any when empty.
         dimension: of the benchmark; with neither it nor ``scenes`` the plain pick scene is drawn,
@@ -32,6 +34,7 @@ class CellConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """
 
     policy: str = "oracle"
+    policy_digest: str = ""
     robot: str = "franka"
     task: str = ""
     dimension: Dimension | None = None

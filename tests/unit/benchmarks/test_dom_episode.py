@@ -114,9 +114,12 @@ def test_a_campaign_goes_on_where_it_was_killed(tmp_path):
     partial.write_bytes(b"\n".join(lines) + b"\n" + lines[-1][:40])
     again = run_campaign(cell, out, workers=1, command="-", progress=seen.append)
     assert len(seen) == 2 and again.episodes == report.episodes
+    partial.write_bytes(b"\n".join([lines[0], lines[1][:40], lines[2], b""]))  # by a full disk
+    again = run_campaign(cell, out, workers=1, command="-", progress=seen.append)
+    assert [result.seed for result in seen] == [2, 3, 2] and again.episodes == report.episodes
     partial.write_bytes(lines[0] + b"\n")
     other = Cell(config=STREAMING, first_seed=2, trials=2)
-    with pytest.raises(ConfigError, match="another cell"):
+    with pytest.raises(ConfigError, match="another latency"):
         run_campaign(other, out, workers=1, command="-", progress=seen.append)
 
 
@@ -125,6 +128,10 @@ def test_wrong_flags_are_one_paragraph(monkeypatch, capsys):
         (["--robot", "toaster"], ("toaster", "franka, piper")),
         (["--robot", "replay"], ("replay has no digital twin", "franka, piper")),
         (["--trials", "0"], ("--trials", "1 to")),
+        (["--first-seed", "-1"], ("--first-seed", "0 to")),
+        (["--out", "page.html"], ("page.html", "ends in .json", "--out page.json")),
+        (["--out", "tests"], ("tests, a folder",)),
+        (["--out", "README.md", "--dims", "motion"], ("README.md, a file",)),
         (["--latency", "-1"], ("--latency", "10000 ms")),
         (["--policy", "no.bundle"], ("no.bundle", "expert, oracle")),
         (["--policy", "expert", "--latency", "90"], ("never late",)),

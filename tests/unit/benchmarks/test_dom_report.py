@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from bench_reports import full_report
 
-from dvla.benchmarks.dom.campaign import CampaignReport, Cell, summarise
+from dvla.benchmarks.dom.campaign import CampaignReport, Cell, read_campaign, summarise
 from dvla.benchmarks.dom.clips import Clip
 from dvla.benchmarks.dom.command import command_of
 from dvla.benchmarks.dom.latency import Latency
 from dvla.benchmarks.dom.latency_source import parse_latency
 from dvla.benchmarks.dom.page import campaign_page, speed_bins
-from dvla.benchmarks.dom.paired import compare_paired, exact_p, paired_text, read_campaign
+from dvla.benchmarks.dom.paired import compare_paired, exact_p, paired_text
 from dvla.benchmarks.dom.result import CellConfig, EpisodeResult
 from dvla.benchmarks.dom.schedules import SCHEDULES, name_of, schedule_of
 from dvla.engines.errors import UsageError
@@ -38,7 +38,7 @@ def episode(seed: int, success: bool, speed: float = 0.3) -> EpisodeResult:
 def campaign(caught: set[int], trials: int = 20, first: int = 20_000, **fields) -> CampaignReport:  # type: ignore[no-untyped-def]
     cell = Cell(config=CellConfig(**fields), first_seed=first, trials=trials)
     episodes = [
-        episode(seed, seed - first in caught, (seed - first) * 0.75 / (trials - 1))
+        episode(seed, seed - first in caught, min(0.75, (seed - first) * 0.75 / 19))
         for seed in range(first, first + trials)
     ]
     return summarise(cell, episodes, "dvla-bench dom", describe_machine())
@@ -109,6 +109,7 @@ def test_the_exact_p_is_the_binomial_tail() -> None:
     coins = [sum(flips) for flips in itertools.product((0, 1), repeat=8)]
     share = sum(heads <= 1 or heads >= 7 for heads in coins) / len(coins)
     assert exact_p(7, 1) == pytest.approx(share)
+    assert 0.016 < exact_p(520, 600) < 0.02  # beyond what a float's power of two holds
 
 
 def test_only_episodes_that_differ_speak() -> None:
@@ -131,8 +132,14 @@ def test_episodes_are_paired_by_seed_and_others_refused() -> None:
     assert compare_paired(a, b).pairs == 10
     with pytest.raises(UsageError, match="not of the same episodes"):
         compare_paired(a, campaign({0}, first=30_000))
+    for others in ({"task": "pick up the red can"}, {"scenes": "training"}, {"task_kind": "long"},
+                   {"dimension": "motion"}):  # fmt: skip
+        with pytest.raises(UsageError, match="not of the same episodes"):
+            compare_paired(a, campaign({0}, **others))
+    cube = msgspec.structs.replace(b.episodes[3], kind="box")
+    other = msgspec.structs.replace(b, episodes=(*b.episodes[:3], cube, *b.episodes[4:]))
     with pytest.raises(UsageError, match="not of the same episodes"):
-        compare_paired(a, campaign({0}, task="pick up the red can"))
+        compare_paired(a, other)
 
 
 def test_a_report_comes_back_and_something_else_does_not(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -29,7 +30,7 @@ def wants_plain(plain: bool, stream: TextIO | None = None) -> bool:
 
 
 class LivePanel:
-    """A panel that is redrawn in place.
+    """A panel that is redrawn in place; when its terminal is gone, nothing is drawn any more.
 
     Args:
         title: what runs, on what.
@@ -40,9 +41,19 @@ class LivePanel:
         self._title = title
         self._console = console
         self._live: Live | None = None
+        self._gone = False
 
     def update(self, status: RunStatus) -> None:
-        """Draw a status."""
+        """Draw a status, where there is still a terminal."""
+        if self._gone:
+            return
+        try:
+            self._draw(status)
+        except OSError:
+            self._gone = True
+            self.close()
+
+    def _draw(self, status: RunStatus) -> None:
         from rich.live import Live
 
         from dvla.runtime.panel_layout import render
@@ -57,7 +68,8 @@ class LivePanel:
         """Leave the last picture on the terminal and give the cursor back."""
         live, self._live = self._live, None
         if live is not None:
-            live.stop()
+            with contextlib.suppress(OSError):
+                live.stop()
 
 
 class PlainLog:

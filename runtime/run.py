@@ -9,14 +9,12 @@ import time
 from contextlib import closing
 from datetime import datetime, timezone
 
-import dvla
 from dvla.engines.errors import DvlaError
 from dvla.runtime.arm_connection import ArmConnection
 from dvla.runtime.clock import NS_PER_S, monotonic_ns
 from dvla.runtime.clock_offset import SAME_CLOCK, state_from
 from dvla.runtime.confirm import NotConfirmed, confirm_arm
 from dvla.runtime.errors import RobotFault
-from dvla.runtime.machine import describe_machine
 from dvla.runtime.messages import ArmState, ResumeRequest
 from dvla.runtime.panel_keys import HOLD, RESUME, Keys
 from dvla.runtime.phase import Phase
@@ -25,17 +23,18 @@ from dvla.runtime.preflight.setup import SetUp
 from dvla.runtime.robots import Robot
 from dvla.runtime.run_config import RunConfig
 from dvla.runtime.run_end import report_run
-from dvla.runtime.run_folder import RunFolder, RunManifest
+from dvla.runtime.run_folder import RunFolder
 from dvla.runtime.run_inputs import (
     REPLAY,
-    delays_s,
     episode_of,
     input_settings,
     of_episode,
     write_recorded,
 )
+from dvla.runtime.run_record import manifest_of
 from dvla.runtime.run_screen import RunScreen
 from dvla.runtime.run_settings import make_settings, policy_facts
+from dvla.runtime.say import say, settle
 from dvla.runtime.sequence import Sequence
 from dvla.runtime.signals import Impatient, Signals
 from dvla.runtime.supervisor import START_ORDER, SharedMemory, Supervisor
@@ -103,9 +102,8 @@ class Run:
     def main(self) -> int:
         """Run, stop in order, and write the report; returns the exit code."""
         self._record()
-        failure: DvlaError | None = None
-        at_once = False
-        started = False
+        failure: BaseException | None = None
+        at_once = started = False
         try:
             self._supervisor.start(lambda: not self._signals.received)
             started = not self._signals.received
@@ -115,15 +113,15 @@ class Run:
                 self._viewer = Viewer(self._folder)
                 say(self._viewer.words)
             self._conduct()
-        except DvlaError as error:
-            failure = error
-            started = started and not isinstance(error, (NotConfirmed, NotCleared))
         except Impatient:
             at_once = True
+        except BaseException as error:  # whatever it is, the arm stops and the run is reported
+            failure = error
+            started = started and not isinstance(error, (NotConfirmed, NotCleared))
         self._ended_ns = monotonic_ns()
-        reason = str(failure) if failure else "the run ends"
+        reason = words_of(failure) if failure is not None else "the run ends"
         signal = self._signals.received
-        ending = reason if failure else f"ended by signal {signal}" if signal else ""
+        ending = reason if failure is not None else f"ended by signal {signal}" if signal else ""
         try:
             self._supervisor.stop(reason, at_once=at_once)
         except Impatient:
@@ -159,26 +157,15 @@ class Run:
 
     def _record(self, ending: str = "") -> None:
         """Write the configuration and the manifest."""
-        settings = self._supervisor.settings
         self._folder.write_config(self._config)
         self._folder.write_manifest(
-            RunManifest(
-                robot=settings.robot,
-                sim=self._config.sim,
-                policy=settings.bundle or settings.policy,
-                task=settings.task,
+            manifest_of(
+                self._config,
+                self._supervisor.settings,
+                self._supervisor.pids,
                 started_utc=self._started_utc,
                 started_ns=self._started_ns,
-                control_period_s=settings.control_period_s,
-                chunk_size=settings.chunk_size,
-                servo_rate_hz=settings.servo.rate_hz,
-                version=dvla.__version__,
-                machine=describe_machine(),
-                command=tuple(sys.argv),
-                pids=self._supervisor.pids,
-                shadow=self._config.in_shadow and not self._config.execute,
                 ending=ending,
-                delays_s=delays_s(settings),
             )
         )
 
@@ -308,12 +295,15 @@ class Run:
         )
 
 
-def say(line: str) -> None:
-    """Tell the person who started the run."""
-    print(line, file=sys.stderr, flush=True)
+def words_of(error: BaseException) -> str:
+    """Return what an error says; one that nobody foresaw, with its kind."""
+    return str(error) if isinstance(error, DvlaError) else f"{type(error).__name__}: {error}"
 
 
 def run_loop(config: RunConfig, robot: Robot) -> int:
     """Run a checked configuration and return the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    return Run(config, robot).main()
+    try:
+        return Run(config, robot).main()
+    finally:
+        settle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from dvla.runtime.cli.report import show_summary, write_report
@@ -12,6 +13,7 @@ from dvla.runtime.preflight.setup import SetUp
 from dvla.runtime.run_config import RunConfig
 from dvla.runtime.run_data import load_run
 from dvla.runtime.run_folder import RunFolder
+from dvla.runtime.say import heard
 from dvla.runtime.summary import RunSummary
 
 UNRECORDED_S = 2.0
@@ -41,6 +43,8 @@ def report_run(
 ) -> bool:
     """Compute the summary, write the report, and print what a person wants to know.
 
+    All is written and judged also where nobody reads what is printed.
+
     Args:
         config: of the run.
         folder: of the run, closed by its recorder.
@@ -55,24 +59,26 @@ def report_run(
     """
     summary = write_report(folder.path)
     if not config.json:
-        show_summary(summary, json=False, plain=config.plain)
-        if folder.report.exists():
-            print(f"report: {folder.report}")
-        missing = unrecorded(summary, ended_ns)
-        if missing:
-            print(f"note: {missing}")
+        with heard(sys.stdout):
+            show_summary(summary, json=False, plain=config.plain)
+            if folder.report.exists():
+                print(f"report: {folder.report}")
+            missing = unrecorded(summary, ended_ns)
+            if missing:
+                print(f"note: {missing}")
     found = None
     unbegun = not summary.began and bool(summary.manifest.ending)
     if setup is not None and not unbegun:
         realtime = {name: words[name] for name in ("servo", "arm") if name in words}
         found = setup.conclude(load_run(folder.path), summary, realtime, clock_bound_s, widened)
-    if config.json:
-        show_summary(summary, json=True, plain=True)
-    elif found is not None:
-        print("preflight:")
-        for line in lines(found.findings):
-            print(f"  {line}")
-        print(f"preflight {'passed' if found.passed else 'FAILED'}: {folder.path / NAME}")
-    elif setup is not None:
-        print("preflight: not judged, for the run ended before the policy began")
+    with heard(sys.stdout):
+        if config.json:
+            show_summary(summary, json=True, plain=True)
+        elif found is not None:
+            print("preflight:")
+            for line in lines(found.findings):
+                print(f"  {line}")
+            print(f"preflight {'passed' if found.passed else 'FAILED'}: {folder.path / NAME}")
+        elif setup is not None:
+            print("preflight: not judged, for the run ended before the policy began")
     return found is None or found.passed

@@ -29,6 +29,7 @@ class LiveRun:
         env: environment variables to add.
         robot: flags of the robot; the Franka's twin unless another is meant.
         doubles: process -> module of the tests' folder that stands in for it.
+        output: descriptor that gets what it prints, instead of the log.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class LiveRun:
         env: dict[str, str] | None = None,
         robot: tuple[str, ...] = ("--robot", "franka", "--sim"),
         doubles: Mapping[str, str] = MappingProxyType({}),
+        output: int | None = None,
     ) -> None:
         self.runs = tmp_path / "runs"
         self.private = tmp_path / "private"
@@ -57,7 +59,11 @@ class LiveRun:
         self._env = {**os.environ, **folders, **(env or {})}
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=self._env
+                command,
+                cwd=ROOT,
+                stdout=log if output is None else output,
+                stderr=subprocess.STDOUT,
+                env=self._env,
             )
 
     def arm(self, action: str, *flags: str) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from dvla.engines.errors import UsageError
@@ -10,6 +9,7 @@ from dvla.runtime.arm_link import LOCAL, ArmLink
 from dvla.runtime.overrides import parse_override
 from dvla.runtime.robots import robot_by_name, robot_with_twin
 from dvla.runtime.robots.hardware import Hardware, hardware_of
+from dvla.runtime.say import say
 from dvla.runtime.twin.bodies import twin_body
 
 
@@ -89,4 +89,4 @@ def run(
         sim=sim,
         overrides=overrides,
     )
-    return ArmHost(link, settings, lambda line: print(line, file=sys.stderr, flush=True)).main()
+    return ArmHost(link, settings, say).main()

@@ -109,8 +109,9 @@ def run_child(name: str, body: Callable[[Child], None]) -> None:
     def stop(signum: int, frame: Any) -> None:
         child.stopping = True
 
-    # Ctrl-C reaches the whole foreground group; the supervisor alone decides what it means.
+    # Ctrl-C and a closed terminal reach the whole group; what they mean, the supervisor decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, stop)
     try:
         body(child)
@@ -118,6 +119,6 @@ def run_child(name: str, body: Callable[[Child], None]) -> None:
         child.fail(str(error), error.exit_code)
         sys.exit(error.exit_code)
     except Exception as error:
-        traceback.print_exc()
         child.fail(f"{name} failed: {type(error).__name__}: {error}", 1)
+        traceback.print_exc()  # may fail itself, where nobody reads it any more
         sys.exit(1)

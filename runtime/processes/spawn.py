@@ -48,8 +48,8 @@ class Launched:
     def __init__(self, spec: ProcessSpec, rings: Rings) -> None:
         self.spec = spec
         self._ready_r, ready_w = os.pipe()
-        # Ctrl-C reaches the whole foreground group, also those that cannot ignore it yet.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # Ctrl-C and a closed terminal reach the whole group, also those that cannot ignore it yet.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
         try:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", f"dvla.runtime.processes.{spec.name}", str(ready_w)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -105,6 +106,29 @@ def test_ctrl_c_stops_in_order_and_reports(story: Story) -> None:
     assert modes[-1] == "shutdown"
     assert modes[-2] in ("stopping", "hold")
     assert (run.folder() / "report.html").stat().st_size > 10_000
+    assert run.left_behind() == []
+
+
+def test_a_closed_terminal_stops_in_order_and_reports(start: Start) -> None:
+    run = start(*ORACLE)
+    run.until_following()
+    # The shell tells its jobs, and the kernel tells the whole group once the shell has ended.
+    for pid in (run.process.pid, *run.pids().values(), run.process.pid):
+        os.kill(pid, signal.SIGHUP)
+    assert run.end() == 128 + signal.SIGHUP, run.text
+    assert [event["mode"] for event in run.events("arm_mode")][-1] == "shutdown"
+    assert (run.folder() / "report.html").stat().st_size > 10_000
+    assert run.left_behind() == []
+
+
+def test_a_run_whose_output_nobody_reads_any_more_goes_on_to_its_report(start: Start) -> None:
+    ours, theirs = os.pipe()
+    run = start("--policy", "oracle", "--duration", "2", "--shadow", output=theirs)
+    os.close(theirs)
+    with open(ours) as read:
+        assert "recorder: pid" in read.readline()
+    assert run.end() in (0, 1)  # as the preflight judges this machine
+    assert {"report.html", "preflight.json"} <= {path.name for path in run.folder().iterdir()}
     assert run.left_behind() == []
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from dvla.engines.errors import UsageError
+from dvla.engines.registry import check_backend_name
+from dvla.runtime.bounds import MAX_THREADS, check_bounds, check_seed
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.overrides import parse_override
 from dvla.runtime.policy_checks import check_noise_scale
@@ -38,14 +40,15 @@ def check(config: RunConfig) -> Robot:
     elif not replays:
         check_real_arm(config, robot)
     _check_policy(config)
+    check_seed(config.seed)
     for name, value, high in (
         ("--duration", config.duration, MAX_DURATION_S),
         ("--inject-latency-ms", config.inject_latency_ms, MAX_INJECTED_MS),
         ("--inject-camera-ms", config.inject_camera_ms, MAX_TWIN_DELAY_MS),
         ("--inject-arm-ms", config.inject_arm_ms, MAX_TWIN_DELAY_MS),
+        ("--engine-threads", config.engine_threads, MAX_THREADS),
     ):
-        if not 0.0 <= value <= high:
-            raise ConfigError(f"{name} is out of bounds", got=value, expected=f"0 to {high:g}")
+        check_bounds(name, value, 0, high)
     twins = config.sim and not config.arm_address
     for flag, given, meant in (
         ("--inject-camera-ms", config.inject_camera_ms, config.sim),
@@ -98,6 +101,7 @@ def _check_modes(config: RunConfig) -> None:
 
 def _check_policy(config: RunConfig) -> None:
     check_noise_scale(config.noise_scale)
+    check_backend_name(config.backend)
     if config.policy == BUNDLE:
         if config.bundle is None:
             raise UsageError(

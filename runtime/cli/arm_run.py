@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dvla.engines.errors import UsageError
 from dvla.runtime.arm_link import LOCAL, ArmLink
+from dvla.runtime.bounds import check_seed
 from dvla.runtime.overrides import parse_override
 from dvla.runtime.robots import robot_by_name, robot_with_twin
 from dvla.runtime.robots.hardware import Hardware, hardware_of
@@ -73,6 +74,7 @@ def run(
     )
     if sim and (can or host):
         raise UsageError("--can and --host lead to a real arm; a twin has neither")
+    check_seed(seed)
     overrides = tuple(map(parse_override, override))
     link = ArmLink(name=arm_name or known.name, address=address, keys=keys)
     link.serving()

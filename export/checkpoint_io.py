@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,6 +66,7 @@ def write_raw(
     metadata: Mapping[str, str] | None,
 ) -> Path:
     """Write tensors and side files into a folder; each file appears whole or not at all."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,6 +79,10 @@ def write_raw(
         save_file(plain, partial, metadata=None if metadata is None else dict(metadata))
         partial.chmod(mode)
         os.replace(partial, folder / WEIGHTS_NAME)
+    except SafetensorError as error:
+        if f"os error {errno.ENOSPC}" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(partial)) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
     for name, content in files.items():

@@ -20,6 +20,7 @@ from dvla.training.presets import arch_json
 
 STATE_NAME = "training-state.pt"
 STATISTICS_NAME = "statistics.json"
+_FROM_WEIGHTS = "begin another training from its weights: --init, and a new --out"
 
 
 def set_statistics(policy: DynamicVla, statistics: Statistics) -> None:
@@ -49,15 +50,40 @@ def write_statistics(folder: Path, statistics: Statistics) -> None:
 
 
 def read_statistics(folder: Path) -> Statistics:
-    """Return the statistics beside a checkpoint."""
-    return msgspec.json.decode((folder / STATISTICS_NAME).read_bytes(), type=Statistics)
+    """Return the statistics beside a checkpoint.
+
+    Raises:
+        CheckpointError: there are none, or they are damaged.
+    """
+    path = folder / STATISTICS_NAME
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Statistics)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise CheckpointError(
+            f"The statistics of the training cannot be read from {path}",
+            got=error.strerror if isinstance(error, OSError) else str(error),
+            next_command=_FROM_WEIGHTS,
+        ) from error
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write everything that training needs to go on exactly; atomic."""
+    """Write everything that training needs to go on exactly; atomic.
+
+    Raises:
+        OSError: the disk is full, or refuses.
+    """
     scratch = folder / f".{STATE_NAME}.partial"
-    torch.save(dict(state), scratch)
-    os.replace(scratch, folder / STATE_NAME)
+    try:
+        with scratch.open("wb") as file:
+            torch.save(dict(state), file)
+        os.replace(scratch, folder / STATE_NAME)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):  # torch tells it as a fault of its own
+            error.__context__.filename = str(scratch)
+            raise error.__context__ from None
+        raise
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def load_state(folder: Path) -> dict[str, Any]:
@@ -73,6 +99,6 @@ def load_state(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"Training cannot go on from {path}",
             got=str(error)[:200],
-            next_command="start it again without --resume",
+            next_command=_FROM_WEIGHTS,
         ) from error
     return state

@@ -15,6 +15,7 @@ from dvla.engines.errors import UsageError
 from dvla.training.seeds import TRAINING_START
 
 LONGEST_S = 60.0
+LAST_SEED = 10**12
 
 
 def collect_command(
@@ -66,6 +67,10 @@ def collect_command(
     for name, value in (("--episodes", episodes), ("--workers", workers)):
         if value < 1:
             raise UsageError(f"{name} is out of bounds", got=value, expected="at least 1")
+    if not 0 <= first_seed <= LAST_SEED:
+        raise UsageError(
+            "--first-seed is out of bounds", got=first_seed, expected=f"0 to {LAST_SEED}"
+        )
     if max_s is not None and not 0.0 < max_s <= LONGEST_S:
         raise UsageError(
             "--max-s is out of bounds", got=max_s, expected=f"above 0 and at most {LONGEST_S:g} s"

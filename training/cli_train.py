@@ -81,9 +81,22 @@ def train_command(
     from dvla.training.session import train
 
     del debug  # read from the command line where the errors are told
-    for name, value in (("--steps", steps), ("--batch", batch), ("--accumulate", accumulate)):
-        if value < 1:
-            raise UsageError(f"{name} is out of bounds", got=value, expected="at least 1")
+    bounds: tuple[tuple[str, float, bool, str], ...] = (
+        ("--steps", steps, steps >= 1, "at least 1"),
+        ("--batch", batch, batch >= 1, "at least 1"),
+        ("--accumulate", accumulate, accumulate >= 1, "at least 1"),
+        ("--draws", draws, draws >= 1, "at least 1"),
+        ("--save-every", save_every, save_every >= 1, "at least 1"),
+        ("--threads", threads or 0, threads is None or threads >= 1, "at least 1"),
+        ("--lr", lr, 0.0 < lr < 1.0, "above 0 and below 1"),
+        ("--ema", ema, 0.0 <= ema < 1.0, "0 or more, and below 1"),
+        ("--muon", muon, 0.0 <= muon < 100.0, "0 or more, and below 100"),
+        ("--see-first", see_first, see_first >= 0, "0 or more"),
+        ("--seed", seed, 0 <= seed < 2**32, "0 to 4294967295"),
+    )
+    for name, value, is_within, expected in bounds:
+        if not is_within:
+            raise UsageError(f"{name} is out of bounds", got=value, expected=expected)
     play = PlayOptions(
         every=play_every,
         trials=play_trials,

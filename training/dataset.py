@@ -96,8 +96,8 @@ class Episodes:
 
     @property
     def robot(self) -> str:
-        """The arm that they are all of; empty where a dataset of others does not say."""
-        return self.infos[0].robot
+        """The arm of those that say whose they are; empty where none does."""
+        return next((info.robot for info in self.infos if info.robot), "")
 
     def refresh(self) -> None:
         """Take in what was recorded since."""

@@ -14,12 +14,14 @@ from dvla.engines.bundle import TOKENIZER_NAME
 from dvla.engines.errors import UsageError
 from dvla.export.arch import Arch
 from dvla.export.checkpoint import build_policy, load_checkpoint
+from dvla.export.checkpoint_io import WEIGHTS_NAME
 from dvla.export.config import PolicyConfig, convert_config
 from dvla.export.model.policy import DynamicVla
 from dvla.export.torch_ import torch
 from dvla.runtime.tokenizer import PromptEncoder, find_tokenizer
 from dvla.runtime.twin.scenes.language import sentences
 from dvla.training.checkpoints import (
+    STATE_NAME,
     read_statistics,
     set_statistics,
     write_statistics,
@@ -74,11 +76,7 @@ def train(
         UsageError: the data or the folder cannot be used.
         CheckpointError: there is nothing to start or to go on from.
     """
-    if not resume and (out / "model.safetensors").exists():
-        raise UsageError(
-            f"{out} holds a trained policy already",
-            next_command="add --resume to go on, or choose another --out",
-        )
+    _refuse_trained(out, resume=resume)
     group = Group()
     torch.manual_seed(options.seed)
     policy, raw, config, arch = _policy(preset, init, options.seed, new_encoder)
@@ -87,7 +85,7 @@ def train(
     pictures = Pictures.of(config, arch)
     episodes = Episodes(data, seen_steps, state_width=width, pictures=pictures)
     held_out = Episodes(data, seen_steps, state_width=width, held_out=True, pictures=pictures)
-    raw["robot_type"] = episodes.robot
+    raw["robot_type"] = robot = episodes.robot or config.robot_type
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = out / TOKENIZER_NAME
     if resume or not group.leads:
@@ -121,12 +119,28 @@ def train(
         picture=(images.shape[-1], images.shape[-2]),
         frames=len(seen_steps),
     )
-    robot = episodes.robot or config.robot_type or "franka"
-    trainer = Trainer(policy, helpers, raw, arch, options, out, group, play, robot)
+    trainer = Trainer(policy, helpers, raw, arch, options, out, group, play, robot or "franka")
     if resume:
         trainer.resume(sampler)
     trainer.run(sampler, checks, report)
     return pictures
+
+
+def _refuse_trained(out: Path, *, resume: bool) -> None:
+    """Raise a UsageError where a training would overwrite another, or has none to go on from."""
+    state, weights = (out / STATE_NAME).exists(), (out / WEIGHTS_NAME).exists()
+    if resume and not state:
+        raise UsageError(
+            f"{out} holds no training to go on from",
+            got="a policy without its training's state" if weights else "no saved training",
+            next_command=f"--init {out} and another --out" if weights else "leave --resume out",
+        )
+    if not resume and (state or weights):
+        next_command = "add --resume to go on" if state else f"--init {out} to train it further"
+        raise UsageError(
+            f"{out} holds a trained policy already",
+            next_command=f"{next_command}, or choose another --out",
+        )
 
 
 def _policy(

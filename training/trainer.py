@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dvla.engines.errors import CheckpointError
+from dvla.engines.errors import CheckpointError, DvlaError
 from dvla.export.arch import Arch
 from dvla.export.model.policy import DynamicVla
 from dvla.export.torch_ import Tensor, torch
@@ -26,6 +26,12 @@ from dvla.training.options import Curve, TrainOptions
 from dvla.training.parallel import Group
 from dvla.training.sampler import Sampler
 from dvla.training.validate import held_out_error
+
+
+class Diverged(DvlaError):
+    """A training's losses are no numbers any more."""
+
+    exit_code = 1
 
 
 class Trainer:
@@ -99,6 +105,9 @@ class Trainer:
             sampler: of training batches.
             held_out: of batches that are never trained on.
             report: called with each line of the curve.
+
+        Raises:
+            Diverged: a loss is no number; nothing is saved after that.
         """
         options = self._options
         sums, since, started_s = np.zeros(4), 0, time.perf_counter()
@@ -107,6 +116,11 @@ class Trainer:
                 sampler.refresh()
             sums += self._step(sampler)
             since += 1
+            if not np.isfinite(sums).all():
+                raise Diverged(
+                    f"The training has diverged at step {self.step}: its losses are no numbers",
+                    next_command="a smaller --lr; what was saved before is as it was",
+                )
             last = self.step == options.steps
             plays = self._play.every > 0 and (last or self.step % self._play.every == 0)
             if self._group.leads and (last or plays or self.step % options.save_every == 0):
@@ -175,8 +189,7 @@ class Trainer:
         return copy
 
     def save(self, sampler: Sampler) -> None:
-        """Write the averaged policy, and the state to go on from."""
-        write_checkpoint(self._folder, self._average, self._config, self._arch)
+        """Write the state to go on from, then the averaged policy: the state makes both again."""
         state = {
             "step": self.step,
             "policy": self._policy.state_dict(),
@@ -187,6 +200,7 @@ class Trainer:
             "draws": sampler.state(),
         }
         save_state(self._folder, state)
+        write_checkpoint(self._folder, self._average, self._config, self._arch)
 
     def resume(self, sampler: Sampler) -> None:
         """Go on from the last save, exactly."""

@@ -79,6 +79,11 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     kind: Kind | None = None
     colour: Colour | None = None
 
+    @property
+    def words(self) -> str:
+        """Colour and kind as in an instruction; empty where it asks for anything."""
+        return " ".join(word for word in (self.colour, self.kind) if word)
+
 
 def parse_task(text: str) -> Task:
     """Find the colour and the kind of object that an instruction names.

@@ -59,7 +59,8 @@ def collect(
     folder.mkdir(parents=True, exist_ok=True)
     done = recorded(folder)
     _refuse_other_arms(folder, done, robot)
-    _refuse_others(folder, done, seeds, scene_words(asked_scene(task, scenes).scene))
+    asked = asked_scene(task, scenes)
+    _refuse_others(folder, done, seeds, scene_words(asked.scene), asked.task.words)
     left = [seed for seed in seeds if seed not in done]
 
     def take(seed: int, encoded: bytes) -> None:
@@ -91,11 +92,20 @@ def _refuse_other_arms(folder: Path, done: dict[int, EpisodeInfo], robot: str) -
 
 
 def _refuse_others(
-    folder: Path, done: dict[int, EpisodeInfo], seeds: Sequence[int], wanted: str
+    folder: Path, done: dict[int, EpisodeInfo], seeds: Sequence[int], wanted: str, objects: str
 ) -> None:
     """Raise a UsageError where a seed was recorded already, but of another kind of scene."""
     for seed in seeds:
-        if seed in done and done[seed].scenes != wanted:
+        if seed not in done:
+            continue
+        if done[seed].objects not in (None, objects):
+            raise UsageError(
+                f"{folder} holds episode {seed} with other objects",
+                got=done[seed].objects or "any object",
+                expected=objects or "any object",
+                next_command="choose another --out (dvla-train takes several) or --first-seed",
+            )
+        if done[seed].scenes != wanted:
             raise UsageError(
                 f"{folder} holds episode {seed} of another kind of scene",
                 got=done[seed].scenes or "the plain scene",

@@ -58,6 +58,8 @@ class EpisodeInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         latency_ms: injected while recording.
         duration_s: wall time that it took.
         scenes: family and task of the scene; empty for the plain pick scene.
+        objects: that were to be drawn in the plain scene; any when empty, None where nobody wrote
+            it down.
         robot: whose twin; empty where a dataset of others does not say.
     """
 
@@ -71,6 +73,7 @@ class EpisodeInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     latency_ms: float
     duration_s: float
     scenes: str = ""
+    objects: str | None = None
     robot: str = "franka"
 
 
@@ -86,12 +89,23 @@ def write_episode(folder: Path, info: EpisodeInfo, steps: NDArray[np.void]) -> N
 
 
 def recorded(folder: Path) -> dict[int, EpisodeInfo]:
-    """Return the whole episodes of a folder by seed, in the order of their seeds."""
-    found = (
-        msgspec.json.decode(path.read_bytes(), type=EpisodeInfo)
-        for path in sorted(folder.glob("episode-*.json"))
-    )
-    return {info.seed: info for info in found}
+    """Return the whole episodes of a folder by seed, in the order of their seeds.
+
+    Raises:
+        UsageError: a description cannot be read.
+    """
+    found = {}
+    for path in sorted(folder.glob("episode-*.json")):
+        try:
+            info = msgspec.json.decode(path.read_bytes(), type=EpisodeInfo)
+        except msgspec.MsgspecError as error:
+            raise UsageError(
+                f"{path} is no description of a recorded episode",
+                got=str(error),
+                next_command="remove that file: dvla-collect then records the episode again",
+            ) from error
+        found[info.seed] = info
+    return found
 
 
 def map_episode(folder: Path, seed: int, layout: np.dtype[np.void] = STEP) -> NDArray[np.void]:

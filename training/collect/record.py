@@ -98,13 +98,14 @@ class Recorder:
         max_s: float = 5.0,
         robot: str = "franka",
         scene: SceneChoice | None = None,
+        objects: str = "",
     ) -> None:
         self._world = world
         self._render = keep_pictures(render)
         self._spot, self._learner = spot, learner
         self._max_steps = round(max_s / PERIOD_S)
         self._robot = robot
-        self._scenes = scene_words(scene)
+        self._scenes, self._objects = scene_words(scene), objects
 
     def record(self, plan: Plan) -> tuple[EpisodeInfo, NDArray[np.void]]:
         """Play an episode out.
@@ -139,6 +140,7 @@ class Recorder:
             latency_ms=plan.latency_ms,
             duration_s=round(time.perf_counter() - started_s, 3),
             scenes=self._scenes,
+            objects=self._objects,
             robot=self._robot,
         )
         return info, np.array(rows, STEP)

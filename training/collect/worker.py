@@ -58,6 +58,7 @@ def open_recorder(job: Job) -> Recorder:
         max_s=job.max_s if job.max_s is not None else _usual_s(asked.scene),
         robot=job.robot,
         scene=asked.scene,
+        objects=asked.task.words,
     )
 
 

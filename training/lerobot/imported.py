@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dvla.engines.errors import UsageError
 from dvla.runtime.recordings.lerobot import LeRobotDataset
-from dvla.runtime.recordings.lerobot_tables import INFO_NAME, Episode, read_info
+from dvla.runtime.recordings.lerobot_tables import INFO_NAME, Episode, damaged, read_info
 from dvla.training.collect.frames import HORIZON, EpisodeInfo, recorded, write_episode
 from dvla.training.lerobot.film import frames_of
 from dvla.training.lerobot.schema import ACTION, FPS, OBJECT, STATE, Provenance
@@ -58,7 +58,8 @@ def as_episodes(folder: Path, pictures: Pictures = STORED) -> Path:
                 next_command="dvla-collect --format lerobot-v3.0 --out DATASET",
             )
         return folder
-    dataset, provenance = _open(folder, pictures), _provenance(folder)
+    dataset = _open(folder, pictures)
+    provenance = _provenance(folder, len(dataset.episodes))
     inside = folder / ".dvla" / f"episodes-{pictures.name}"
     inside.mkdir(parents=True, exist_ok=True)
     done = recorded(inside)
@@ -107,14 +108,17 @@ def _open(folder: Path, pictures: Pictures) -> LeRobotDataset:
     return dataset
 
 
-def _provenance(folder: Path) -> Provenance | None:
-    """Return what a dataset of ours says of itself, or None for one of others."""
+def _provenance(folder: Path, episodes: int) -> Provenance | None:
+    """Return what a dataset of ours says of its episodes, or None for one of others."""
     path = folder / "meta/dvla.json"
     if not path.exists():
         return None
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Provenance)
-    except msgspec.MsgspecError as error:
+        found = msgspec.json.decode(path.read_bytes(), type=Provenance)
+        if not len(found.seeds) == len(found.latencies_ms) == episodes:
+            raise ValueError(f"{len(found.seeds)} seeds of {episodes} episodes")
+        return found
+    except ValueError as error:  # msgspec's are of that kind
         raise UsageError(
             f"{path} cannot be read",
             got=str(error),
@@ -134,7 +138,9 @@ def _convert(
     rows = dataset.steps(episode, STATE, ACTION, *([OBJECT] if has_object else []))
     state = np.array([row[STATE] for row in rows], np.float32)
     action = np.array([row[ACTION] for row in rows], np.float32)
+    _refuse_no_numbers(folder, episode, state, action)
     _refuse_offsets(folder, state, action)
+    state[:, (3, 5)] %= 2.0 * np.pi  # as every policy is given them
     steps = np.zeros(len(rows), pictures.step)
     steps["state"] = state
     ahead = np.minimum(np.arange(len(rows))[:, None] + np.arange(HORIZON), len(rows) - 1)
@@ -153,7 +159,10 @@ def _convert(
 def _frames(episode: Episode, key: str, count: int) -> list[NDArray[np.uint8]]:
     """Return a camera's frames of an episode (h, w, 3) each."""
     film = episode.films[key]
-    frames = frames_of(film.path, round(film.start_s * FPS), count)
+    try:
+        frames = frames_of(film.path, round(film.start_s * FPS), count)
+    except (OSError, ValueError, IndexError) as error:  # PyAV's are of the first two kinds
+        raise damaged(film.path, error) from error
     if len(frames) != count:
         raise UsageError(
             f"{film.path} is shorter than its episode",
@@ -162,6 +171,21 @@ def _frames(episode: Episode, key: str, count: int) -> list[NDArray[np.uint8]]:
             next_command="download or record the dataset again",
         )
     return frames
+
+
+def _refuse_no_numbers(
+    folder: Path, episode: Episode, state: NDArray[np.float32], action: NDArray[np.float32]
+) -> None:
+    """Raise a UsageError when a value is none: one of them is enough to end a training."""
+    for name, values in ((STATE, state), (ACTION, action)):
+        wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if len(wrong):
+            raise UsageError(
+                f"{folder} has values that are no numbers",
+                got=f"{name} of episode {episode.index}, step {wrong[0]}"
+                + (f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""),
+                next_command="leave that episode out of the dataset",
+            )
 
 
 def _refuse_offsets(folder: Path, state: NDArray[np.float32], action: NDArray[np.float32]) -> None:

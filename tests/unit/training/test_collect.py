@@ -221,6 +221,10 @@ def test_a_folder_keeps_to_one_kind_of_scene(tmp_path: Path) -> None:
         collect(tmp_path, [SEED], "expert", 1, lambda told: None, task="place")
     assert "training place" in str(error.value) and "the plain scene" in str(error.value)
     assert list(collect(tmp_path, [SEED], "expert", 1, lambda told: None)) == [SEED]
+    with pytest.raises(UsageError, match=r"with other objects.*any object.*red can"):
+        collect(tmp_path, [SEED], "expert", 1, lambda told: None, task="pick up the red can")
+    write_episode(tmp_path, msgspec.structs.replace(info, objects=None), steps)  # by an earlier one
+    assert collect(tmp_path, [SEED], "expert", 1, lambda told: None, task="pick up the red can")
 
 
 def test_episodes_are_cut_off_where_asked(tmp_path: Path) -> None:
@@ -237,6 +241,7 @@ def test_episodes_are_cut_off_where_asked(tmp_path: Path) -> None:
     [
         ({"max_s": 0.0}, "--max-s is out of bounds"),
         ({"max_s": float("nan")}, "--max-s is out of bounds"),
+        ({"first_seed": -3}, "--first-seed is out of bounds"),
         ({"max_s": 8.0, "format": "lerobot-v3.0"}, "--max-s goes with --format episodes"),
     ],
 )

@@ -26,7 +26,7 @@ from dvla.training.lerobot.schema import CAMERA_KEYS, Provenance, Version
 from dvla.training.lerobot.staging import begin, staged
 from dvla.training.lerobot.stats import added_up, stats_of
 
-pytest.importorskip("pyarrow")
+pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
 pytest.importorskip("av")
 WANTED = Wanted(robot="franka", task="pick", first_seed=100_001)
 FAILURES = {100_002: "timeout", 100_005: "dropped"}
@@ -188,6 +188,54 @@ def test_datasets_that_do_not_fit_are_one_paragraph(
 def test_offsets_in_the_place_of_poses_are_noticed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="do not look like poses"):
         as_episodes(write_foreign(tmp_path / "data", {"action": [7]}, offsets=True))
+
+
+def rewrite(root: Path, change: Callable[[list[dict[str, Any]]], None]) -> Path:
+    """Change the rows of a dataset's tables in place."""
+    for path in root.glob("data/**/*.parquet"):
+        table = pq.read_table(path)
+        rows = table.to_pylist()
+        change(rows)
+        pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    return root
+
+
+def test_a_value_that_is_no_number_is_named(tmp_path: Path) -> None:
+    def spoil(rows: list[dict[str, Any]]) -> None:
+        rows[2]["observation.state"][1] = float("nan")
+
+    foreign = rewrite(write_foreign(tmp_path / "data", {"action": [7]}), spoil)
+    with pytest.raises(UsageError, match=r"no numbers.*observation.state of episode 0, step 2"):
+        as_episodes(foreign)
+
+
+def test_angles_come_as_every_policy_is_given_them(tmp_path: Path) -> None:
+    """Of a dataset with attitudes from -pi to pi, states lie in 0 to 2 pi and actions near them."""
+    turns = (-3.1, -0.4, -0.2)
+
+    def turn(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            row["observation.state"][3:6] = row["action"][3:6] = turns
+
+    steps = map_episode(
+        as_episodes(rewrite(write_foreign(tmp_path / "data", {"action": [7]}), turn)), 1_000_001
+    )
+    wrapped = (2 * np.pi - 3.1, -0.4, 2 * np.pi - 0.2)
+    assert np.allclose(steps["state"][:, 3:6], wrapped, atol=1e-6)
+    assert np.allclose(steps["actions"][..., 3:6], wrapped, atol=1e-6)
+
+
+def test_a_damaged_film_or_list_of_seeds_is_one_paragraph(tmp_path: Path) -> None:
+    foreign = write_foreign(tmp_path / "data", {"action": [7]})
+    film = next(foreign.glob("videos/**/*.mp4"))
+    film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    with pytest.raises(UsageError, match=r"\.mp4 of the LeRobot dataset is missing or damaged"):
+        as_episodes(foreign)
+    made = collect(tmp_path / "ours")
+    fewer = msgspec.structs.replace(made, seeds=made.seeds[1:])
+    (tmp_path / "ours/meta/dvla.json").write_bytes(msgspec.json.encode(fewer))
+    with pytest.raises(UsageError, match=r"dvla\.json cannot be read. Got 2 seeds of 3 episodes"):
+        as_episodes(tmp_path / "ours")
 
 
 def test_statistics_add_up_to_those_of_all() -> None:

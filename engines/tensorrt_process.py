@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from dvla.engines.errors import BundleError, DvlaError, MissingDependency
+from dvla.engines.scratch import scratch_folder
 
 _CLASSES = {each.__name__: each for each in (BundleError, MissingDependency)}
 _PDEATHSIG = 1
@@ -59,16 +60,34 @@ def compile_in_child(
         MissingDependency: there is not enough memory.
     """
     request = Request(
-        onnx=str(onnx_path),
-        plan=str(plan_path),
-        timing_cache=str(timing_cache) if timing_cache else None,
+        onnx=str(onnx_path.absolute()),
+        plan=str(plan_path.absolute()),
+        timing_cache=str(timing_cache.absolute()) if timing_cache else None,
     )
+    try:
+        with scratch_folder() as scratch:
+            status, out, said = _run([*command, msgspec.json.encode(request).decode()], scratch)
+    except BaseException:
+        plan_path.unlink(missing_ok=True)
+        raise
+    try:
+        answer = msgspec.json.decode(out, type=Answer)
+    except msgspec.DecodeError:
+        raise _ended(onnx_path, status, said.decode(errors="replace")) from None
+    if answer.error:
+        raise _CLASSES.get(answer.error, BundleError)(answer.message)
+    return answer
+
+
+def _run(command: Sequence[str], scratch: Path) -> tuple[int, bytes, bytes]:
+    """Run the compiler's process; return its exit status, its answer and what else it said."""
     # Ctrl-C goes to a terminal's whole group; in a session of its own the child is ended by us.
     child = subprocess.Popen(
-        [*command, msgspec.json.encode(request).decode()],
+        command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        env=os.environ | {"TMPDIR": str(scratch)},
         start_new_session=True,
     )
     try:
@@ -76,15 +95,8 @@ def compile_in_child(
     except BaseException:
         child.kill()
         child.communicate()
-        plan_path.unlink(missing_ok=True)
         raise
-    try:
-        answer = msgspec.json.decode(out, type=Answer)
-    except msgspec.DecodeError:
-        raise _ended(onnx_path, child.returncode, said.decode(errors="replace")) from None
-    if answer.error:
-        raise _CLASSES.get(answer.error, BundleError)(answer.message)
-    return answer
+    return child.returncode, out, said
 
 
 def _ended(onnx_path: Path, status: int, said: str) -> DvlaError:

@@ -14,11 +14,14 @@ from typing import Any
 
 from dvla.engines.errors import BundleError, MissingDependency
 from dvla.engines.pipeline import DENOISE, PREFIX
+from dvla.engines.scratch import scratch_folder
 from dvla.engines.tensorrt_process import Answer, Request, serve
 from dvla.engines.torch_ import ONCE
 from dvla.engines.torch_library import library, on_gpu
 
 _COMPILERS = ("g++", "clang++", "c++")
+_OUTPUT = "\nOutput:\n"
+_TELLING = ("error:", "cannot find", "fatal")
 OPTIONS: dict[str, Any] = {
     "cpp.dynamic_threads": True,  # Else the number of this moment is compiled in.
     "aot_inductor.precompile_headers": False,  # That costs more than it saves for three files.
@@ -33,19 +36,11 @@ def build(request: Request) -> Answer:
             got="no " + ", ".join(_COMPILERS),
             next_command="apt-get install g++",
         )
-    torch, package = library(), Path(request.plan)
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(package.parent / "inductor")
+    torch, package = library(), Path(request.plan).absolute()
     try:
-        module, example = module_of(package.stem, Path(request.onnx))
-        nodes = len(module.state_dict())
-        with torch.no_grad():
-            place = "cuda" if on_gpu() else "cpu"
-            module, example = module.to(place), tuple(each.to(place) for each in example)
-            exported = torch.export.export(module, example, strict=False)
-            options = dict(OPTIONS) if on_gpu() else {**OPTIONS, "freezing": True}
-            torch._inductor.aoti_compile_and_package(
-                exported, package_path=str(package), inductor_configs=options
-            )
+        with scratch_folder() as scratch:
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(scratch)
+            nodes = _compile(Path(request.onnx), package)
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise MissingDependency(
             f"There is not enough memory to compile {package.stem}",
@@ -55,10 +50,39 @@ def build(request: Request) -> Answer:
     except RuntimeError as error:  # The compilers' own errors are such.
         raise BundleError(
             f"AOTInductor of torch {torch.__version__} does not compile {package.stem}",
-            got=(str(error).strip().splitlines() or ["no reason"])[0][:300],
+            got=reason_of(str(error)),
             next_command="try another version of torch, or report it",
         ) from error
     return Answer(layers=nodes, size_bytes=package.stat().st_size)
+
+
+def _compile(typed: Path, package: Path) -> int:
+    """Compile the program that a package is named for; return how many weights it has."""
+    torch = library()
+    module, example = module_of(package.stem, typed)
+    weights = len(module.state_dict())
+    with torch.no_grad():
+        place = "cuda" if on_gpu() else "cpu"
+        module, example = module.to(place), tuple(each.to(place) for each in example)
+        exported = torch.export.export(module, example, strict=False)
+        options = dict(OPTIONS) if on_gpu() else {**OPTIONS, "freezing": True}
+        torch._inductor.aoti_compile_and_package(
+            exported, package_path=str(package), inductor_configs=options
+        )
+    return weights
+
+
+def reason_of(said: str) -> str:
+    """Return why a compilation failed, out of pages that begin with the command that failed.
+
+    Args:
+        said: the text of torch's error; a C++ compiler's own output stands behind ``Output:``.
+    """
+    before, _, output = said.partition(_OUTPUT)
+    lines = [line.strip() for line in (output or before).splitlines() if line.strip()]
+    telling = [line for line in lines if any(mark in line for mark in _TELLING)]
+    chosen = telling[:3] or (lines[-3:] if output else lines[:1]) or ["no reason"]
+    return "; ".join(line[:300] for line in chosen)
 
 
 def module_of(name: str, typed: Path) -> tuple[Any, tuple[Any, ...]]:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -26,6 +27,21 @@ def compile_with(folder: Path, code: str) -> object:
 def test_an_answer_is_returned(tmp_path: Path) -> None:
     answer = compile_with(tmp_path, """print('{"layers": 3, "size_bytes": 5}')""")
     assert "layers=3" in repr(answer)
+
+
+def test_paths_are_absolute_and_what_the_compiler_leaves_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spaced = tmp_path / "a folder"
+    spaced.mkdir()
+    monkeypatch.chdir(spaced)
+    monkeypatch.setattr(tempfile, "tempdir", str(spaced))
+    code = "import json, tempfile; request = json.loads(sys.argv[1]); left = tempfile.mkdtemp()\n"
+    code += "open(request['plan'], 'w').write(request['onnx'] + ' at ' + left); print('{}')"
+    compile_in_child(Path("x.onnx"), Path("x.plan"), command=program(code))
+    onnx, left = (spaced / "x.plan").read_text().split(" at ")
+    assert onnx == str(spaced / "x.onnx")
+    assert " " not in left and not Path(left).parent.exists()
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,9 @@ class Table:
         task, scenes = self._asked_for
         # Scenes that were chosen for another task are not meant for a new one.
         kept = None if "task" in options else scenes
-        self._asked_for = options.get("task", task), options.get("scenes", kept)
-        asked = asked_scene(*self._asked_for)
+        asked_for = options.get("task", task), options.get("scenes", kept)
+        asked = asked_scene(*asked_for)
+        self._asked_for = asked_for  # a wrong one has been refused
         if asked != self._asked:
             self._asked, self._world = asked, None
 

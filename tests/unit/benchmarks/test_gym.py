@@ -80,6 +80,7 @@ def test_wrong_calls_say_what_is_valid(env):
         with pytest.raises(DvlaError) as error:
             call()
         assert all(word in str(error.value) for word in words)
+    env.reset(seed=3, options={"scenes": "training"})  # the task is what it was before
     env.reset(seed=3, options={"task": "pick", "scenes": "plain"})
     with pytest.raises(DvlaError, match="7 finite numbers"):
         env.unwrapped.step(np.full(7, np.nan, np.float32))

@@ -10,9 +10,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dvla.runtime.cameras.spec import CameraSpec
+from dvla.engines.errors import UsageError
+from dvla.runtime.cameras.spec import BOUNDS, CameraSpec
 from dvla.runtime.errors import ConfigError
-from dvla.runtime.latency import Delay, LatencyUnclear, find_delay, path_m, picture_change
+from dvla.runtime.latency import (
+    MAX_DELAY_S,
+    MIN_DELAY_S,
+    Delay,
+    LatencyUnclear,
+    find_delay,
+    path_m,
+    picture_change,
+)
 from dvla.runtime.recordings.mcap_read import cameras_of, pictures
 from dvla.runtime.run_data import load_run
 from dvla.runtime.run_folder import write_atomically
@@ -21,6 +30,9 @@ SCHEMA = 1
 INTERVAL_S = 0.02
 GAP_S = 0.03
 """The arm says nothing of an interval in which its states were further apart."""
+MAX_CAMERA_S: float = BOUNDS["latency_s"][1]
+"""What a camera's capture times are corrected by at most, found here or given by a flag."""
+FIND = "dvla-calibrate latency RUN --out FILE"
 
 
 class LatencySetUp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,6 +72,13 @@ def measure(path: Path) -> LatencySetUp:
     """
     data = load_run(path)
     cameras = cameras_of(path)
+    if not cameras:
+        raise UsageError(
+            f"the run {path} kept no pictures, and a camera's delay is seen in nothing else",
+            expected="a run recorded with --mcap, pictures of its cameras among it",
+            next_command="dvla-run ... --mcap --policy stop-and-go, then dvla-calibrate latency "
+            "RUN --out FILE",
+        )
     arm = data.arm[np.isfinite(data.arm["measured"]).all(axis=1)]
     if len(arm) < 2:
         raise LatencyUnclear("the arm of this run reported nothing", got=f"{len(arm)} states")
@@ -82,7 +101,13 @@ def measure(path: Path) -> LatencySetUp:
             continue
         # What the run itself took off its stamps is not seen in them any more.
         taken_s = data.manifest.delays_s.get(camera.rsplit(".", 1)[-1], 0.0)
-        found[camera] = msgspec.structs.replace(rest, delay_s=rest.delay_s + taken_s)
+        delay_s = rest.delay_s + taken_s
+        if delay_s > MAX_CAMERA_S:
+            refused[camera] = (
+                f"It is {delay_s:.3f} s, and {MAX_CAMERA_S:g} s at most are taken off."
+            )
+            continue
+        found[camera] = msgspec.structs.replace(rest, delay_s=delay_s)
     if refused and not found:
         raise LatencyUnclear(" ".join(refused.values()))
     return LatencySetUp(
@@ -132,17 +157,40 @@ def read_set_up(path: Path) -> LatencySetUp:
     """Return the delays of a set-up.
 
     Raises:
-        ConfigError: there are none, or the file is damaged.
+        ConfigError: there are none, the file is damaged or of another version, or a delay is none
+            that is ever found.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=LatencySetUp)
+        set_up = msgspec.json.decode(path.read_bytes(), type=LatencySetUp)
     except (OSError, msgspec.MsgspecError) as error:
         raise ConfigError(
             f"the delays of this set-up cannot be read from {path}",
             got=str(error),
             expected="a file that dvla-calibrate wrote",
-            next_command="dvla-calibrate latency RUN --out FILE",
+            next_command=FIND,
         ) from error
+    if set_up.schema != SCHEMA:
+        raise ConfigError(
+            f"the delays in {path} are written in another version's way",
+            got=f"schema {set_up.schema}",
+            expected=f"schema {SCHEMA}",
+            next_command=FIND,
+        )
+    _check_delay(path, "the arm", set_up.actuation, MAX_DELAY_S)
+    for camera, delay in set_up.cameras.items():
+        _check_delay(path, camera, delay, MAX_CAMERA_S)
+    return set_up
+
+
+def _check_delay(path: Path, name: str, delay: Delay, most_s: float) -> None:
+    """Raise a ConfigError unless a delay may be one that was found."""
+    if not MIN_DELAY_S <= delay.delay_s <= most_s:
+        raise ConfigError(
+            f"the delay of {name} in {path} is out of bounds",
+            got=f"{delay.delay_s:g} s",
+            expected=f"{MIN_DELAY_S:g} to {most_s:g} s",
+            next_command=FIND,
+        )
 
 
 def set_up_of(path: Path, robot: str, *, sim: bool) -> LatencySetUp:

@@ -11,11 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from synthetic_run import START_NS, arm_states, manifest
+from synthetic_run import START_NS, arm_states, make_run, manifest
 
+from dvla.engines.errors import UsageError
 from dvla.runtime.cameras.spec import CameraSpec
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.latency import (
+    MAX_DELAY_S,
+    MIN_DELAY_S,
     Delay,
     LatencyUnclear,
     find_delay,
@@ -155,6 +158,45 @@ def test_delays_are_those_of_one_set_up(tmp_path: Path) -> None:
     path.write_text("{}")
     with pytest.raises(ConfigError, match=r"cannot be read.*dvla-calibrate latency RUN"):
         set_up_of(path, "franka", sim=True)
+
+
+@pytest.mark.parametrize(
+    ("arm_s", "camera_s", "schema", "told"),
+    [
+        (0.0, 0.0, 9, "got schema 9. expected schema 1"),
+        (0.41, 0.0, 1, "delay of the arm .* got 0.41 s. expected -0.04 to 0.4 s"),
+        (-0.05, 0.0, 1, "delay of the arm .* out of bounds"),
+        (0.0, 1.1, 1, "delay of a.opst .* got 1.1 s. expected -0.04 to 1 s"),
+        (0.0, -3.0, 1, "delay of a.opst .* out of bounds"),
+    ],
+)
+def test_delays_that_nobody_finds_are_refused(
+    tmp_path: Path, arm_s: float, camera_s: float, schema: int, told: str
+) -> None:
+    found, path = set_up(), tmp_path / "delays.json"
+    arm = msgspec.structs.replace(found.actuation, delay_s=arm_s)
+    cameras = {"a.opst": msgspec.structs.replace(found.actuation, delay_s=camera_s)}
+    changed = msgspec.structs.replace(found, actuation=arm, cameras=cameras, schema=schema)
+    write_set_up(path, changed)
+    with pytest.raises(ConfigError, match=f"(?i){told}.*dvla-calibrate latency RUN"):
+        set_up_of(path, "franka", sim=True)
+
+
+def test_the_largest_delays_that_are_found_are_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "delays.json"
+    for arm_s, camera_s in ((MIN_DELAY_S, MIN_DELAY_S), (MAX_DELAY_S, 1.0)):
+        arm, camera = (
+            msgspec.structs.replace(set_up().actuation, delay_s=s) for s in (arm_s, camera_s)
+        )
+        kept = msgspec.structs.replace(set_up(), actuation=arm, cameras={"a.opst": camera})
+        write_set_up(path, kept)
+        assert set_up_of(path, "franka", sim=True) == kept
+
+
+def test_a_run_without_pictures_tells_no_camera_and_is_refused(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, 2.0, video=False)
+    with pytest.raises(UsageError, match=r"kept no pictures.*--mcap"):
+        measure(folder.path)
 
 
 def test_cameras_without_a_flag_are_corrected_too_and_a_flag_has_the_last_word() -> None:

@@ -104,7 +104,8 @@ def measure(path: Path) -> LatencySetUp:
         delay_s = rest.delay_s + taken_s
         if delay_s > MAX_CAMERA_S:
             refused[camera] = (
-                f"It is {delay_s:.3f} s, and {MAX_CAMERA_S:g} s at most are taken off."
+                f"the delay of {camera} is {delay_s:.3f} s, and no run takes off more than "
+                f"{MAX_CAMERA_S:g} s."
             )
             continue
         found[camera] = msgspec.structs.replace(rest, delay_s=delay_s)

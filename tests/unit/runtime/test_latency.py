@@ -289,6 +289,9 @@ def test_a_recorded_run_tells_its_delays_and_the_next_one_takes_them_off(tmp_pat
     again = measure(folder.path)
     assert again.cameras[feature].delay_s == pytest.approx(delay.delay_s + 0.02)
     assert again.actuation == found.actuation
+    folder.write_manifest(manifest(delays_s={"opst_cam": 0.99}))
+    with pytest.raises(LatencyUnclear, match=r"no run takes off more than 1 s"):
+        measure(folder.path)
 
 
 @pytest.mark.parametrize("delay_s", [0.02, 0.06])

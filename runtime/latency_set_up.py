@@ -131,9 +131,13 @@ def _in_gaps(t_s: NDArray[np.float64], edges_s: NDArray[np.float64]) -> NDArray[
 
 
 def _injected(config: Mapping[str, Any]) -> dict[str, float]:
-    """Return the delays that a run was told to add to its twin's."""
-    found = {name: float(config.get(f"inject_{name}_ms", 0.0)) for name in ("arm", "camera")}
-    return {name: late_ms for name, late_ms in found.items() if late_ms}
+    """Return the delays that a run was told to add to its twin's; what is no number is none."""
+    found = {name: config.get(f"inject_{name}_ms") for name in ("arm", "camera")}
+    return {
+        name: float(late_ms)
+        for name, late_ms in found.items()
+        if isinstance(late_ms, (int, float)) and not isinstance(late_ms, bool) and late_ms
+    }
 
 
 def _changes(path: Path, camera: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

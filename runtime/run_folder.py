@@ -22,14 +22,17 @@ import os
 import re
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from dvla.engines.errors import DvlaError
 from dvla.runtime.machine import Machine
 
 SCHEMA = 1
+MAX_PERIOD_S, MAX_CHUNK, MAX_RATE_HZ = 60.0, 100_000, 100_000.0
+"""What no run is beyond; a manifest that says so was damaged."""
 
 
 class RunFolderError(DvlaError):
@@ -42,6 +45,8 @@ class RunManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Attributes:
         started_utc: wall-clock time of the start, ISO 8601; the only one in a run folder.
         started_ns: the same moment on the host's monotonic clock, which stamps everything else.
+        control_period_s: between two actions of a chunk; chunk_size: actions of one.
+        servo_rate_hz: commands per second to the arm controller.
         policy: what decided the actions: a bundle's name, or ``oracle``.
         pids: process name -> process id.
         shadow: nothing was to reach the arm's driver, or there was none (a replay).
@@ -55,10 +60,10 @@ class RunManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     policy: str
     task: str
     started_utc: str
-    started_ns: int
-    control_period_s: float
-    chunk_size: int
-    servo_rate_hz: float
+    started_ns: Annotated[int, Meta(ge=0)]
+    control_period_s: Annotated[float, Meta(gt=0.0, le=MAX_PERIOD_S)]
+    chunk_size: Annotated[int, Meta(ge=1, le=MAX_CHUNK)]
+    servo_rate_hz: Annotated[float, Meta(gt=0.0, le=MAX_RATE_HZ)]
     version: str
     machine: Machine
     command: tuple[str, ...] = ()
@@ -141,7 +146,7 @@ class RunFolder:
             RunFolderError: there is none, or it is damaged or of another version.
         """
         try:
-            return msgspec.json.decode(self.manifest.read_bytes(), type=RunManifest)
+            manifest = msgspec.json.decode(self.manifest.read_bytes(), type=RunManifest)
         except OSError as error:
             raise RunFolderError(
                 f"{self.path} is not a run folder",
@@ -154,6 +159,14 @@ class RunFolder:
                 got=str(error),
                 expected=f"a manifest of schema {SCHEMA}",
             ) from error
+        if manifest.schema != SCHEMA:
+            raise RunFolderError(
+                f"{self.manifest} is of another version",
+                got=f"schema {manifest.schema}, written by dvla {manifest.version}",
+                expected=f"a manifest of schema {SCHEMA}",
+                next_command="use the version of dvla that wrote it",
+            )
+        return manifest
 
     def read_config(self) -> dict[str, Any]:
         """Return the configuration as plain values; empty when there is none to read."""

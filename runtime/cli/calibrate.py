@@ -34,7 +34,9 @@ def latency(
     """
     del debug  # read from the command line where the errors are told
     from dvla.runtime.latency_set_up import measure, write_set_up
+    from dvla.runtime.output_path import check_output
 
+    check_output("--out", out)
     found = measure(run)
     write_set_up(out, found)
     if json:

@@ -12,6 +12,7 @@ import tyro
 
 from dvla.engines.cli_errors import run_main
 from dvla.engines.errors import UsageError
+from dvla.runtime.output_path import check_output
 from dvla.runtime.panel import wants_plain
 from dvla.runtime.run_data import load_run
 from dvla.runtime.run_folder import write_atomically
@@ -41,6 +42,8 @@ def report(
         debug: Show tracebacks.
     """
     del debug  # read from the command line where the errors are told
+    if len(runs) > 1:
+        check_output("--out", out)
     for run in runs:
         summary = write_report(run, must_write=True)
         show_summary(summary, json=json, plain=plain)

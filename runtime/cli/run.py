@@ -14,20 +14,15 @@ from dvla.runtime.run_config import RunConfig, load_run_config
 
 
 def parse(argv: list[str]) -> RunConfig:
-    """Parse the flags; ``--config FILE`` gives their defaults.
+    """Parse the flags; ``--config FILE`` or ``--config=FILE`` gives their defaults.
 
     Raises:
         UsageError: --config without a file.
         ConfigError: the file cannot be used.
     """
     argv = list(argv)
-    default = RunConfig()
-    if "--config" in argv:
-        at = argv.index("--config")
-        if at + 1 >= len(argv):
-            raise UsageError("--config needs a file", next_command="dvla-run --config run.yaml")
-        default = load_run_config(Path(argv[at + 1]))
-        del argv[at : at + 2]
+    file = _take_config(argv)
+    default = RunConfig() if file is None else load_run_config(file)
     return tyro.cli(
         RunConfig,
         args=argv,
@@ -35,6 +30,21 @@ def parse(argv: list[str]) -> RunConfig:
         default=default,
         description=f"{RunConfig.__doc__}\n\n--config FILE.yaml gives the defaults of all flags.",
     )
+
+
+def _take_config(argv: list[str]) -> Path | None:
+    """Take the configuration file out of the words, and return it where there is one."""
+    for at, word in enumerate(argv):
+        flag, equals, file = word.partition("=")
+        if flag != "--config":
+            continue
+        if not equals:
+            file = "".join(argv[at + 1 : at + 2])
+        if not file:
+            raise UsageError("--config needs a file", next_command="dvla-run --config run.yaml")
+        del argv[at : at + (1 if equals else 2)]
+        return Path(file)
+    return None
 
 
 def run() -> int:

@@ -27,6 +27,7 @@ def view(
         debug: Show tracebacks.
     """
     del debug  # read from the command line where the errors are told
+    from dvla.runtime.output_path import check_output
     from dvla.runtime.run_data import load_run
     from dvla.runtime.run_folder import RunFolder
     from dvla.runtime.viewer import Scene, import_rerun, show_run
@@ -34,6 +35,8 @@ def view(
 
     folder = RunFolder(run)
     manifest = folder.read_manifest()
+    if save is not None:
+        check_output("--save", save)
     rr = import_rerun()
     recording = rr.RecordingStream("dvla", recording_id=run.resolve().name)
     if save is not None:

@@ -27,6 +27,7 @@ from dvla.runtime.latency import (
 )
 from dvla.runtime.latency_set_up import (
     LatencySetUp,
+    _injected,
     corrected,
     measure,
     set_up_of,
@@ -191,6 +192,12 @@ def test_the_largest_delays_that_are_found_are_accepted(tmp_path: Path) -> None:
         kept = msgspec.structs.replace(set_up(), actuation=arm, cameras={"a.opst": camera})
         write_set_up(path, kept)
         assert set_up_of(path, "franka", sim=True) == kept
+
+
+def test_what_is_no_number_in_a_configuration_was_not_injected() -> None:
+    odd = {"inject_arm_ms": "x", "inject_camera_ms": None}
+    assert _injected(odd) == _injected({}) == _injected({"inject_arm_ms": True}) == {}
+    assert _injected({"inject_arm_ms": 20, "inject_camera_ms": 0.0}) == {"arm": 20.0}
 
 
 def test_a_run_without_pictures_tells_no_camera_and_is_refused(tmp_path: Path) -> None:

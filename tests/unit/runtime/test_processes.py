@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from dvla.bindings import SharedRing
+from dvla.engines.errors import UsageError
 from dvla.runtime import supervisor as supervisor_module
 from dvla.runtime.arm_host import arm_settings
+from dvla.runtime.cli.run import parse
 from dvla.runtime.config import SchedulerConfig, ServoConfig
 from dvla.runtime.errors import ConfigError, ProcessDied
 from dvla.runtime.processes.heartbeat import HeartbeatBoard
@@ -202,6 +204,16 @@ def test_a_configuration_file_is_the_flags(tmp_path: Path) -> None:
     config = load_run_config(file)
     assert config == RunConfig(sim=True, policy="oracle", laas=False, out=Path("elsewhere"))
     assert not config.scheduler().laas
+
+
+def test_its_name_is_taken_from_either_form_of_the_flag(tmp_path: Path) -> None:
+    file = tmp_path / "run=1.yaml"
+    file.write_text("policy: oracle\n")
+    for words in (["--config", str(file)], [f"--config={file}"]):
+        assert parse(["--sim", *words]) == RunConfig(sim=True, policy="oracle")
+    for words in (["--config"], ["--config="], ["--config", ""]):
+        with pytest.raises(UsageError, match="--config needs a file"):
+            parse(["--sim", *words])
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,25 @@ def test_a_damaged_manifest_is_an_error(tmp_path: Path, content: bytes) -> None:
         folder.read_manifest()
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("schema", 2, "another version. Got schema 2.*Expected a manifest of schema 1"),
+        ("servo_rate_hz", 0.0, "damaged .*servo_rate_hz"),
+        ("chunk_size", 0, "damaged .*chunk_size"),
+        ("control_period_s", -1.0, "damaged .*control_period_s"),
+        ("started_ns", -5, "damaged .*started_ns"),
+    ],
+)
+def test_a_manifest_of_what_no_run_was_is_an_error(
+    tmp_path: Path, field: str, value: float, told: str
+) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_manifest(manifest(**{field: value}))
+    with pytest.raises(RunFolderError, match=told):
+        folder.read_manifest()
+
+
 def test_arrays_are_read_whole_before_and_after_closing(tmp_path: Path) -> None:
     import numpy as np
 

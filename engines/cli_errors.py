@@ -54,7 +54,10 @@ def run_main(fn: Callable[[], int | None], *, debug: bool | None = None) -> int:
     if wants_traceback:
         traceback.print_exception(type(caught), caught, caught.__traceback__)
     command = sys.argv[0].rsplit("/", 1)[-1]
-    print(f"{command}: {message}", file=sys.stderr)
+    try:
+        print(f"{command}: {message}", file=sys.stderr)
+    except OSError:  # nobody reads it any more: the code still says it, also when Python flushes
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     return code
 
 

@@ -88,7 +88,9 @@ def kept_cell(path: Path) -> Cell | None:
 
 def differences(kept: Cell, cell: Cell) -> str:
     """Return what differs between two cells, in words."""
-    pairs = [(name, kept, cell) for name in ("first_seed", "trials")]
+    pairs: list[tuple[str, object, object]] = [
+        (name, kept, cell) for name in ("first_seed", "trials")
+    ]
     pairs += [(name, kept.config, cell.config) for name in CellConfig.__struct_fields__]
     names = [name for name, ours, theirs in pairs if getattr(ours, name) != getattr(theirs, name)]
     if names == ["policy_digest"]:

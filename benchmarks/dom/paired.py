@@ -44,7 +44,8 @@ def exact_p(only_a: int, only_b: int) -> float:
     Only episodes that one caught and the other did not say anything about the difference.
     """
     n, k = only_a + only_b, min(only_a, only_b)
-    tail = sum(math.comb(n, i) for i in range(k + 1)) / 2**n  # of integers: 2.0**n has an end
+    # A quotient of integers: a float's power of two has an end.
+    tail = sum(math.comb(n, i) for i in range(k + 1)) / (1 << n)
     return min(1.0, 2.0 * tail)
 
 

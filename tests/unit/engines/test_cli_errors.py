@@ -75,3 +75,19 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     assert writer.wait() == 141
     assert writer.stderr.read() == ""
     writer.stderr.close()
+
+
+def test_an_error_that_nobody_reads_keeps_its_code() -> None:
+    script = (
+        "import sys; from dvla.engines.cli_errors import run_main; "
+        "from dvla.engines.errors import UsageError\n"
+        "def fail(): sys.stdin.read(); raise UsageError('bad')\n"
+        "sys.exit(run_main(fail))"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert writer.stdin is not None and writer.stderr is not None
+    writer.stderr.close()
+    writer.stdin.close()
+    assert writer.wait() == 2

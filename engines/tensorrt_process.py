@@ -5,31 +5,32 @@ python -m dvla.engines.tensorrt_process REQUEST     (JSON; the answer is JSON on
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
 from dvla.engines.errors import BundleError, DvlaError, MissingDependency
+from dvla.engines.lifeline import end_with_parent, kill_group, lifeline
 from dvla.engines.scratch import scratch_folder
 
 _CLASSES = {each.__name__: each for each in (BundleError, MissingDependency)}
-_PDEATHSIG = 1
 COMMAND = (sys.executable, "-m", "dvla.engines.tensorrt_process")
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to compile, where to, and where measurements are kept."""
+    """What to compile, where to, where measurements are kept, and the parent's ``lifeline``."""
 
     onnx: str
     plan: str
     timing_cache: str | None = None
+    lifeline: int | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,8 +66,7 @@ def compile_in_child(
         timing_cache=str(timing_cache.absolute()) if timing_cache else None,
     )
     try:
-        with scratch_folder() as scratch:
-            status, out, said = _run([*command, msgspec.json.encode(request).decode()], scratch)
+        status, out, said = _run(command, request)
     except BaseException:
         plan_path.unlink(missing_ok=True)
         raise
@@ -79,24 +79,37 @@ def compile_in_child(
     return answer
 
 
-def _run(command: Sequence[str], scratch: Path) -> tuple[int, bytes, bytes]:
+def _run(command: Sequence[str], request: Request) -> tuple[int, bytes, bytes]:
     """Run the compiler's process; return its exit status, its answer and what else it said."""
-    # Ctrl-C goes to a terminal's whole group; in a session of its own the child is ended by us.
-    child = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"TMPDIR": str(scratch)},
-        start_new_session=True,
-    )
-    try:
-        out, said = child.communicate()
-    except BaseException:
-        child.kill()
-        child.communicate()
-        raise
-    return child.returncode, out, said
+    # Files and no pipes: what the child started and left behind would hold a pipe open.
+    with (
+        scratch_folder() as scratch,
+        lifeline() as given,
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as said,
+    ):
+        asked = msgspec.json.encode(msgspec.structs.replace(request, lifeline=given)).decode()
+        # Ctrl-C goes to a terminal's whole group; in a session of its own the child is ended by us.
+        child = subprocess.Popen(
+            [*command, asked],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=said,
+            pass_fds=(given,),
+            env=os.environ | {"TMPDIR": str(scratch)},
+            start_new_session=True,
+        )
+        try:
+            child.wait()
+        finally:
+            kill_group(child.pid)  # The compilers that it started are processes of their own.
+            child.wait()
+        return child.returncode, *(_content(file) for file in (out, said))
+
+
+def _content(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read()
 
 
 def _ended(onnx_path: Path, status: int, said: str) -> DvlaError:
@@ -116,18 +129,13 @@ def _ended(onnx_path: Path, status: int, said: str) -> DvlaError:
     )
 
 
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent ends, however that happens."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
-
-
 def serve(build: Callable[[Request], Answer]) -> None:
     """Do what the request on the command line asks; the only line on stdout is the answer."""
-    _die_with_parent()
+    request = msgspec.json.decode(sys.argv[1], type=Request)
+    if request.lifeline is not None:
+        end_with_parent(request.lifeline)
     told = os.dup(1)
     os.dup2(2, 1)  # Compilers print what they like; that is not the answer.
-    request = msgspec.json.decode(sys.argv[1], type=Request)
     try:
         answer = build(request)
     except (BundleError, MissingDependency) as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dvla.engines.errors import EngineMismatch
+from dvla.engines.torch_unpacked import remove_abandoned
 
 _RUNNERS = 1
 _FIRST_DEVICE = -1
@@ -54,6 +55,7 @@ def load_program(package: Path, single_threaded: bool) -> Program:
             got=f"torch {library().__version__}",
             expected="torch 2.7 or later",
         )
+    remove_abandoned()
     program: Program = loader.AOTIModelPackageLoader(
         str(package), "model", single_threaded, _RUNNERS, _FIRST_DEVICE
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dvla.engines import scratch
 from dvla.engines.errors import BundleError, MissingDependency
 from dvla.engines.tensorrt_process import compile_in_child
 
@@ -64,23 +65,81 @@ def test_an_end_without_a_plan_is_one_clear_error(
         compile_with(tmp_path, code)
 
 
-@pytest.mark.usefixtures("control_c")
-def test_an_interrupt_ends_the_compiler_and_removes_its_plan(tmp_path: Path) -> None:
-    pid_path, plan = tmp_path / "pid", tmp_path / "x.plan"
-    child = f"open({str(plan)!r}, 'w').write('half')\n"
-    child += f"open({str(pid_path)!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)"
-    parent = (
+STARTER = """
+import os, subprocess
+from pathlib import Path
+from dvla.engines.tensorrt_process import Answer, serve
+def build(request):
+    compiler = subprocess.Popen(["sleep", "600"])
+    Path(request.plan).write_text("half")
+    Path(request.plan).with_suffix(".pids").write_text(f"{os.getpid()} {compiler.pid} .")
+    END
+    return Answer(layers=1)
+serve(build)
+"""
+"""A compiler's process that starts a compiler of its own, as AOTInductor does."""
+
+
+def start(folder: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
+    """Start a process that compiles; return it, its compiler's process and the compiler."""
+    command = program(STARTER.replace("END", "compiler.wait()"))
+    code = (
         "from pathlib import Path\n"
         "from dvla.engines.tensorrt_process import compile_in_child\n"
-        f"compile_in_child(Path('x.onnx'), Path({str(plan)!r}), None, {program(child)!r})"
+        f"folder = Path({str(folder)!r})\n"
+        f"compile_in_child(folder / 'x.onnx', folder / 'x.plan', None, {command!r})"
     )
-    process = subprocess.Popen([sys.executable, "-c", parent], stderr=subprocess.DEVNULL)
-    deadline_s = time.monotonic() + 60
-    while not (pid_path.is_file() and pid_path.read_text()):
+    environment = os.environ | {"TMPDIR": str(folder)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stderr=subprocess.DEVNULL, env=environment
+    )
+    deadline_s, pids = time.monotonic() + 60, folder / "x.pids"
+    while not (pids.is_file() and pids.read_text().endswith(".")):
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
+    return process, [int(word) for word in pids.read_text().split()[:2]]
+
+
+def wait_until_gone(pid: int) -> None:
+    status = Path(f"/proc/{pid}/status")
+    for _ in range(600):
+        if not status.exists() or "zombie" in status.read_text():
+            return
+        time.sleep(0.05)
+    os.kill(pid, signal.SIGKILL)
+    pytest.fail(f"process {pid} outlived the process that it worked for")
+
+
+@pytest.mark.usefixtures("control_c")
+def test_an_interrupt_ends_the_compiler_and_all_it_started_and_removes_its_plan(
+    tmp_path: Path,
+) -> None:
+    process, (child, compiler) = start(tmp_path)
     process.send_signal(signal.SIGINT)
     assert process.wait(30) != 0
-    assert not plan.exists()
+    assert [each.name for each in tmp_path.iterdir()] == ["x.pids"]
     with pytest.raises(ProcessLookupError):
-        os.kill(int(pid_path.read_text()), 0)
+        os.kill(child, 0)
+    wait_until_gone(compiler)
+
+
+def test_a_killed_parent_takes_the_compiler_and_all_it_started_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, (child, compiler) = start(tmp_path)
+    process.kill()
+    process.wait(30)
+    wait_until_gone(child)
+    wait_until_gone(compiler)
+    (left,) = tmp_path.glob(f"{scratch.PREFIX}*")
+    monkeypatch.setattr(scratch, "SETTLED_S", -1.0)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with scratch.scratch_folder() as first, scratch.scratch_folder() as second:
+        assert first.is_dir() and second.is_dir() and not left.exists()
+
+
+def test_what_a_compiler_started_ends_with_its_answer(tmp_path: Path) -> None:
+    command = program(STARTER.replace("END", ""))
+    answer = compile_in_child(tmp_path / "x.onnx", tmp_path / "x.plan", command=command)
+    assert answer.layers == 1
+    wait_until_gone(int((tmp_path / "x.pids").read_text().split()[1]))

@@ -70,35 +70,40 @@ class CompiledStore:
 
     def find(self, graph: str) -> Path | None:
         """Return the compiled file of a graph if it is whole and of just this key."""
+        found = self._find(graph, believe_stamps=True)
+        return None if found is None else found[0]
+
+    def find_program(self, graph: str) -> tuple[Path, str] | None:
+        """Return the compiled file of a graph, and the sha256 of what is in it now.
+
+        For what is started as a program: the whole file is read, whatever the bundle says of it.
+        """
+        return self._find(graph, believe_stamps=False)
+
+    def is_built_here(self, graph: str) -> bool:
+        """Whether a graph is stored whole, and this user compiled it on this machine."""
+        found = self.find_program(graph)
+        return found is not None and was_built_here(found[1])
+
+    def _find(self, graph: str, believe_stamps: bool) -> tuple[Path, str] | None:
         path = self.path(graph)
         try:
             record = msgspec.json.decode(self._record_path(graph).read_bytes(), type=CompiledRecord)
             if record.key != self.key or record.graph != graph:
                 raise ValueError("it is of another engine")
-            checker = IntegrityChecker(self.folder)
+            checker = IntegrityChecker(self.folder, believe_stamps)
             _check(checker, path, record.size_bytes, record.sha256)
             if record.weights is not None:
                 weights = record.weights
                 _check(checker, self.weights_path(graph), weights.size_bytes, weights.sha256)
-            checker.remember()
+            if believe_stamps:
+                checker.remember()
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:  # msgspec's decoding errors are ValueErrors.
             _log.warning("The compiled graph %s is not used: %s", path, error)
             return None
-        return path
-
-    def sha256(self, graph: str) -> str:
-        """Return the hash that the record of a graph names; ``find`` compares the file with it."""
-        try:
-            encoded = self._record_path(graph).read_bytes()
-            return msgspec.json.decode(encoded, type=CompiledRecord).sha256
-        except (OSError, ValueError):
-            return ""
-
-    def is_built_here(self, graph: str) -> bool:
-        """Whether a graph is stored whole, and this user compiled it on this machine."""
-        return self.find(graph) is not None and was_built_here(self.sha256(graph))
+        return path, record.sha256
 
     def save(self, graph: str, compiled: bytes | memoryview) -> None:
         """Keep a compiled graph; it is found from the moment it is complete, not before."""

@@ -45,12 +45,14 @@ class IntegrityChecker:
 
     Args:
         folder: the bundle. Where it cannot be written, nothing is remembered.
+        believe_stamps: whoever can write the bundle can write its stamps. That is fine for data,
+            whose hashes lie in the bundle as well, and not for what is started as a program.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, believe_stamps: bool = True) -> None:
         self._folder = folder
         self._path = folder / STAMPS_NAME
-        self._stamps = self._read()
+        self._stamps = self._read() if believe_stamps else {}
         self._changed = False
 
     def sha256(self, relative_path: str) -> str:

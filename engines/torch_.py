@@ -70,15 +70,15 @@ class TorchEngine(Engine):
         self._programs = [self._load_program(name) for name in self.packages_of(self.graph.name)]
 
     def _load_program(self, name: str) -> Program:
-        store = self.compiled
-        stored = store.find(name) if store else None
-        if store is None or stored is None:
+        found = self.compiled.find_program(name) if self.compiled else None
+        if found is None:
             raise EngineMismatch(
                 f"The bundle holds no torch engine of {name} for this machine",
                 got=f"{self.identity().device}, torch {self.identity().version}",
                 next_command=self._rebuild_command(),
             )
-        if not was_built_here(store.sha256(name)):
+        stored, sha256 = found
+        if not was_built_here(sha256):
             raise EngineMismatch(
                 f"The torch engine of {name} was not compiled by you on this machine, and a "
                 "compiled program of somebody else is not started",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from bundle_tools import copy_of_tiny_bundle
 from numpy.typing import NDArray
 from torch_programs import Programs, RecordingDevice
 
-from dvla.engines import torch_
+from dvla.engines import integrity, torch_
 from dvla.engines.built_here import note_built, notes_path, was_built_here
 from dvla.engines.bundle import REFERENCE_NAME, Bundle, read_bundle
 from dvla.engines.compiled import ENGINES_FOLDER
@@ -150,6 +151,34 @@ def test_the_program_of_another_user_or_machine_is_refused(
     pipeline_of(bundle).load()
 
 
+def test_a_forged_stamp_brings_no_foreign_program_in(
+    bundle: Bundle, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever can write the bundle leaves the record, and puts a file and its stamp there."""
+    monkeypatch.setattr(integrity, "ALWAYS_HASHED_BELOW_BYTES", 0)
+    store = pipeline_of(bundle).prefix.compiled
+    assert store is not None
+    stored = store.path("prefix")
+    known = integrity.sha256_file(stored)
+    stored.write_text("foreign-".ljust(stored.stat().st_size, "x")[: stored.stat().st_size])
+    status = stored.stat()
+    stamp = integrity.Stamp(
+        sha256=known,
+        size_bytes=status.st_size,
+        inode=status.st_ino,
+        mtime_ns=status.st_mtime_ns,
+        ctime_ns=status.st_ctime_ns,
+    )
+    stamps = stored.parent / integrity.STAMPS_NAME
+    stamps.write_bytes(msgspec.json.encode({stored.name: stamp}))
+    programs.loaded.clear()
+    with pytest.raises(EngineMismatch, match=r"holds no torch engine of prefix"):
+        pipeline_of(bundle).load()
+    assert "prefix" not in programs.loaded
+    verify_bundle(bundle.path, "torch", Progress())
+    assert programs.compiled[3:] == ["prefix"]
+
+
 def test_notes_that_others_may_write_count_for_nothing() -> None:
     note_built("ab" * 32)
     assert was_built_here("ab" * 32) and not was_built_here("cd" * 32)
@@ -172,8 +201,6 @@ def test_a_damaged_or_half_written_program_is_never_loaded(
 def test_an_engine_of_another_torch_or_device_is_refused(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, field: str
 ) -> None:
-    import msgspec
-
     here = TorchEngine.identity()
     there = msgspec.structs.replace(here, **{field: "another"})
     monkeypatch.setattr(TorchEngine, "identity", classmethod(lambda cls: there))

@@ -27,7 +27,9 @@ from dvla.engines.registry import engine_class
 from dvla.runtime.machine import describe_machine
 
 GFLOP_PER_CHUNK = 204.0
-Run = Callable[[int], tuple[float, float, float]]
+Seconds = tuple[float | None, float | None, float]
+"""Of prefix, denoise and both; the parts of what runs as one are not known."""
+Run = Callable[[int], Seconds]
 OPTIONS: dict[str, dict[str, Any]] = {
     "threads pinned": {"ENABLE_CPU_PINNING": True},
     "snippets on (wrong for some shapes)": {"SNIPPETS_MODE": "ENABLE"},
@@ -73,8 +75,8 @@ class Engines:
         self.pipeline.warm_up()
         self.errors: list[Any] = []
 
-    def __call__(self, turn: int) -> tuple[float, float, float]:
-        """Run one case; return the seconds of prefix, denoise and both."""
+    def __call__(self, turn: int) -> Seconds:
+        """Run one case; return how long it took."""
         case, r = turn % len(self._reference), self._reference
         started_s = time.perf_counter()
         actions = self.pipeline.run(
@@ -83,6 +85,8 @@ class Engines:
         )  # fmt: skip
         whole_s = time.perf_counter() - started_s
         self.errors.append(np.abs(actions - r.actions[case]) / self._std)
+        if self.pipeline.chained:
+            return None, None, whole_s
         return self.pipeline.prefix.last_run_s, self.pipeline.denoise.last_run_s, whole_s
 
 
@@ -93,39 +97,43 @@ def eager(bundle: Bundle, model: Path) -> Run:
 
     policy, reference = load_policy(model), load_reference(bundle.path / REFERENCE_NAME)
 
-    def run(turn: int) -> tuple[float, float, float]:
+    def run(turn: int) -> Seconds:
         case = turn % len(reference)
         names = [n for n in reference.__struct_fields__ if n != "source"]
         one = {name: getattr(reference, name)[case : case + 1] for name in names}
         _, seconds = with_actions(msgspec.structs.replace(reference, **one), policy)
-        return 0.0, 0.0, seconds
+        return None, None, seconds
 
     return run
 
 
 def in_turns(runs: dict[str, Run], turns: int, peer: str) -> dict[str, Any]:
     """Run all in turns; return seconds by part and the median ratio to the peer of each turn."""
-    seconds: dict[str, list[tuple[float, float, float]]] = {name: [] for name in runs}
+    seconds: dict[str, list[Seconds]] = {name: [] for name in runs}
     for turn in range(turns):
         for name, run in runs.items():
             seconds[name].append(run(turn))
-    whole = {name: np.array(s)[:, 2] for name, s in seconds.items()}
+    whole = {name: np.array([both for _, _, both in s]) for name, s in seconds.items()}
     report: dict[str, Any] = {}
     for name, run in runs.items():
-        parts = np.array(seconds[name])
         report[name] = {
-            "end_to_end_s": {"min": parts[:, 2].min(), "p50": float(np.median(parts[:, 2]))},
-            "prefix_p50_s": float(np.median(parts[:, 0])),
-            "denoise_p50_s": float(np.median(parts[:, 1])),
+            "end_to_end_s": {"min": whole[name].min(), "p50": float(np.median(whole[name]))},
+            **_part_medians(seconds[name]),
             "times_as_fast_p50": float(np.median(whole[peer] / whole[name])),
             "times_as_fast_of_minima": float(whole[peer].min() / whole[name].min()),
-            "gflop_per_s_at_min": float(GFLOP_PER_CHUNK / parts[:, 2].min()),
+            "gflop_per_s_at_min": float(GFLOP_PER_CHUNK / whole[name].min()),
         }
         if isinstance(run, Engines):
             deviations = np.concatenate(run.errors)
             report[name]["load_s"] = run.pipeline.prefix.load_s + run.pipeline.denoise.load_s
             report[name]["error_in_deviations_p99"] = float(np.percentile(deviations, 99))
     return report
+
+
+def _part_medians(seconds: list[Seconds]) -> dict[str, float]:
+    """Return the median of each part that is known."""
+    columns = zip(("prefix_p50_s", "denoise_p50_s"), zip(*seconds, strict=True), strict=False)
+    return {name: float(np.median(own)) for name, own in columns if None not in own}
 
 
 def measure(bundle: Path, model: Path, output: Path, turns: int = 5, threads: int = 2) -> None:

@@ -68,6 +68,11 @@ class ActionPipeline:
         )
         return cls(prefix, denoise)
 
+    @property
+    def chained(self) -> bool:
+        """Whether both run as one, so that neither has a ``last_run_s`` of its own."""
+        return self._chain is not None
+
     def load(self) -> None:
         """Load both engines, as one where the backend can; when one fails, neither stays loaded."""
         try:

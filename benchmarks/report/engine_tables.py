@@ -9,7 +9,13 @@ import msgspec
 
 from dvla.benchmarks.latency.int8 import Int8Report
 from dvla.benchmarks.report.markdown import said, table
-from dvla.benchmarks.report.schema import DENOISE, END_TO_END, VISION_PREFIX, BenchReport
+from dvla.benchmarks.report.schema import (
+    DENOISE,
+    END_TO_END,
+    VISION_PREFIX,
+    BenchReport,
+    Timing,
+)
 
 ENGINE_NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 
@@ -28,7 +34,7 @@ def latency(results: Path, file: str) -> str:
         rows.append(
             (
                 f"{ENGINE_NAMES.get(each.name, each.name)} {each.precision}",
-                f"{timings[VISION_PREFIX].spread_s.p50:.2f}, {timings[DENOISE].spread_s.p50:.2f}",
+                _part_medians(timings),
                 f"{timings[END_TO_END].spread_s.p50:.2f}",
                 f"{timings[END_TO_END].spread_s.p99:.2f}",
                 f"{rate:.0f}",
@@ -44,6 +50,17 @@ def latency(results: Path, file: str) -> str:
     return f"{table(heads, rows)}\n{said}{report.activity.text}\n"
 
 
+def _part_medians(timings: dict[str, Timing]) -> str:
+    """Return the medians of both graphs [s], or that engines which run as one have none."""
+    own = [timings[part].spread_s.p50 for part in (VISION_PREFIX, DENOISE) if part in timings]
+    return _joined(*own)
+
+
+def _joined(*parts_s: float | None) -> str:
+    known = [f"{part_s:.2f}" for part_s in parts_s if part_s is not None]
+    return ", ".join(known) or "–"
+
+
 def engines_cpu(results: Path, file: str) -> str:
     """Return the table of the CPU engines and precisions beside eager torch."""
     found = _plain(results / file)["engines"]
@@ -57,7 +74,7 @@ def engines_cpu(results: Path, file: str) -> str:
             rows.append(
                 (
                     label.replace("OpenVINO d", "OpenVINO, d"),
-                    f"{own['prefix_p50_s']:.2f}, {own['denoise_p50_s']:.2f}",
+                    _joined(own.get("prefix_p50_s"), own.get("denoise_p50_s")),
                     f"{own['end_to_end_s']['p50']:.2f}",
                     f"{eager['end_to_end_s']['p50']:.2f}, {eager['gflop_per_s_at_min']:.0f}",
                     f"{own['times_as_fast_p50']:.2f}",

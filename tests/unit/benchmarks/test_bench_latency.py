@@ -7,9 +7,10 @@ pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 import msgspec
+from bench_reports import DEVICE, report
 from bundle_tools import TINY_CHECKPOINT, tiny_bundle
 
-from dvla.benchmarks import fixtures
+from dvla.benchmarks import engines_cpu, fixtures
 from dvla.benchmarks.latency.alternation import alternate
 from dvla.benchmarks.latency.cold_start import ColdStartFailed, measure_cold_start, memory_bytes
 from dvla.benchmarks.latency.measure import (
@@ -19,9 +20,14 @@ from dvla.benchmarks.latency.measure import (
     measure_latency,
 )
 from dvla.benchmarks.latency.work import bundle_work, graph_work, model_work
+from dvla.benchmarks.report.page import page_html
+from dvla.benchmarks.report.roofline import subject_floors
 from dvla.benchmarks.report.schema import DENOISE, END_TO_END, PREFIX, VISION, VISION_PREFIX
+from dvla.benchmarks.report.text import report_text
 from dvla.engines.bundle import read_bundle
+from dvla.engines.cache import complete_precision
 from dvla.engines.errors import BundleError, UsageError
+from dvla.engines.onnxruntime_ import OnnxRuntimeEngine
 from dvla.export.checkpoint import load_policy
 
 
@@ -91,6 +97,60 @@ def test_every_part_has_one_duration_per_round(measured):
     assert result.order[0] == ("onnxruntime", "eager") == result.order[1][::-1]
     assert {c.quantity for c in result.comparisons} == set(engine.timings)
     assert all(c.paired and c.peer == "eager" for c in result.comparisons)
+
+
+class WholeChain:
+    """Both engines in one call, as a CUDA graph runs them."""
+
+    def __init__(self, *engines):
+        self._engines = engines
+
+    def run(self, inputs):
+        found = dict(inputs)
+        for engine in self._engines:
+            found |= engine._run_impl({spec.name: found[spec.name] for spec in engine.graph.inputs})
+        return {spec.name: found[spec.name] for spec in self._engines[-1].graph.outputs}
+
+    def close(self):
+        pass
+
+
+def test_engines_that_run_as_one_are_measured_end_to_end(monkeypatch):
+    def chained(self, following):
+        return WholeChain(self, following)
+
+    monkeypatch.setattr(OnnxRuntimeEngine, "chained", chained)
+    subject = fixtures.Subject(name="tiny", bundle=tiny_bundle(), checkpoint=TINY_CHECKPOINT)
+    options = LatencyOptions(
+        backends=("onnxruntime",), peers=("eager",), rounds=8, warm_up_rounds=1, cold_starts=0
+    )
+    fixture, result = measure_latency(subject, options, lambda _line: None)
+    engine = result.subjects[0]
+    assert set(engine.timings) == {END_TO_END} and min(engine.timings[END_TO_END].samples_s) > 0
+    assert engine.action_error < 1e-4
+    assert [each.quantity for each in result.comparisons] == [END_TO_END]
+    told = report(fixture=fixture, device=DEVICE, latency=result)
+    assert "onnxruntime" in page_html([told]) and "onnxruntime" in report_text(told)
+    assert [f.part for f in subject_floors(engine, DEVICE)] == [END_TO_END]
+
+
+def test_the_cpu_engines_leave_out_what_is_not_known():
+    found = engines_cpu.in_turns(
+        {"eager": lambda _: (None, None, 2.0), "onnxruntime": lambda _: (0.3, 0.6, 1.0)}, 2, "eager"
+    )
+    assert "prefix_p50_s" not in found["eager"]
+    assert (found["onnxruntime"]["prefix_p50_s"], found["onnxruntime"]["denoise_p50_s"]) == (
+        0.3,
+        0.6,
+    )
+    assert found["onnxruntime"]["times_as_fast_p50"] == 2.0
+    engine = engines_cpu.Engines(
+        read_bundle(tiny_bundle()), "onnxruntime", complete_precision(None), 1
+    )
+    engine.pipeline._chain = WholeChain(engine.pipeline.prefix, engine.pipeline.denoise)
+    prefix_s, denoise_s, whole_s = engine(0)
+    engine.pipeline.close()
+    assert prefix_s is None and denoise_s is None and whole_s > 0
 
 
 def test_the_cold_start_passes_its_stages_in_order(measured):

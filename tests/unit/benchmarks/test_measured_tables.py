@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import bench_reports
 import msgspec
 import pytest
 
@@ -12,6 +13,7 @@ from dvla.benchmarks.latency.gpu.schema import GpuReport, GpuSubject, PartProfil
 from dvla.benchmarks.latency.gpu.subjects import SUBJECTS
 from dvla.benchmarks.report.activity import Activity
 from dvla.benchmarks.report.dimension_tables import caught, training_seeds
+from dvla.benchmarks.report.engine_tables import engines_cpu, latency
 from dvla.benchmarks.report.machine import describe_bench_machine
 from dvla.benchmarks.report.readme import (
     DOCUMENTS,
@@ -22,6 +24,7 @@ from dvla.benchmarks.report.readme import (
     gpu,
     rewritten,
 )
+from dvla.benchmarks.report.schema import END_TO_END
 from dvla.benchmarks.report.servo_tables import stalls
 from dvla.benchmarks.report.statistics import compare_samples
 from dvla.benchmarks.servo.stalls import StallsReport, Stretches
@@ -83,6 +86,20 @@ def test_stalls_are_told_as_times_of_the_calm_stretches(tmp_path: Path) -> None:
     assert "| calm | 50, 60, 60 | 0 of 500 | 1 |" in made
     assert "| disk | 50, 60, 60 | 2 of 502 | 1.10 (1.10 to 1.10) |" in made
     assert "Quiet. Lost: 7 pictures." in made
+
+
+def test_engines_that_run_as_one_have_no_parts_in_the_tables(tmp_path: Path) -> None:
+    whole = bench_reports.subject("tensorrt", 0.1)
+    whole = msgspec.structs.replace(whole, timings={END_TO_END: whole.timings[END_TO_END]})
+    peer = bench_reports.subject("eager", 0.4, is_peer=True)
+    told = bench_reports.report(latency=bench_reports.latency(whole, peer))
+    (tmp_path / "x.json").write_bytes(msgspec.json.encode(told))
+    made = latency(tmp_path, "x.json")
+    assert "| tensorrt fp32 | – | 0.10 |" in made and "| eager fp32 | 0.20, 0.20 | 0.40 |" in made
+    plain = {"end_to_end_s": {"p50": 0.1}, "gflop_per_s_at_min": 1.0, "times_as_fast_p50": 4.0}
+    subjects = {"eager": plain, "openvino": plain | {"error_in_deviations_p99": 0.1}}
+    (tmp_path / "y.json").write_bytes(msgspec.json.encode({"engines": {"fp32": subjects}}))
+    assert "| OpenVINO fp32 | – | 0.10 |" in engines_cpu(tmp_path, "y.json")
 
 
 def test_gpus_are_not_run_until_results_exist(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from dvla.engines.scratch import scratch_folder
 from dvla.engines.tensorrt_process import Answer, Request, serve
 from dvla.engines.torch_ import ONCE
 from dvla.engines.torch_library import library, on_gpu
+from dvla.export.cuda_toolkit import prepare_to_link
 
 _COMPILERS = ("g++", "clang++", "c++")
 _OUTPUT = "\nOutput:\n"
@@ -40,6 +42,8 @@ def build(request: Request) -> Answer:
     try:
         with scratch_folder() as scratch:
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(scratch)
+            if on_gpu():
+                prepare_to_link(cuda_home(), scratch)
             nodes = _compile(Path(request.onnx), package)
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise MissingDependency(
@@ -54,6 +58,13 @@ def build(request: Request) -> Answer:
             next_command="try another version of torch, or report it",
         ) from error
     return Answer(layers=nodes, size_bytes=package.stat().st_size)
+
+
+def cuda_home() -> str | None:
+    """Return the folder of the CUDA toolkit that torch found, if it found one."""
+    extension = import_module("torch.utils.cpp_extension")
+    found: str | None = extension.CUDA_HOME
+    return found
 
 
 def _compile(typed: Path, package: Path) -> int:

@@ -12,9 +12,10 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from dvla.engines.errors import BundleError
+from dvla.engines.errors import BundleError, MissingDependency
 from dvla.engines.tensorrt_process import Request, compile_in_child
 from dvla.engines.torch_library import load_program
+from dvla.export import torch_process
 from dvla.export.torch_packages import COMMAND
 from dvla.export.torch_process import build, reason_of
 
@@ -83,6 +84,16 @@ def test_a_compiler_that_fails_is_told_by_its_own_words(
 )
 def test_the_reason_is_found_behind_the_command(said: str, reason: str) -> None:
     assert reason_of(said).startswith(reason) and "more" not in reason_of(said)
+
+
+def test_a_gpu_without_the_toolkit_is_a_missing_dependency(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch_process, "on_gpu", lambda: True)
+    monkeypatch.setattr(torch_process, "cuda_home", lambda: None)
+    request = Request(onnx=str(graph(tmp_path)), plan=str(tmp_path / "prefix.pt2"))
+    with pytest.raises(MissingDependency, match=r"CUDA toolkit: nvcc on PATH or CUDA_HOME"):
+        build(request)
 
 
 def test_an_unknown_operator_is_one_clear_error(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def main() -> None:
     print(
         f"\n{RULE}\nThe reports of both runs, with their film, are in runs/*/report.html:\n"
         "open them in a browser. How the policy was trained, and what it misses:\n"
-        f"{SHIPPED.parent}/README.md. A checkpoint of your own: dvla-export --help."
+        "docs/nano.md. A checkpoint of your own: dvla-export --help."
     )
 
 

@@ -33,13 +33,14 @@ def command(
     Args:
         out: the report; it is written again after every subject.
         synthetic: size of the seeded weights.
-        device: auto takes the GPU where torch has one.
+        device: auto takes the GPU where torch has one; cpu hides it from every subject.
         subjects: only these, in this order; all when not given.
         rounds: inferences of each subject that count.
         warm_up: inferences before them.
         budget_s: of everything [s].
         subject_limit_s: of one subject [s].
-        work: folder for weights and bundle, which is kept; a temporary one when not given.
+        work: folder for weights and bundles, one per size, which is kept; a temporary one when not
+            given.
     """
     from dvla.benchmarks.latency.gpu.run import Plan, run_plan, summary
     from dvla.benchmarks.latency.gpu.subjects import SUBJECTS

@@ -38,7 +38,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         subjects: names, in their order.
         device: ``cuda`` or ``cpu``.
         budget_s: of everything, making the weights included; subject_limit_s: of one subject.
-        work: folder for weights and bundle.
+        work: folder for weights and bundle, which have a folder of their own there per size.
         command: that does the same again.
     """
 
@@ -63,9 +63,10 @@ def run_plan(
     """
     ends_s, meter = time.monotonic() + plan.budget_s, ActivityMeter()
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    checkpoint, bundle = plan.work / "checkpoint", plan.work / "bundle"
+    work = plan.work / plan.size
+    checkpoint, bundle = work / "checkpoint", work / "bundle"
     say(f"weights and bundle ({plan.size}) ...")
-    failure = run_limited([*PREPARE, plan.size, str(plan.work)], ends_s - time.monotonic())
+    failure = run_limited([*PREPARE, plan.size, str(work)], ends_s - time.monotonic(), plan.device)
     if failure:
         raise MissingDependency(
             f"The {plan.size} bundle was not made", got=failure, next_command="give --budget-s more"
@@ -82,7 +83,7 @@ def run_plan(
         budget_s=plan.budget_s,
     )
     for name in plan.subjects:
-        result = plan.work / f"{name}.json"
+        result = work / f"{name}.json"
         result.unlink(missing_ok=True)
         job = Job(
             subject=name,
@@ -111,7 +112,7 @@ def measured(job: Job, limit_s: float, child: Sequence[str] = CHILD) -> GpuSubje
     if limit_s < LEAST_S:
         found = known_so_far(job)
         return msgspec.structs.replace(found, status="out of time", message="not started")
-    failure = run_limited([*child, msgspec.json.encode(job).decode()], limit_s)
+    failure = run_limited([*child, msgspec.json.encode(job).decode()], limit_s, job.device)
     found = known_so_far(job)
     if failure:
         # Rounds that were measured stay measured; what came after them is what is missing.
@@ -121,12 +122,23 @@ def measured(job: Job, limit_s: float, child: Sequence[str] = CHILD) -> GpuSubje
     return msgspec.structs.replace(found, wall_s=time.monotonic() - started_s)
 
 
-def run_limited(command: Sequence[str], limit_s: float) -> str:
-    """Run a process group for at most so long; return what went wrong, or nothing."""
+def run_limited(command: Sequence[str], limit_s: float, device: str) -> str:
+    """Run a process group for at most so long; return what went wrong, or nothing.
+
+    Args:
+        command: of the process.
+        limit_s: it is killed after that [s].
+        device: ``cuda`` or ``cpu``; what runs on a CPU does not see the GPUs of this host.
+    """
+    hidden = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
     # A file and no pipe: a child that outlives the process would hold a pipe open.
     with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            env=os.environ | hidden,
+            start_new_session=True,
         )
         try:
             process.wait(timeout=max(limit_s, 0.1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from golden_model import TINY_CHECKPOINT
 
 from dvla.benchmarks.latency.gpu import run
 from dvla.benchmarks.latency.gpu.child import measure
-from dvla.benchmarks.latency.gpu.run import measured, run_limited, summary
+from dvla.benchmarks.latency.gpu.run import Plan, measured, run_limited, run_plan, summary
 from dvla.benchmarks.latency.gpu.schema import GpuReport, GpuSubject, Job
 from dvla.benchmarks.latency.gpu.subjects import GPU_ONLY, SUBJECTS
 
@@ -82,9 +83,45 @@ def test_a_crash_and_a_hang_are_told_apart_and_end(
     assert measured(job(tmp_path), 0.3, program("raise SystemExit(9)")).message == "not started"
 
 
+@pytest.mark.parametrize(("device", "seen"), [("cpu", "''"), ("cuda", "'3'")])
+def test_a_cpu_is_measured_with_no_gpu_in_sight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, seen: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    here = msgspec.structs.replace(job(tmp_path), device=device)
+    code = "import os; sys.exit(repr(os.environ['CUDA_VISIBLE_DEVICES']))"
+    assert measured(here, 60.0, program(code)).message == f"exit status 1: {seen}"
+
+
+def test_each_size_has_its_own_weights_in_a_folder_that_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, jobs = [], []
+
+    def limited(command: list[str], _limit_s: float, _device: str) -> str:
+        if command[: len(run.PREPARE)] == list(run.PREPARE):
+            made.append(command[-2:])
+            shutil.copytree(tiny_bundle(), Path(command[-1]) / "bundle")
+        else:
+            jobs.append(msgspec.json.decode(command[-1], type=Job))
+        return ""
+
+    monkeypatch.setattr(run, "run_limited", limited)
+    for size in ("tiny", "full"):
+        plan = Plan(
+            size=size, subjects=("eager-fp32",), device="cpu", rounds=1, warm_up=0, budget_s=60.0,
+            subject_limit_s=60.0, work=tmp_path / "work", command="c",
+        )  # fmt: skip
+        report = run_plan(plan, tmp_path / "gpu.json", lambda _line: None)
+        assert report.size == size and report.complete
+    assert made == [["tiny", str(tmp_path / "work/tiny")], ["full", str(tmp_path / "work/full")]]
+    assert [Path(each.bundle).parent.name for each in jobs] == ["tiny", "full"]
+    assert [Path(each.checkpoint).parent.name for each in jobs] == ["tiny", "full"]
+
+
 def test_children_of_a_subject_end_with_it() -> None:
     code = "import subprocess, sys; print(subprocess.Popen(['sleep', '600']).pid, file=sys.stderr)"
-    said = run_limited([sys.executable, "-c", f"{code}; sys.exit(3)"], 60.0)
+    said = run_limited([sys.executable, "-c", f"{code}; sys.exit(3)"], 60.0, "cpu")
     pid = int(said.rsplit(" ", 1)[-1])
     status = Path(f"/proc/{pid}/status")
     for _ in range(200):

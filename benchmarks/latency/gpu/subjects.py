@@ -205,9 +205,17 @@ class Compiled:
         with library().no_grad():
             inputs = self._arrays(0, self._inputs_of["prefix"])
             keys, values = (each.clone() for each in self._prefix(*inputs))
+
+        def within(work: Callable[[], object]) -> Callable[[], object]:
+            def run() -> object:
+                with library().no_grad():  # As in ``run``: anything else is compiled anew.
+                    return work()
+
+            return run
+
         return {
-            "prefix": lambda: self._prefix(*inputs),
-            "denoise": lambda: self._denoise(keys, values, 0),
+            "prefix": within(lambda: self._prefix(*inputs)),
+            "denoise": within(lambda: self._denoise(keys, values, 0)),
         }
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,10 +15,11 @@ from bundle_tools import tiny_bundle
 from golden_model import TINY_CHECKPOINT
 
 from dvla.benchmarks.latency.gpu import run
-from dvla.benchmarks.latency.gpu.child import measure
+from dvla.benchmarks.latency.gpu.child import measure, profiled
 from dvla.benchmarks.latency.gpu.run import Plan, measured, run_limited, run_plan, summary
 from dvla.benchmarks.latency.gpu.schema import GpuReport, GpuSubject, Job
-from dvla.benchmarks.latency.gpu.subjects import GPU_ONLY, SUBJECTS
+from dvla.benchmarks.latency.gpu.subjects import GPU_ONLY, SUBJECTS, make_subject
+from dvla.engines.torch_library import library
 
 
 def job(folder: Path, subject: str = "eager-fp32", rounds: int = 2) -> Job:
@@ -57,6 +59,40 @@ def test_the_model_is_measured_profiled_and_compared(
     assert found.spread_s is not None and found.replan_hz == 1 / found.spread_s.p50
     assert found.resident_bytes > 0
     assert "p50" in summary(found) and "denoise" in summary(found)
+
+
+def test_parts_of_what_torch_compiles_run_as_the_whole_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Under another mode of gradients torch would compile them anew, in the middle of a profile."""
+    modes: list[bool] = []
+
+    def compiled(module: Any, mode: str) -> Any:
+        def run(*inputs: Any) -> Any:
+            modes.append(torch.is_grad_enabled())
+            with torch.no_grad():
+                return module(*inputs)
+
+        return run
+
+    torch = library()
+    monkeypatch.setattr(torch, "compile", compiled)
+    subject = make_subject("torch-compile-bf16", TINY_CHECKPOINT, tiny_bundle(), "cpu")
+    for part in subject.parts().values():
+        part()
+    assert len(modes) > 20 and not any(modes)
+
+
+def test_a_part_has_run_twice_before_it_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+
+    def clock() -> float:
+        events.append("clock")
+        return 0.0
+
+    monkeypatch.setattr(time, "perf_counter", clock)
+    profiled(lambda: events.append("part"), "cpu")
+    assert events[:5] == ["part", "part", "clock", "part", "clock"]
 
 
 @pytest.mark.parametrize("name", GPU_ONLY)

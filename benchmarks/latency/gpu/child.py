@@ -33,6 +33,7 @@ _PART_WARM_UPS = 2
 def measure(job: Job) -> GpuSubject:
     """Measure a subject and return what was found; parts of it are written before."""
     name, started_s = job.subject, time.perf_counter()
+    unused_bytes = device_used_bytes(job.device)
     found = GpuSubject(name=name, status="failed", precision=SUBJECTS[name][1])
     try:
         subject = make_subject(name, Path(job.checkpoint), Path(job.bundle), job.device)
@@ -46,6 +47,7 @@ def measure(job: Job) -> GpuSubject:
         relative_error=relative_error(subject, Path(job.bundle)),
     )
     write(job, found)
+    loaded_bytes = device_used_bytes(job.device)
     for _ in range(job.warm_up):
         subject.run(0)
     samples_s = []
@@ -63,7 +65,7 @@ def measure(job: Job) -> GpuSubject:
         replan_hz=1.0 / spread_s.p50,
         clocks=gpu_clocks(),
         resident_bytes=memory_bytes(Path("/proc/self/status").read_text()).get("VmRSS", 0),
-        device_peak_bytes=device_peak_bytes(job.device),
+        device_peak_bytes=max(loaded_bytes, device_used_bytes(job.device)) - unused_bytes,
     )
     write(job, found)
     parts = {part: profiled(run, job.device) for part, run in subject.parts().items()}
@@ -123,9 +125,16 @@ def profiled(part: Callable[[], object], device: str) -> PartProfile:
     )
 
 
-def device_peak_bytes(device: str) -> int:
-    """Return the most that this process had allocated on the GPU through torch."""
-    return int(library().cuda.max_memory_allocated()) if device == "cuda" else 0
+def device_used_bytes(device: str) -> int:
+    """Return what is taken of the GPU's memory, by whomever.
+
+    Torch counts its own allocations alone: neither the weights of AOTInductor's packages nor
+    anything of TensorRT's is among them.
+    """
+    if device != "cuda":
+        return 0
+    free_bytes, total_bytes = library().cuda.mem_get_info()
+    return int(total_bytes - free_bytes)
 
 
 def write(job: Job, found: GpuSubject) -> None:

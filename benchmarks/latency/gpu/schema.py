@@ -65,7 +65,11 @@ class GpuSubject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         relative_error: max|a - b| / max|b| of its actions against the fp32 torch model's.
         parts: profiles.
         cold_starts: of fresh processes.
-        resident_bytes: of the process; device_peak_bytes: of its allocations on the GPU.
+        resident_bytes: of the process.
+        device_peak_bytes: by how much more of the GPU's memory was taken when it was loaded or
+            after its rounds, the larger of the two, than before. The weights of every library, its
+            kernels and what it keeps in reserve count; torch's own CUDA context was there before
+            and does not, other contexts do, and so does what other processes took meanwhile.
         clocks: of the GPU right after the rounds, as its driver tells them.
     """
 

@@ -14,12 +14,14 @@ import pytest
 from bundle_tools import tiny_bundle
 from golden_model import TINY_CHECKPOINT
 
-from dvla.benchmarks.latency.gpu import run
+from dvla.benchmarks.latency.gpu import child, run
 from dvla.benchmarks.latency.gpu.child import measure, profiled
 from dvla.benchmarks.latency.gpu.run import Plan, measured, run_limited, run_plan, summary
 from dvla.benchmarks.latency.gpu.schema import GpuReport, GpuSubject, Job
 from dvla.benchmarks.latency.gpu.subjects import GPU_ONLY, SUBJECTS, make_subject
+from dvla.engines.bundle import REFERENCE_NAME
 from dvla.engines.torch_library import library
+from dvla.export.reference import load_reference
 
 
 def job(folder: Path, subject: str = "eager-fp32", rounds: int = 2) -> Job:
@@ -81,6 +83,41 @@ def test_parts_of_what_torch_compiles_run_as_the_whole_does(
     for part in subject.parts().values():
         part()
     assert len(modes) > 20 and not any(modes)
+
+
+class Loaded:
+    """A subject that takes memory of a GPU without torch: some when loaded, more when it runs."""
+
+    description, build_s, load_s, backend = "made up", 0.0, 0.0, None
+
+    def __init__(self, gpu: dict[str, int], bundle: Path) -> None:
+        self._gpu, self._reference = gpu, load_reference(bundle / REFERENCE_NAME)
+        gpu["free"] -= 600
+
+    def run(self, case: int) -> Any:
+        self._gpu["free"] = 300
+        return self._reference.actions[case]
+
+    def parts(self) -> dict[str, Any]:
+        return {}
+
+
+def test_memory_of_a_gpu_is_what_every_library_took_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = {"free": 1000}
+
+    def told() -> tuple[int, int]:
+        return gpu["free"], 1100
+
+    def made(_name: str, _checkpoint: Path, bundle: Path, _device: str) -> Loaded:
+        return Loaded(gpu, bundle)
+
+    monkeypatch.setattr(library().cuda, "mem_get_info", told)
+    monkeypatch.setattr(child, "make_subject", made)
+    found = measure(msgspec.structs.replace(job(tmp_path), device="cuda"))
+    assert (found.status, found.device_peak_bytes) == ("measured", 700)
+    assert measure(job(tmp_path)).device_peak_bytes == 0
 
 
 def test_a_part_has_run_twice_before_it_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,7 @@ def _run(command: Sequence[str], request: Request) -> tuple[int, bytes, bytes]:
         finally:
             kill_group(child.pid)  # The compilers that it started are processes of their own.
             child.wait()
-        return child.returncode, *(_content(file) for file in (out, said))
+        return child.returncode, _content(out), _content(said)
 
 
 def _content(file: IO[bytes]) -> bytes:

@@ -70,13 +70,17 @@ def training_seeds(results: Path, stem: str, shipped: int) -> str:
         prefixes[int(folder.name)] = f"{stem}-seeds/{folder.name}/"
     rows = []
     for name in _SEED_SETTINGS:
-        reports = [_report(results / f"{prefixes[seed]}{name}.json") for seed in sorted(prefixes)]
-        shares = [_round_ones(report.episodes) for report in reports]
-        rates = [sum(e.success for e in share) / len(share) for share in shares]
-        cells = (f"{_share(share)} = {rate:.1%}" for share, rate in zip(shares, rates, strict=True))
-        config = reports[0].cell.config
-        rows.append((f"{config.dimension or config.scenes}, {_setting(reports[0])}", *cells,
-                     f"{sum(rates) / len(rates):.1%}"))  # fmt: skip
+        paths = [results / f"{prefixes[seed]}{name}.json" for seed in sorted(prefixes)]
+        reports = [_report(path) if path.is_file() else None for path in paths]
+        first = next(report for report in reports if report is not None)
+        config = first.cell.config
+        cells, rates = [], []
+        for report in reports:
+            share = _round_ones(report.episodes) if report is not None else []
+            rates += [sum(e.success for e in share) / len(share)] if share else []
+            cells.append(f"{_share(share)} = {rates[-1]:.1%}" if share else "not measured")
+        mean = f"{sum(rates) / len(rates):.1%}" if len(rates) == len(reports) else ""
+        rows.append((f"{config.dimension or config.scenes}, {_setting(first)}", *cells, mean))
     heads = ("scenes, latency and schedule", *(f"seed {each}" for each in sorted(prefixes)), "mean")
     return table(heads, rows)
 

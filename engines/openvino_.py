@@ -5,6 +5,7 @@ OpenVINO picks bfloat16 by itself on processors that have it, so the precision i
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -34,6 +35,17 @@ def openvino() -> ModuleType:
     return import_module("openvino")
 
 
+@cache
+def core() -> ov.Core:
+    """Return the library's core, the only one of this process.
+
+    A core's CPU plugin sets the thread's alternate signal stack and frees it with itself. Where a
+    second core was made in between, that stack is left set when its memory is gone, and the next
+    signal that Python handles ends the process (seen with OpenVINO 2026.4).
+    """
+    return openvino().Core()
+
+
 class OpenVinoEngine(Engine):
     """One ONNX graph, compiled for this CPU and one stream of inferences."""
 
@@ -59,18 +71,17 @@ class OpenVinoEngine(Engine):
     @classmethod
     def precisions(cls) -> tuple[str, ...]:
         """Return fp32, and bf16 where this processor has it: emulated it would only be slower."""
-        has_bf16 = "BF16" in openvino().Core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+        has_bf16 = "BF16" in core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
         return ("fp32", "bf16") if has_bf16 else ("fp32",)
 
     def _load_impl(self) -> None:
-        core = openvino().Core()
         self._weights = external_weights(self.onnx_path)
         stored = self.compiled.find(self.graph.name) if self.compiled else None
-        compiled = self._import(core, stored) if stored else None
+        compiled = self._import(stored) if stored else None
         self._is_stored = compiled is not None
         try:
-            self._compiled = compiled or core.compile_model(
-                core.read_model(self.onnx_path), _DEVICE, self._properties()
+            self._compiled = compiled or core().compile_model(
+                core().read_model(self.onnx_path), _DEVICE, self._properties()
             )
         except Exception as error:  # OpenVINO raises RuntimeError for everything.
             raise BundleError(
@@ -104,7 +115,7 @@ class OpenVinoEngine(Engine):
             properties |= _WITHOUT_WEIGHTS
         return properties
 
-    def _import(self, core: ov.Core, stored: Path) -> ov.CompiledModel | None:
+    def _import(self, stored: Path) -> ov.CompiledModel | None:
         """Return a stored compiled model, its weights mapped; nothing if OpenVINO refuses it."""
         properties = self._properties()
         if self._weights is not None:
@@ -112,7 +123,7 @@ class OpenVinoEngine(Engine):
         try:
             self._mapped = np.memmap(stored, np.uint8, "r")
             tensor = openvino().Tensor(self._mapped)
-            return core.import_model(tensor, _DEVICE, properties)
+            return core().import_model(tensor, _DEVICE, properties)
         except RuntimeError:
             return None
 

@@ -23,7 +23,7 @@ from dvla.benchmarks.latency.alternation import alternate
 from dvla.benchmarks.latency.rewrite_draft import Half, Pair, Sizes
 from dvla.benchmarks.latency.rewrite_pairs import rewrite_pairs
 from dvla.benchmarks.report.statistics import Comparison, compare_samples
-from dvla.benchmarks.report.store import write_atomically
+from dvla.benchmarks.report.store import write_whole
 from dvla.benchmarks.session import say
 from dvla.engines.cli_errors import run_main
 from dvla.engines.errors import ExportMismatch, UsageError
@@ -99,14 +99,14 @@ def _onnxruntime(model: bytes) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
 
 
 def _openvino(model: bytes) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
-    from dvla.engines.openvino_ import openvino
+    from dvla.engines.openvino_ import core
 
-    core = openvino().Core()
     properties = {
         "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": "1",
         "SNIPPETS_MODE": "DISABLE",
     }  # fmt: skip
-    request = core.compile_model(core.read_model(model), "CPU", properties).create_infer_request()
+    compiled = core().compile_model(core().read_model(model), "CPU", properties)
+    request = compiled.create_infer_request()
     return lambda x: np.asarray(request.infer({"x": x}, share_inputs=True)["y"])
 
 
@@ -204,7 +204,7 @@ def command(out: Path, backend: tuple[str, ...] = BACKENDS, rounds: int = 20) ->
         sizes=sizes,
         results=tuple(results),
     )
-    write_atomically(out, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    write_whole(out, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     say(f"report: {out}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -73,6 +74,20 @@ def test_a_bundle_holds_several_engines_and_each_runs(verified: Path) -> None:
     assert [record.key.backend for record in manifest.engines] == ["onnxruntime", "openvino"]
     assert len({record.key.digest for record in manifest.engines}) == 2
     Policy.load(verified, backend="onnxruntime").close()
+
+
+def test_a_signal_after_engines_came_and_went_reaches_its_handler(verified: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; from dvla.runtime.policy import Policy\n"
+        "def load(): return Policy.load(Path(sys.argv[1]), backend='openvino', threads=1)\n"
+        "first = load(); second = load(); first.close(); del first; second.close(); del second\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('heard', flush=True))\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(verified)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 
 
 def test_an_engine_that_never_ran_here_is_refused() -> None:

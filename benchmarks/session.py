@@ -16,7 +16,7 @@ import dvla
 from dvla.benchmarks.report.activity import ActivityMeter
 from dvla.benchmarks.report.machine import describe_bench_machine
 from dvla.benchmarks.report.schema import BenchReport
-from dvla.benchmarks.report.store import write_atomically, write_report
+from dvla.benchmarks.report.store import write_report, write_whole
 from dvla.benchmarks.report.text import report_text
 from dvla.engines.errors import UsageError
 
@@ -82,7 +82,7 @@ def write_page(path: Path, *reports: BenchReport) -> None:
     """Write the page of some reports."""
     from dvla.benchmarks.report.page import page_html
 
-    write_atomically(path, page_html(reports).encode())
+    write_whole(path, page_html(reports).encode())
 
 
 def positive(flag: str, value: float, low: float = 1, high: float = 1e6) -> None:

@@ -7,6 +7,7 @@ all: it is built in a hidden sibling folder, which is renamed at the end.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from dvla.engines.errors import BundleError, UsageError
+from dvla.engines.files import write_atomically
 from dvla.engines.integrity import IntegrityChecker, sha256_file
 from dvla.engines.manifest import SCHEMA_VERSION, FileRecord, Manifest
 from dvla.engines.tensors import GraphSpec
@@ -31,6 +33,13 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
 
     path: Path
     manifest: Manifest
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits of a sha256 of everything that the bundle's actions depend on."""
+        manifest = self.manifest
+        parts = (manifest.source.sha256, manifest.policy, manifest.normalisation, manifest.files)
+        return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
 
     def graph(self, name: str) -> GraphSpec:
         """Return the declared tensors of a graph."""
@@ -140,13 +149,7 @@ def file_records(folder: Path) -> tuple[FileRecord, ...]:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace a bundle's manifest in one step."""
     encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-    temporary = folder / f".{MANIFEST_NAME}.{os.getpid()}"
-    try:
-        temporary.write_bytes(encoded + b"\n")
-        _flush(temporary)
-        os.replace(temporary, folder / MANIFEST_NAME)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(folder / MANIFEST_NAME, encoded + b"\n", durable=True)
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:

@@ -6,11 +6,13 @@ environment lacks something; 130 interrupted; 70 a fault of DVLA itself.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
 import traceback
 from collections.abc import Callable
+from typing import TextIO
 
 from dvla.engines.errors import DvlaError
 
@@ -37,7 +39,7 @@ def run_main(fn: Callable[[], int | None], *, debug: bool | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader of our output has seen enough, as in ``... | head``
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        lead_nowhere(sys.stdout)
         return EXIT_BROKEN_PIPE
     except DvlaError as error:
         caught, code, message = error, error.exit_code, str(error)
@@ -56,9 +58,19 @@ def run_main(fn: Callable[[], int | None], *, debug: bool | None = None) -> int:
     command = sys.argv[0].rsplit("/", 1)[-1]
     try:
         print(f"{command}: {message}", file=sys.stderr)
-    except OSError:  # nobody reads it any more: the code still says it, also when Python flushes
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    except OSError:  # nobody reads it any more: the code still says it
+        lead_nowhere(sys.stderr)
     return code
+
+
+def lead_nowhere(stream: TextIO) -> None:
+    """Replace what a stream writes to; the interpreter flushes it once more when it ends."""
+    with contextlib.suppress(OSError, ValueError):  # a test's stream has no descriptor
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, stream.fileno())
+        finally:
+            os.close(nowhere)
 
 
 def _operating_system_message(error: OSError) -> str:

@@ -18,6 +18,7 @@ import msgspec
 
 from dvla.engines.built_here import was_built_here
 from dvla.engines.cache import EngineKey
+from dvla.engines.files import write_atomically
 from dvla.engines.integrity import IntegrityChecker, sha256_file
 
 ENGINES_FOLDER = "engines"
@@ -133,7 +134,7 @@ class CompiledStore:
             sha256=compiled.sha256,
             weights=weights,
         )
-        _write_whole(self._record_path(graph), msgspec.json.encode(record))
+        write_atomically(self._record_path(graph), msgspec.json.encode(record), durable=True)
 
     def remove(self, graph: str) -> None:
         """Forget a compiled graph."""
@@ -194,16 +195,3 @@ def _remove(path: Path) -> None:
 def _write(path: Path, content: bytes | memoryview) -> None:
     with path.open("wb") as file:
         file.write(content)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file under another name, bring it to the disk, and give it its name."""
-    temporary = path.parent / f".{path.name}.partial-{os.getpid()}"
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

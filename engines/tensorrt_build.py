@@ -7,11 +7,12 @@ compiler keeps Ctrl-C until its end, and its own way to cancel aborts the proces
 
 from __future__ import annotations
 
-import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from dvla.engines.errors import BundleError, MissingDependency
+from dvla.engines.files import write_atomically
 from dvla.engines.tensorrt_library import library
 
 _NEXT = "build in a smaller precision, or on a machine with more memory"
@@ -102,15 +103,9 @@ def _attach_timing_cache(config: Any, path: Path | None) -> Any:
 
 def _keep_timing_cache(path: Path, content: memoryview) -> None:
     """Replace the timing cache in one step; where that is not allowed, none is kept."""
-    temporary = path.parent / f".{path.name}.partial-{os.getpid()}"
-    try:
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError:
-        return
-    finally:
-        temporary.unlink(missing_ok=True)
+        write_atomically(path, content)
 
 
 def _refusal(onnx_path: Path, said: list[str]) -> Exception:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from dvla.engines.errors import CheckpointError, MissingDependency
+from dvla.engines.files import write_atomically
 from dvla.export.config import encode_config
 from dvla.export.torch_ import Tensor, missing_torch, torch
 
@@ -86,9 +87,7 @@ def write_raw(
     finally:
         partial.unlink(missing_ok=True)
     for name, content in files.items():
-        side = folder / f".{name}.partial"
-        side.write_bytes(content)
-        os.replace(side, folder / name)
+        write_atomically(folder / name, content)
     return folder
 
 

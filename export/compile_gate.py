@@ -62,14 +62,15 @@ def compile_graph(onnx_path: Path, precision: str) -> Compiled:
 
     quantized = typing_of(precision).quantized
     _require_compiler()
+    from dvla.engines.compile_process import compile_in_child
     from dvla.engines.tensorrt_library import library
-    from dvla.engines.tensorrt_process import compile_in_child
+    from dvla.engines.tensorrt_process import COMMAND
 
     started_s = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="dvla-typed-") as folder:
         typed = Path(folder) / onnx_path.name
         write_typed(onnx_path, typed, precision, _any_scale(onnx_path) if quantized else None)
-        plan = compile_in_child(typed, typed.with_suffix(".plan"))
+        plan = compile_in_child(typed, typed.with_suffix(".plan"), command=COMMAND)
         return Compiled(
             graph=onnx_path.stem,
             precision=precision,

@@ -39,7 +39,8 @@ def compile_plans(
         BundleError: the compiler refuses a graph.
         MissingDependency: the device or the machine has too little memory.
     """
-    from dvla.engines.tensorrt_process import compile_in_child
+    from dvla.engines.compile_process import compile_in_child
+    from dvla.engines.tensorrt_process import COMMAND
 
     key = key_here(bundle, engine, precision)
     store = CompiledStore(bundle.path, key)
@@ -51,7 +52,7 @@ def compile_plans(
             typed = folder / f"{graph}.onnx"
             write_typed(bundle.onnx_path(graph), typed, name, _largest(bundle, graph, name))
             plan = folder / f"{graph}.plan"
-            compile_in_child(typed, plan, timing_cache)
+            compile_in_child(typed, plan, timing_cache, command=COMMAND)
             if engine.can_run():
                 store.save(graph, np.memmap(plan, np.uint8, "r").data)
 

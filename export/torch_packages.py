@@ -33,7 +33,7 @@ def compile_packages(
         BundleError: the compiler refuses a graph.
         MissingDependency: the machine has too little memory, or no C++ compiler.
     """
-    from dvla.engines.tensorrt_process import compile_in_child
+    from dvla.engines.compile_process import compile_in_child
 
     assert issubclass(engine, TorchEngine)
     store = CompiledStore(bundle.path, key_here(bundle, engine, precision))

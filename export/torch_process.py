@@ -13,10 +13,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from dvla.engines.compile_process import Answer, Request, serve
 from dvla.engines.errors import BundleError, MissingDependency
 from dvla.engines.pipeline import DENOISE, PREFIX
 from dvla.engines.scratch import scratch_folder
-from dvla.engines.tensorrt_process import Answer, Request, serve
 from dvla.engines.torch_ import ONCE
 from dvla.engines.torch_library import library, on_gpu
 from dvla.export.cuda_toolkit import prepare_to_link

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvla.engines.errors import UsageError
+from dvla.engines.files import write_atomically
 from dvla.runtime.cameras.spec import BOUNDS, CameraSpec
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.latency import (
@@ -24,7 +25,6 @@ from dvla.runtime.latency import (
 )
 from dvla.runtime.recordings.mcap_read import cameras_of, pictures
 from dvla.runtime.run_data import load_run
-from dvla.runtime.run_folder import write_atomically
 
 SCHEMA = 1
 INTERVAL_S = 0.02

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from dvla.engines.files import write_atomically
 from dvla.runtime.append_file import AppendArray, AppendFile
 from dvla.runtime.arm_samples import ARM_SAMPLE, arm_sample
 from dvla.runtime.clock import NS_PER_S
@@ -20,7 +21,7 @@ from dvla.runtime.events import AnyEvent, EventSink, Note
 from dvla.runtime.messages import ArmState
 from dvla.runtime.recordings.mcap_log import McapLog, McapUnavailable
 from dvla.runtime.replay.journal import ARM_CALL
-from dvla.runtime.run_folder import RunFolder, RunFolderError, write_atomically
+from dvla.runtime.run_folder import RunFolder, RunFolderError
 from dvla.runtime.telemetry import SERVO_TICK
 from dvla.runtime.video import VideoUnavailable, VideoWriter
 

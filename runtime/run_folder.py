@@ -18,7 +18,6 @@ report.html     the same for people
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,6 +27,7 @@ import msgspec
 from msgspec import Meta
 
 from dvla.engines.errors import DvlaError
+from dvla.engines.files import write_atomically
 from dvla.runtime.machine import Machine
 
 SCHEMA = 1
@@ -175,16 +175,6 @@ class RunFolder:
         except (OSError, msgspec.MsgspecError):
             return {}
         return config if isinstance(config, dict) else {}
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a small file so that a reader sees the old or the new one, never half of either."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _pretty(value: Any) -> bytes:

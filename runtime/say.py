@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import sys
 from collections.abc import Iterator
 from typing import TextIO
+
+from dvla.engines.cli_errors import lead_nowhere
 
 GONE = (errno.EPIPE, errno.EIO)
 """What the system says when the reader of a pipe has ended, and when a terminal has."""
@@ -36,7 +37,7 @@ def heard(stream: TextIO | None) -> Iterator[None]:
     except OSError as error:
         if stream is None or error.errno not in GONE:
             raise
-        _lead_nowhere(stream)
+        lead_nowhere(stream)
 
 
 def settle() -> None:
@@ -44,13 +45,3 @@ def settle() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError), heard(stream):
             pass
-
-
-def _lead_nowhere(stream: TextIO) -> None:
-    """Replace what a stream writes to; the interpreter flushes it once more when it ends."""
-    with contextlib.suppress(OSError, ValueError):  # a test's stream has no descriptor
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, stream.fileno())
-        finally:
-            os.close(nowhere)

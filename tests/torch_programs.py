@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from dvla.engines import tensorrt_process, torch_, torch_device, torch_library
-from dvla.engines.tensorrt_process import Answer, Request
+from dvla.engines import compile_process, torch_, torch_device, torch_library
+from dvla.engines.compile_process import Answer, Request
 from dvla.export.torch_process import module_of
 
 
@@ -26,7 +26,7 @@ class Programs:
         self.compiled: list[str] = []
         self.loaded: list[str] = []
         self._modules: dict[str, Any] = {}
-        monkeypatch.setattr(tensorrt_process, "compile_in_child", self._compile)
+        monkeypatch.setattr(compile_process, "compile_in_child", self._compile)
         monkeypatch.setattr(torch_, "load_program", self._load)
 
     def _compile(self, onnx: Path, program: Path, *_: Any, command: Any) -> Answer:

@@ -14,7 +14,7 @@ from dvla.benchmarks.dom.worker import EpisodeRunner
 from dvla.benchmarks.pool.local import run_seeds
 from dvla.benchmarks.pool.ray_ import run_seeds_on_ray
 from dvla.benchmarks.pool.work import Work
-from dvla.benchmarks.report.store import write_atomically
+from dvla.benchmarks.report.store import write_whole
 from dvla.engines.errors import UsageError
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.machine import Machine, describe_machine
@@ -71,7 +71,7 @@ def read_campaign(path: Path) -> CampaignReport:
         raise UsageError(
             f"{path} is not a report of dvla-bench dom",
             got=error.strerror if isinstance(error, OSError) else str(error),
-            next_command=f"dvla-bench dom --out {path}",
+            next_command="name one that it wrote; remove a damaged one and run its command again",
         ) from error
 
 
@@ -134,7 +134,7 @@ class _Partial:
                 result = msgspec.json.decode(line, type=EpisodeResult)
                 self.done[result.seed] = result
                 complete.append(line)
-        write_atomically(self._path, b"\n".join(complete) + b"\n")
+        write_whole(self._path, b"\n".join(complete) + b"\n")
 
     def add(self, result: EpisodeResult) -> None:
         """Add an episode."""
@@ -187,7 +187,7 @@ def run_campaign(
         else:
             run_seeds_on_ray(work, left, min(workers, len(left)), take, ray)
     report = summarise(cell, [partial.done[seed] for seed in wanted], command, machine)
-    write_atomically(out, msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    write_whole(out, msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
     partial.remove()
     return report
 

@@ -18,7 +18,6 @@ from dvla.engines.errors import UsageError
 from dvla.runtime.config import GuideFade, SchedulerConfig, SeamMode
 from dvla.runtime.policy_checks import check_noise_scale
 from dvla.runtime.policy_entry import find_policy, open_installed, versioned
-from dvla.runtime.preflight.report import bundle_digest
 from dvla.runtime.robots import robot_with_twin
 from dvla.runtime.twin.dependencies import import_mujoco
 from dvla.runtime.twin.objects import parse_task
@@ -53,6 +52,7 @@ def cell_config(
     """
     switches = SchedulerConfig(ci=ci, laas=laas, seam=seam, guide=guide)
     scheduler = schedule_of(schedule, switches)
+    digest = ""
     if policy in ("oracle", "expert"):
         if scheduler.seam == "rtc":
             raise UsageError(
@@ -60,7 +60,7 @@ def cell_config(
                 expected="--seam switch, blend or ensemble with --policy oracle",
             )
     elif is_bundle(Path(policy)):
-        read_bundle(Path(policy))
+        digest = read_bundle(Path(policy)).digest
     else:
         find_policy(policy)
         if scheduler.seam == "rtc":
@@ -69,6 +69,7 @@ def cell_config(
                 expected="--seam switch, blend or ensemble with an installed policy",
             )
         open_installed(policy)
+        digest = versioned(policy)
     check_noise_scale(noise_scale)
     if noise_scale is not None and not is_bundle(Path(policy)):
         raise UsageError(
@@ -84,7 +85,7 @@ def cell_config(
     import_mujoco()
     config = CellConfig(
         policy=policy,
-        policy_digest=_digest(policy),
+        policy_digest=digest,
         robot=robot,
         task=task,
         scheduler=scheduler,
@@ -94,14 +95,6 @@ def cell_config(
     )
     found = kept_latency(config, kept) if latency == MEASURED and not spread else None
     return msgspec.structs.replace(config, latency=found or parse_latency(latency, spread, config))
-
-
-def _digest(policy: str) -> str:
-    """Return what tells a policy from another in its place."""
-    if policy in ("oracle", "expert"):
-        return ""
-    bundle = Path(policy)
-    return bundle_digest(read_bundle(bundle)) if is_bundle(bundle) else versioned(policy)
 
 
 def kept_latency(config: CellConfig, kept: Sequence[Path]) -> Latency | None:

@@ -110,6 +110,11 @@ def dom(
 
     asked = parse_dimensions(dims) if dims or (task_kind is not None and scenes is None) else ()
     out = _place(out, folder=bool(asked))
+    if asked and (task or scenes or first_seed != 20_000):
+        raise UsageError(
+            "--dims has its own objects and its own frozen seeds",
+            expected="none of --task, --scenes and --first-seed with --dims",
+        )
     reports_of = [out / f"{name}.json" for name in asked]
     config = cell_config(
         policy=policy,
@@ -128,11 +133,6 @@ def dom(
         kept=[partial_path(path) for path in reports_of or [out]] + reports_of,
     )
     if asked:
-        if task or scenes or first_seed != 20_000:
-            raise UsageError(
-                "--dims has its own objects and its own frozen seeds",
-                expected="none of --task, --scenes and --first-seed with --dims",
-            )
         with shown(trials * len(asked), plain=plain, quiet=json) as progress:
             reports = run_dimensions(
                 asked,
@@ -204,7 +204,7 @@ def _write_page(out: Path, report: object, clips: int) -> Path:
     from dvla.benchmarks.dom.page import campaign_page, page_path
     from dvla.benchmarks.pool.local import run_seeds
     from dvla.benchmarks.pool.work import Work
-    from dvla.benchmarks.report.store import write_atomically
+    from dvla.benchmarks.report.store import write_whole
 
     assert isinstance(report, CampaignReport)
     failed = [e.seed for e in report.episodes if not e.success]
@@ -225,7 +225,7 @@ def _write_page(out: Path, report: object, clips: int) -> Path:
             note = f"The first {len(films)} of {len(failed)} by seed, not by what they show."
     page = page_path(out)
     content = campaign_page(report, [films[seed] for seed in sorted(films)], note)
-    write_atomically(page, content.encode())
+    write_whole(page, content.encode())
     return page
 
 

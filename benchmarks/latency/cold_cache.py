@@ -20,7 +20,7 @@ import tyro
 from dvla.benchmarks.fixtures import TOKENS
 from dvla.benchmarks.latency.cold_start import measure_cold_start
 from dvla.benchmarks.report.schema import ColdStart
-from dvla.benchmarks.report.store import write_atomically
+from dvla.benchmarks.report.store import write_whole
 from dvla.benchmarks.session import say
 from dvla.engines.bundle import Bundle, read_bundle
 from dvla.engines.cli_errors import run_main
@@ -133,7 +133,7 @@ def command(
         threads: of one inference.
     """
     report = measure(bundle, backend, rounds, threads)
-    write_atomically(out, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    write_whole(out, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     say(f"report: {out}")
 
 

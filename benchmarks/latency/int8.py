@@ -26,7 +26,7 @@ from dvla.benchmarks.latency.rewrite_draft import Draft, Pair, Sizes, seeded_wei
 from dvla.benchmarks.latency.rewrites import BACKENDS, RewriteResult, measured
 from dvla.benchmarks.report.schema import END_TO_END
 from dvla.benchmarks.report.statistics import Comparison, compare_samples, comparison_text
-from dvla.benchmarks.report.store import write_atomically
+from dvla.benchmarks.report.store import write_whole
 from dvla.benchmarks.session import say
 from dvla.engines.base import EngineOptions
 from dvla.engines.bundle import REFERENCE_NAME, Bundle, read_bundle
@@ -272,7 +272,7 @@ def command(
         engines=tuple(engines),
         products=tuple(products),
     )
-    write_atomically(out, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    write_whole(out, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     say(f"report: {out}")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
 
 from dvla.benchmarks.report.schema import SCHEMA, SCHEMA_VERSION, BenchReport
 from dvla.engines.errors import DvlaError
+from dvla.engines.files import write_atomically
 
 MAX_REPORT_BYTES = 64 << 20
 
@@ -62,15 +62,10 @@ def read_report(path: Path) -> BenchReport:
 def write_report(path: Path, report: BenchReport) -> None:
     """Write a report in one step."""
     encoded = msgspec.json.format(msgspec.json.encode(report), indent=1)
-    write_atomically(path, encoded + b"\n")
+    write_whole(path, encoded + b"\n")
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file in one step, so that an interrupted write leaves what was there."""
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file in one step, in a folder that is made where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, content)

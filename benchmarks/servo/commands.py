@@ -118,9 +118,9 @@ def stalls(
 
 
 def _deliver(report: msgspec.Struct, out: Path | None, json: bool, lines: list[str]) -> None:
-    from dvla.benchmarks.report.store import write_atomically
+    from dvla.benchmarks.report.store import write_whole
 
     told = msgspec.json.encode(report)
     if out is not None:
-        write_atomically(out, msgspec.json.format(told, indent=1) + b"\n")
+        write_whole(out, msgspec.json.format(told, indent=1) + b"\n")
     print(told.decode() if json else "\n".join(lines))

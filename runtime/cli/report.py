@@ -12,10 +12,10 @@ import tyro
 
 from dvla.engines.cli_errors import run_main
 from dvla.engines.errors import UsageError
+from dvla.engines.files import write_atomically
 from dvla.runtime.output_path import check_output
 from dvla.runtime.panel import wants_plain
 from dvla.runtime.run_data import load_run
-from dvla.runtime.run_folder import write_atomically
 from dvla.runtime.summary import RunSummary, summarise_data
 from dvla.runtime.summary_text import summary_table, summary_text
 

@@ -13,10 +13,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from dvla.engines.files import write_atomically
 from dvla.runtime.cameras.frame_ring import FrameRing
 from dvla.runtime.png import write_png
 from dvla.runtime.preflight.evidence import CameraEvidence
-from dvla.runtime.run_folder import RunFolderError, write_atomically
+from dvla.runtime.run_folder import RunFolderError
 
 LOOK_EVERY_NS = 250_000_000
 THUMB = (18, 24)

@@ -10,11 +10,10 @@ from pathlib import Path
 import msgspec
 
 import dvla
-from dvla.engines.bundle import Bundle
+from dvla.engines.files import write_atomically
 from dvla.runtime.addresses import check_arm_name
 from dvla.runtime.limits import ArmLimits
 from dvla.runtime.preflight.finding import Finding, worst
-from dvla.runtime.run_folder import write_atomically
 
 SCHEMA = 1
 NAME = "preflight.json"
@@ -91,21 +90,9 @@ class PreflightReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         return (now - datetime.fromisoformat(self.made_utc)).total_seconds()
 
 
-def bundle_digest(bundle: Bundle) -> str:
-    """Return a digest of everything of a bundle that its actions depend on."""
-    manifest = bundle.manifest
-    parts = (manifest.source.sha256, manifest.policy, manifest.normalisation, manifest.files)
-    return digest(msgspec.json.encode(parts))
-
-
 def limits_digest(limits: ArmLimits, overrides: tuple[str, ...] = ()) -> str:
     """Return a digest of an arm's limits and of what overrides them."""
-    return digest(msgspec.json.encode((limits, overrides)))
-
-
-def digest(content: bytes) -> str:
-    """Return the first 16 hex digits of a sha256."""
-    return hashlib.sha256(content).hexdigest()[:16]
+    return hashlib.sha256(msgspec.json.encode((limits, overrides))).hexdigest()[:16]
 
 
 def arm_state_folder(arm_name: str, *, sim: bool = False) -> Path:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvla.engines.errors import UsageError
+from dvla.engines.files import write_atomically
 from dvla.export.arch import WHOLE, Crop
 from dvla.runtime.twin.scene import CAMERAS
 
@@ -84,8 +85,7 @@ def write_episode(folder: Path, info: EpisodeInfo, steps: NDArray[np.void]) -> N
     with scratch.open("wb") as file:
         np.save(file, steps, allow_pickle=False)
     os.replace(scratch, stem.with_suffix(".npy"))
-    scratch.write_bytes(msgspec.json.encode(info))
-    os.replace(scratch, stem.with_suffix(".json"))
+    write_atomically(stem.with_suffix(".json"), msgspec.json.encode(info))
 
 
 def recorded(folder: Path) -> dict[int, EpisodeInfo]:

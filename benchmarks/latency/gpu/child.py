@@ -20,6 +20,7 @@ from dvla.benchmarks.latency.gpu.subjects import SUBJECTS, Subject, make_subject
 from dvla.benchmarks.report.machine import gpu_clocks
 from dvla.engines.bundle import REFERENCE_NAME
 from dvla.engines.errors import DvlaError, MissingDependency, UsageError
+from dvla.engines.files import write_atomically
 from dvla.engines.torch_library import library
 from dvla.export.reference import load_reference
 from dvla.runtime.percentiles import percentiles
@@ -139,10 +140,7 @@ def device_used_bytes(device: str) -> int:
 
 def write(job: Job, found: GpuSubject) -> None:
     """Replace the result file in one step."""
-    path = Path(job.result)
-    temporary = path.with_suffix(".partial")
-    temporary.write_bytes(msgspec.json.encode(found))
-    os.replace(temporary, path)
+    write_atomically(Path(job.result), msgspec.json.encode(found))
 
 
 def main() -> None:

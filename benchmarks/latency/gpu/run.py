@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +20,8 @@ from dvla.benchmarks.report.activity import ActivityMeter
 from dvla.benchmarks.report.machine import describe_bench_machine
 from dvla.engines.bundle import read_bundle
 from dvla.engines.errors import MissingDependency, UsageError
+from dvla.engines.files import write_atomically
+from dvla.engines.lifeline import kill_group
 
 LEAST_S = 10.0
 """A subject that would have less time than this is not started."""
@@ -146,8 +146,7 @@ def run_limited(command: Sequence[str], limit_s: float, device: str) -> str:
             return f"ended after its time of {limit_s:.0f} s"
         finally:
             # Compilers and cold starts are the process's children: they end with it.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            kill_group(process.pid)
             process.wait()
         stderr.seek(0)
         said = stderr.read()
@@ -199,6 +198,4 @@ def device_name(device: str, cpu: str) -> str:
 def write_report(path: Path, report: GpuReport) -> None:
     """Replace the report in one step."""
     encoded = msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
-    temporary = path.parent / f".{path.name}.partial-{os.getpid()}"
-    temporary.write_bytes(encoded)
-    os.replace(temporary, path)
+    write_atomically(path, encoded)

@@ -12,8 +12,8 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from dvla.engines.compile_process import Request, compile_in_child
 from dvla.engines.errors import BundleError, MissingDependency
-from dvla.engines.tensorrt_process import Request, compile_in_child
 from dvla.engines.torch_library import load_program
 from dvla.export import torch_process
 from dvla.export.torch_packages import COMMAND

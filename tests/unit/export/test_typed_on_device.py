@@ -11,7 +11,7 @@ import pytest
 from bundle_tools import copy_of_tiny_bundle
 from fake_tensorrt import Compute, Machine, plan_of
 
-from dvla.engines import cuda_, tensorrt_library, tensorrt_process
+from dvla.engines import compile_process, cuda_, tensorrt_library
 from dvla.engines.bundle import REFERENCE_NAME, Bundle, read_bundle
 from dvla.engines.compiled import ENGINES_FOLDER
 from dvla.engines.errors import EngineMismatch, ExportMismatch
@@ -50,12 +50,12 @@ def machine(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
 
     made.computes = {name: compute(name) for name in ("prefix", "denoise")}
 
-    def compiled(onnx_path: Path, plan: Path, timing_cache: Path | None) -> None:
+    def compiled(onnx_path: Path, plan: Path, timing_cache: Path | None, **_: object) -> None:
         assert onnx_path.is_file() and (onnx_path.parent / f"{onnx_path.name}.data").is_file()
         made.calls.append(f"compile {onnx_path.stem}")
         plan.write_bytes(plan_of(bundle.graph(onnx_path.stem)))
 
-    monkeypatch.setattr(tensorrt_process, "compile_in_child", compiled)
+    monkeypatch.setattr(compile_process, "compile_in_child", compiled)
     yield made
     for cached in caches:
         cached.cache_clear()
@@ -125,10 +125,10 @@ def test_an_engine_of_another_device_or_version_is_refused(
 def test_an_interrupt_while_compiling_leaves_no_engine(
     bundle: Bundle, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tensorrt_process, "compile_in_child", interrupted)
+    monkeypatch.setattr(compile_process, "compile_in_child", interrupted)
     before = {file.name for file in bundle.path.iterdir()}
     with pytest.raises(KeyboardInterrupt):
         tensorrt_plans.compile_plans(bundle, TensorRtEngine, {"prefix": "fp16"}, Progress())

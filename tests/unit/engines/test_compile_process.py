@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from dvla.engines import scratch
+from dvla.engines.compile_process import compile_in_child
 from dvla.engines.errors import BundleError, MissingDependency
-from dvla.engines.tensorrt_process import compile_in_child
 
 
 def program(code: str) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ def test_an_end_without_a_plan_is_one_clear_error(
 STARTER = """
 import os, subprocess
 from pathlib import Path
-from dvla.engines.tensorrt_process import Answer, serve
+from dvla.engines.compile_process import Answer, serve
 def build(request):
     compiler = subprocess.Popen(["sleep", "600"])
     Path(request.plan).write_text("half")
@@ -85,9 +85,9 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
     command = program(STARTER.replace("END", "compiler.wait()"))
     code = (
         "from pathlib import Path\n"
-        "from dvla.engines.tensorrt_process import compile_in_child\n"
+        "from dvla.engines.compile_process import compile_in_child\n"
         f"folder = Path({str(folder)!r})\n"
-        f"compile_in_child(folder / 'x.onnx', folder / 'x.plan', None, {command!r})"
+        f"compile_in_child(folder / 'x.onnx', folder / 'x.plan', command={command!r})"
     )
     environment = os.environ | {"TMPDIR": str(folder)}
     process = subprocess.Popen(

@@ -140,7 +140,12 @@ def aarch64_instructions(stream_c: Path, header: str, folder: Path) -> dict[str,
     """Cross-compile the stream and disassemble it, by function."""
     (folder / "slots.h").write_text(header)
     (folder / "stream.c").write_text(stream_c.read_text())
-    include = sysconfig.get_paths()["include"]
+    include = Path(sysconfig.get_paths()["include"])
+    # Debian's Python.h asks for a configuration per architecture; that of a 64-bit host will do.
+    here = Path("/usr/include", sysconfig.get_config_var("MULTIARCH") or "", include.name)
+    there = folder / "aarch64-linux-gnu" / include.name
+    there.mkdir(parents=True)
+    (there / "pyconfig.h").write_text(f'#include "{here / "pyconfig.h"}"\n')
     flags = ["-std=c11", "-O1", "-w", f"-I{folder}", f"-I{include}", "-c", "stream.c"]
     subprocess.run(["aarch64-linux-gnu-gcc", *flags], cwd=folder, check=True)
     listing = subprocess.run(

@@ -8,6 +8,7 @@ gives the lease back at the end, which stops the arm.
 from __future__ import annotations
 
 import contextlib
+import secrets
 
 import zmq
 
@@ -78,12 +79,15 @@ class ArmConnection:
         state = self._await_state()
         self._check_kind(state)
         self.widened = state.widened
-        request = LeaseRequest(session=self._session, sequence=self._next(), holder="dvla-run")
+        # A lease of its own, at once given back: the run's is for the servo to take once it runs,
+        # as nobody would keep it alive until then. A network may deliver long after what the arm
+        # says of this one; under the run's session that would be a lease that was had and lost.
+        trial = secrets.randbits(62) + 1
+        request = LeaseRequest(session=trial, sequence=self._next(), holder="dvla-run")
         reply = self._client.ask(request)
         if not reply.ok:
             raise LeaseError(f"arm {self._link.name!r} grants no lease: {reply.text}")
-        # It is for the servo to take once it runs: nobody would keep it alive until then.
-        self._client.ask(LeaseRelease(session=self._session, sequence=self._next()))
+        self._client.ask(LeaseRelease(session=trial, sequence=self._next()))
         self._opened = True
         held = f"; it is held ({state.reason}) until dvla-arm resume" if state.held else ""
         wide = ", ".join(f"{name} for {left_s:.0f} s" for name, left_s in state.widened.items())

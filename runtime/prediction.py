@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +41,8 @@ class PredictionErrors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """What a policy predicted in a replay, against what was recorded.
 
     Attributes:
-        chunks: compared; beyond_end: predicted actions after the episode's end, left out.
+        chunks: compared; invalid: with an action that is no number, left out.
+        beyond_end: predicted actions after the episode's end, left out.
         position_m, rotation_rad, gripper_share: over all steps.
         standing_m: distance from the recorded action to the pose at the chunk's observation: what
             a policy that predicts "stay" would be wrong by.
@@ -53,6 +56,7 @@ class PredictionErrors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     gripper_share: float | None
     standing_m: Percentiles | None
     steps: tuple[StepErrors, ...]
+    invalid: int = 0
 
 
 class ChunkErrors(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,19 +70,14 @@ class ChunkErrors(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def chunk_errors(data: RunData) -> list[ChunkErrors]:
-    """Return the errors of every chunk of a replay; none of any other run."""
+    """Return the errors of every chunk of a replay that holds numbers; none of any other run."""
     recorded = data.recorded
-    start_ns = next((e.t_ns for e in data.events if isinstance(e, EpisodeStarted)), None)
-    if start_ns is None or len(recorded) < 2:
-        return []
     t_s = recorded["t_s"]
     wanted = setpoints_from_actions(recorded["action"])
     found = []
-    for chunk in (e for e in data.events if isinstance(e, ChunkArrived)):
-        at_s = (chunk.t_obs_ns - start_ns) / NS_PER_S
-        if not -EDGE_S <= at_s <= t_s[-1] + EDGE_S:
+    for at_s, chunk, actions in _predicted(data):
+        if not np.isfinite(actions).all():
             continue
-        actions = np.frombuffer(chunk.actions, "<f4").reshape(chunk.rows, chunk.columns)
         due_s = at_s + np.arange(chunk.rows) * chunk.control_period_s
         truth = np.stack([_at(t_s, wanted, each) for each in due_s])
         seen = _at(t_s, recorded["measured"], at_s)
@@ -98,11 +97,25 @@ def chunk_errors(data: RunData) -> list[ChunkErrors]:
     return found
 
 
+def _predicted(data: RunData) -> Iterator[tuple[float, ChunkArrived, NDArray[np.float32]]]:
+    """Yield the chunks of a replay: time of the observation in the episode [s], event, actions."""
+    start_ns = next((e.t_ns for e in data.events if isinstance(e, EpisodeStarted)), None)
+    if start_ns is None or len(data.recorded) < 2:
+        return
+    end_s = float(data.recorded["t_s"][-1])
+    for chunk in (e for e in data.events if isinstance(e, ChunkArrived)):
+        at_s = (chunk.t_obs_ns - start_ns) / NS_PER_S
+        if -EDGE_S <= at_s <= end_s + EDGE_S:
+            actions = np.frombuffer(chunk.actions, "<f4").reshape(chunk.rows, chunk.columns)
+            yield at_s, chunk, actions
+
+
 def prediction_errors(data: RunData) -> PredictionErrors | None:
     """Return the errors of a replay, None for a run that replayed nothing."""
     if not len(data.recorded):
         return None
     chunks = chunk_errors(data)
+    invalid = sum(not np.isfinite(actions).all() for _, _, actions in _predicted(data))
     horizon = max((len(chunk.position_m) for chunk in chunks), default=0)
     chunks = [chunk for chunk in chunks if len(chunk.position_m) == horizon]
     empty = np.zeros((0, horizon))
@@ -127,6 +140,7 @@ def prediction_errors(data: RunData) -> PredictionErrors | None:
             )
             for index in range(horizon)
         ),
+        invalid=invalid,
     )
 
 

@@ -71,6 +71,8 @@ def _prediction(errors: PredictionErrors) -> list[tuple[str, str]]:
         ("gripper as recorded", share(errors.gripper_share)),
         ("standing still instead", spread(errors.standing_m, 1e3, "mm")),
     ]
+    if errors.invalid:
+        rows.insert(1, ("chunks that hold no numbers", str(errors.invalid)))
     for step in errors.steps[:1] + errors.steps[-1:]:
         rows.append((f"position, step {step.index}", spread(step.position_m, 1e3, "mm")))
     return rows

@@ -16,14 +16,17 @@ DEGREES = 57.29577951308232
 
 def prediction_section(data: RunData, errors: PredictionErrors) -> str:
     """Return plots and a table of the errors; empty when no chunk was compared."""
+    invalid = f"{errors.invalid} chunks held actions that are no numbers."
     if not errors.chunks:
-        return '<p class="empty">No chunk arrived during the episode.</p>'
+        said = invalid if errors.invalid else "No chunk arrived during the episode."
+        return f'<p class="empty">{said}</p>'
     share = "–" if errors.gripper_share is None else f"{100 * errors.gripper_share:.1f} %"
     told = (
         f'<p class="meta">{errors.chunks} chunks against the recorded actions of the same moments. '
         f"Position {_spread(errors.position_m, 1e3, 'mm')}; rotation "
         f"{_spread(errors.rotation_rad, DEGREES, 'deg')}; gripper on the recorded side in {share}. "
-        f"Standing still would be wrong by {_spread(errors.standing_m, 1e3, 'mm')}.</p>"
+        f"Standing still would be wrong by {_spread(errors.standing_m, 1e3, 'mm')}."
+        f"{' ' + invalid if errors.invalid else ''}</p>"
     )
     parts = (
         _horizon(errors, "position_m", 1e3, "Position error over the horizon", "error [mm]"),

@@ -26,6 +26,7 @@ from dvla.runtime.run_config import RunConfig
 from dvla.runtime.run_data import load_run
 from dvla.runtime.run_inputs import of_episode, write_recorded
 from dvla.runtime.summary import summarise_data
+from dvla.runtime.summary_text import sections
 from dvla.runtime.video import VideoWriter
 
 pytest.importorskip("av")
@@ -240,6 +241,25 @@ def test_predictions_are_compared_with_what_was_recorded(dataset: Path, tmp_path
     assert errors.standing_m is not None and errors.standing_m.max == pytest.approx(0.04, abs=1e-4)
     page = report_html(data, summarise_data(data))
     assert "Predicted and recorded" in page and "over the horizon" in page
+
+
+@pytest.mark.parametrize("good", [0, 1])
+def test_a_policy_that_answers_no_numbers_has_a_report(
+    dataset: Path, tmp_path: Path, good: int
+) -> None:
+    folder = make_run(tmp_path, 1.0, video=False)
+    write_recorded(folder.recorded, load_episode(dataset, 1, facts()))
+    data = load_run(folder.path)
+    others = [e for e in data.events if not isinstance(e, ChunkArrived | EpisodeStarted)]
+    chunks = [arrived(START_NS, 0.0, 1.0)] * good
+    broken = arrived(START_NS + 40_000_000, np.nan, 1.0)
+    data.events = [EpisodeStarted(t_ns=START_NS, episode=1, seed=1), *chunks, broken, *others]
+    errors = prediction_errors(data)
+    assert errors is not None
+    assert (errors.chunks, errors.invalid, errors.beyond_end) == (good, 1, 0)
+    summary = summarise_data(data)
+    assert "1 chunks held actions that are no numbers" in report_html(data, summary)
+    assert ("chunks that hold no numbers", "1") in sections(summary)[0][1]
 
 
 def test_any_other_run_has_no_predictions(tmp_path: Path) -> None:

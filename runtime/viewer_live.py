@@ -7,7 +7,6 @@ so that its death or its stall cannot reach the run.
 from __future__ import annotations
 
 import base64
-import os
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from dvla.runtime.recordings.tail import LineTail, McapTail, RowTail
 from dvla.runtime.run_folder import RunFolder
 from dvla.runtime.telemetry import SERVO_TICK
 from dvla.runtime.viewer import STATE_EVERY, Scene
+from dvla.runtime.viewer_window import has_display
 
 TURN_S = 0.1
 
@@ -101,9 +101,8 @@ class Viewer:
     """
 
     def __init__(self, folder: RunFolder) -> None:
-        shown = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         self._log, self._file = folder.path / "viewer.log", folder.path / "run.rrd"
-        self._saves = not shown
+        self._saves = not has_display()
         where: list[Any] = ["--save", self._file] if self._saves else []
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(

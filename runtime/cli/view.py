@@ -32,6 +32,7 @@ def view(
     from dvla.runtime.run_folder import RunFolder
     from dvla.runtime.viewer import Scene, import_rerun, show_run
     from dvla.runtime.viewer_live import follow
+    from dvla.runtime.viewer_window import open_window
 
     folder = RunFolder(run)
     manifest = folder.read_manifest()
@@ -42,7 +43,7 @@ def view(
     if save is not None:
         recording.save(str(save))
     else:
-        recording.spawn()
+        open_window(recording)
     scene = Scene(rr, recording, manifest.started_ns)
     if live:
         follow(folder, scene)

@@ -111,7 +111,7 @@ def record_run(
             waiting = servo.tick(now_ns, state)
             servo.fill(row[0])
             row["deadline_ns"] = now_ns
-            row["state_sequence"] = state.sequence
+            row["state_sequence"], row["state_t_ns"] = state.sequence, state.t_ns
             recorder.add_servo_ticks(row)
         if step % 4 == 1:  # the arm's
             if waiting is not None and step % 97:

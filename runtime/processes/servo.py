@@ -71,6 +71,7 @@ def body(child: Child) -> None:
         core.fill(row[0])
         row["deadline_ns"] = clock.deadline_ns
         row["state_sequence"] = state.sequence if state is not None else 0
+        row["state_t_ns"] = state.t_ns if state is not None else 0
         row["lateness_ns"] = clock.lateness_ns
         row["overruns"] = clock.overruns
         row["busy_ns"] = monotonic_ns() - woke_ns

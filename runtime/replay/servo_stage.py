@@ -25,12 +25,16 @@ DECIDED = (
 """Columns of a tick that the servo decides; the others are the clock's."""
 
 
-def state_of(sample: np.void) -> ArmState:
-    """Return the arm state behind a recorded sample, as far as the servo looks at it."""
+def state_of(sample: np.void, tick: np.void) -> ArmState:
+    """Return the arm state behind a recorded sample, as far as the servo looks at it.
+
+    Its time is what the servo took it for: the recorder knows the clock of another host a little
+    better or worse. Recordings of an older version have the recorder's alone.
+    """
     return ArmState(
         session=0,
         sequence=int(sample["sequence"]),
-        t_ns=int(sample["t_ns"]),
+        t_ns=int(tick["state_t_ns"]) or int(sample["t_ns"]),
         mode=ARM_MODES[int(sample["mode"])],  # type: ignore[arg-type]
         reason="",
         arm_epoch=int(sample["arm_epoch"]),
@@ -132,7 +136,7 @@ def replay_servo(
                 f"but the replayed scheduler published {len(publications)}"
             )
             return StageResult(stage="servo", compared=index, missing=missing), commands
-        state = state_of(arm[samples[sequence]]) if sequence else None
+        state = state_of(arm[samples[sequence]], recorded) if sequence else None
         moves = int(recorded["chunk_id"]) == MOVE_CHUNK
         command, row = rerun.tick(int(recorded["deadline_ns"]), state, moves=moves)
         if command is not None:

@@ -204,6 +204,19 @@ def test_a_controller_of_its_own_keeps_its_journal_to_itself(copy: RunFolder) ->
         what_if(load_run(copy.path, calls=True), ["laas=false"])
 
 
+def test_the_servo_saw_a_state_when_it_saw_it_whatever_the_recorder_knows(copy: RunFolder) -> None:
+    def an_hour_ago(rows: np.ndarray) -> None:
+        rows["t_ns"] -= 3_600 * 10**9
+
+    def unknown(rows: np.ndarray) -> None:
+        rows["state_t_ns"] = 0
+
+    edit_rows(copy.arm, an_hour_ago)
+    assert replay_exactly(copy.path).equal
+    edit_rows(copy.servo, unknown)  # as an older version has it: what the recorder knew must do
+    assert not replay_exactly(copy.path).equal
+
+
 def test_an_older_folder_is_refused_with_words(copy: RunFolder) -> None:
     copy.inputs.unlink()
     with pytest.raises(RunFolderError, match="without what a replay needs"):

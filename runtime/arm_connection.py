@@ -16,6 +16,7 @@ from dvla.engines.errors import UsageError
 from dvla.runtime.arm_link import ArmLink
 from dvla.runtime.clock_board import ClockBoard
 from dvla.runtime.clock_offset import (
+    MAX_EXECUTE_BOUND_NS,
     SAME_CLOCK,
     ClockEstimator,
     ClockOffset,
@@ -58,7 +59,7 @@ class ArmConnection:
         self._sequence = 0
         self._asked_ns = 0
         self._heard_ns = 0
-        self._leased = self._opened = False
+        self._leased = self._opened = self._moves = False
         self.offset: ClockOffset = SAME_CLOCK
         self.widened: dict[str, float] = {}
         """Limits that the controller has widened when the run began: name -> seconds left."""
@@ -128,11 +129,12 @@ class ArmConnection:
         return f"clock {self.offset.offset_ns / 1e9:+.6f} s, known to {bound_ms:.2f} ms"
 
     def require_for_execute(self, now_ns: int) -> None:
-        """Raise unless the clocks are known well enough to move a real arm.
+        """Raise unless the clocks are known well enough to move a real arm; from then on it does.
 
         Raises:
             WireError: the bound is above 5 ms.
         """
+        self._moves = True
         if self.offset is not SAME_CLOCK:
             require_for_execute(self.offset, now_ns)
 
@@ -140,7 +142,8 @@ class ArmConnection:
         """Take a look at the controller; call it often, it asks once a second.
 
         Raises:
-            RobotFault: the controller has not been heard for too long.
+            RobotFault: the controller has not been heard for too long, or its clock is not known
+                well enough any more to move an arm.
             LeaseError: the run has lost the lease that it had.
         """
         for state in self._states.drain()[-1:]:
@@ -150,6 +153,8 @@ class ArmConnection:
             self._asked_ns = now_ns
             with contextlib.suppress(WireError):
                 self._ask_clock(ASK_TIMEOUT_S)
+        if self._moves:
+            self._check_clock(now_ns)
         silent_ns = now_ns - self._heard_ns
         if silent_ns > SILENT_NS:
             raise RobotFault(
@@ -157,6 +162,17 @@ class ArmConnection:
                 got=f"no state for {silent_ns / 1e9:.1f} s",
                 expected="125 a second; without commands it stops the arm and holds it by itself",
                 next_command="look after the network and the controller, then start again",
+            )
+
+    def _check_clock(self, now_ns: int) -> None:
+        bound_ns = 0 if self.offset is SAME_CLOCK else self.offset.bound_at(now_ns)
+        if bound_ns > MAX_EXECUTE_BOUND_NS:
+            raise RobotFault(
+                "the clock of the arm's host is not known well enough any more; the arm stops",
+                got=f"an error of up to {bound_ns / 1e6:.1f} ms",
+                expected=f"at most {MAX_EXECUTE_BOUND_NS / 1e6:g} ms",
+                next_command="let both clocks settle (timedatectl timesync-status, or chronyc "
+                "tracking, on both hosts), then start again",
             )
 
     def _check_lease(self, state: ArmState) -> None:

@@ -3,7 +3,9 @@
 A question leaves at t0 and its answer comes at t1 (ours); it carries the other host's time at some
 instant between. So that time belongs to an instant in [t0, t1]: the offset is known to half the
 round trip, whatever the network did. Intervals of several answers are intersected; between answers
-the bound grows with the drift that two quartz clocks may have against each other.
+the bound grows with the drift that two disciplined clocks may have against each other. That is what
+the proof rests on: a clock that is slewed faster is noticed by the next answer, which contradicts,
+and for a minute the bound grows as fast as that makes necessary.
 """
 
 from __future__ import annotations
@@ -17,8 +19,12 @@ from dvla.runtime.errors import WireError
 from dvla.runtime.events import Event
 from dvla.runtime.messages import ArmState, Command
 
-MAX_DRIFT = 200e-6
-"""Two clocks of 100 ppm each, in opposite directions."""
+MAX_DRIFT_PPB = 1_200_000
+"""Two quartz clocks of 100 ppm each, slewed by NTP's 500 ppm each, in opposite directions."""
+MAX_SLEW_PPB = 170_000_000
+"""Two hosts whose chrony slews as fast as it ever does; what is faster is a clock that stepped."""
+CALM_NS = 60_000_000_000
+"""A drift above the usual one is believed for so long after the last contradiction."""
 MAX_EXECUTE_BOUND_NS = 5_000_000
 """Above this nobody may move an arm: 5 ms are 5 mm at 1 m/s."""
 
@@ -32,15 +38,16 @@ class ClockSample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClockOffset(msgspec.Struct, frozen=True, kw_only=True):
-    """Theirs minus ours, known to ``bound_ns`` at ``t_ns`` of our clock."""
+    """Theirs minus ours, known to ``bound_ns`` at ``t_ns`` of our clock, and worse from then on."""
 
     offset_ns: int
     bound_ns: int
     t_ns: int
+    drift_ppb: int = MAX_DRIFT_PPB
 
     def bound_at(self, now_ns: int) -> int:
         """Return the bound at a later time."""
-        return self.bound_ns + _drift_ns(now_ns - self.t_ns)
+        return self.bound_ns + _drift_ns(now_ns - self.t_ns, self.drift_ppb)
 
 
 SAME_CLOCK = ClockOffset(offset_ns=0, bound_ns=0, t_ns=0)
@@ -51,6 +58,8 @@ class ClockEstimator:
 
     def __init__(self) -> None:
         self._best: ClockOffset | None = None
+        self._drift_ppb = MAX_DRIFT_PPB
+        self._contradicted_ns = 0
         self.contradictions = 0
 
     @property
@@ -59,15 +68,17 @@ class ClockEstimator:
         return self._best
 
     def add(self, sample: ClockSample) -> ClockOffset:
-        """Take an answer; one that contradicts what was known means that a clock stepped.
+        """Take an answer; one that contradicts what was known means that a clock ran or stepped.
 
         Raises:
             WireError: the answer came before its question.
         """
         if sample.answered_ns < sample.asked_ns:
             raise WireError("a clock answer came before its question")
+        if sample.answered_ns - self._contradicted_ns > CALM_NS:
+            self._drift_ppb = MAX_DRIFT_PPB
         # The clocks drift during the round trip, too.
-        drift_ns = _drift_ns(sample.answered_ns - sample.asked_ns) + 1
+        drift_ns = _drift_ns(sample.answered_ns - sample.asked_ns, self._drift_ppb) + 1
         low = sample.theirs_ns - sample.answered_ns - drift_ns
         high = sample.theirs_ns - sample.asked_ns + drift_ns
         if self._best is not None:
@@ -76,15 +87,27 @@ class ClockEstimator:
             if both[0] <= both[1]:
                 low, high = both
             else:
-                self.contradictions += 1
+                self._contradict(both[0] - both[1], sample.answered_ns, known)
         middle = (low + high) // 2
-        self._best = ClockOffset(offset_ns=middle, bound_ns=high - middle, t_ns=sample.answered_ns)
+        self._best = ClockOffset(
+            offset_ns=middle,
+            bound_ns=high - middle,
+            t_ns=sample.answered_ns,
+            drift_ppb=self._drift_ppb,
+        )
         return self._best
 
+    def _contradict(self, apart_ns: int, now_ns: int, known: ClockOffset) -> None:
+        """Believe twice the drift that would explain intervals that are so far apart."""
+        self.contradictions += 1
+        self._contradicted_ns = now_ns
+        needed_ppb = known.drift_ppb + apart_ns * 10**9 // max(1, now_ns - known.t_ns)
+        self._drift_ppb = min(MAX_SLEW_PPB, max(self._drift_ppb, 2 * needed_ppb))
 
-def _drift_ns(span_ns: int) -> int:
+
+def _drift_ns(span_ns: int, drift_ppb: int) -> int:
     """Return how far two clocks may have come apart; rounded up."""
-    return math.ceil(abs(span_ns) * MAX_DRIFT)
+    return math.ceil(abs(span_ns) * drift_ppb / 10**9)
 
 
 def require_for_execute(offset: ClockOffset, now_ns: int) -> None:

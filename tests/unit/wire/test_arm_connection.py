@@ -15,12 +15,14 @@ from dvla.runtime.addresses import ArmAddresses
 from dvla.runtime.arm_connection import ArmConnection
 from dvla.runtime.arm_link import ArmLink
 from dvla.runtime.clock_board import ClockBoard
-from dvla.runtime.errors import LeaseError
+from dvla.runtime.clock_offset import MAX_EXECUTE_BOUND_NS, SAME_CLOCK, ClockOffset
+from dvla.runtime.errors import LeaseError, RobotFault
 from dvla.runtime.messages import LeaseRequest, Reply, Request
 from dvla.runtime.wire import StatePublisher
 from dvla.runtime.wire_control import ControlServer
 
 SESSION = 7
+OPENED_NS = 10**12
 
 
 class Controller:
@@ -68,7 +70,7 @@ def connection(controller: Controller) -> Iterator[ArmConnection]:
     link = ArmLink(name="test")
     board = ClockBoard.create()
     connection = ArmConnection(link, SESSION, board, robot="", twin=False)
-    connection.open(time.monotonic_ns())
+    connection.open(OPENED_NS)
     yield connection
     connection.close()
     board.ring.close()
@@ -79,7 +81,7 @@ def heard(connection: ArmConnection, controller: Controller, lease_session: int)
     controller.lease_session = lease_session
     for _ in range(20):
         time.sleep(0.005)
-        connection.look(time.monotonic_ns())
+        connection.look(OPENED_NS)
 
 
 def test_late_news_of_the_trial_lease_is_no_lost_lease(
@@ -100,3 +102,15 @@ def test_a_lease_that_was_had_and_is_gone_ends_the_run(
     with pytest.raises(LeaseError, match="lost the lease of arm 'test'"):
         for _ in range(50):
             heard(connection, controller, next_session)
+
+
+def test_an_arm_that_moves_stops_when_its_clock_is_known_no_more(connection: ArmConnection) -> None:
+    uncertain = ClockOffset(offset_ns=0, bound_ns=MAX_EXECUTE_BOUND_NS + 1, t_ns=OPENED_NS)
+    connection.offset = uncertain
+    connection.look(OPENED_NS)
+    connection.offset = SAME_CLOCK
+    connection.require_for_execute(OPENED_NS)
+    connection.look(OPENED_NS)
+    connection.offset = uncertain
+    with pytest.raises(RobotFault, match=r"not known well enough any more.*5\.0 ms"):
+        connection.look(OPENED_NS)

@@ -143,7 +143,7 @@ class ArmController:
         if isinstance(request, LeaseRequest):
             problem = self._grant(request, now_ns)
         elif isinstance(request, HoldRequest):
-            self._hold(request.reason or "requested", now_ns)
+            self._hold(request.words or "requested", now_ns)
         elif isinstance(request, ShutdownRequest):
             self._shutdown = True
             self._player.halt("shutdown requested", now_ns)

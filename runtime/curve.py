@@ -3,6 +3,7 @@
 A key is a file of two lines in a folder of mode 0700: ``NAME.secret`` (mode 0600, never leaves the
 host) and ``NAME.public`` (for the other host). ``allowed/`` holds the public keys of the clients
 that may connect; without an allow-list CURVE lets in everybody who knows the server's public key.
+Its mode is 0700 too: whoever could write into one of the two folders could let anybody in.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def make_key(folder: Path, name: str) -> str:
     """Make a pair of keys; returns the public one.
 
     Raises:
-        WireError: the name is not one, the folder is open to others, or there is such a key.
+        WireError: the name is not one, the folder is open to others, or there is such a key, be it
+            another host's.
     """
     if not _NAME.fullmatch(name):
         raise WireError(
@@ -58,21 +60,27 @@ def make_key(folder: Path, name: str) -> str:
             got=repr(name),
             expected="1 to 32 of a-z, 0-9, '.', '-' and '_', beginning with a letter or digit",
         )
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _require_private(folder, 0o077)
+    _make_private(folder)
     public, secret = (key.decode() for key in zmq.curve_keypair())
-    place = folder / f"{name}.secret"
+    place, shown = folder / f"{name}.secret", folder / f"{name}.public"
+    if shown.exists() and not place.exists():
+        raise WireError(
+            f"there is a public key {name!r} without its secret: it is another host's",
+            got=str(shown),
+            expected="a name that no other host has",
+            next_command=f"choose another name, or remove {shown} first if nobody uses it",
+        )
     try:
         fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except FileExistsError:
         raise WireError(
             f"there is a key {name!r} already; a new one would lock its users out",
             got=str(place),
-            next_command=f"choose another name, or remove {place} first",
+            next_command=f"choose another name, or remove {place} and {shown} first",
         ) from None
     with os.fdopen(fd, "w") as file:
         file.write(f"{public}\n{secret}\n")
-    (folder / f"{name}.public").write_text(f"{public}\n")
+    shown.write_text(f"{public}\n")
     return public
 
 
@@ -80,13 +88,14 @@ def allow_key(folder: Path, name: str, public: str) -> None:
     """Put a client's public key onto the allow-list.
 
     Raises:
-        WireError: it is not a public key.
+        WireError: it is not a public key, or a folder is open to others.
     """
     if not _NAME.fullmatch(name):
         raise WireError("the client's name is not valid", got=repr(name))
-    (folder / "allowed").mkdir(mode=0o700, parents=True, exist_ok=True)
-    place = folder / "allowed" / f"{name}.public"
-    place.write_text(f"{_checked(public, 'the public key')}\n")
+    line = f"{_checked(public, 'the public key')}\n"
+    _make_private(folder)
+    _make_private(folder / "allowed")
+    (folder / "allowed" / f"{name}.public").write_text(line)
 
 
 def read_public(path: Path) -> str:
@@ -117,16 +126,18 @@ def server_curve(folder: Path, name: str) -> Curve:
     """Return the keys of a host that binds, with its allow-list.
 
     Raises:
-        WireError: a key is missing or open to others, or nobody is allowed.
+        WireError: a key or a folder is missing or open to others, or nobody is allowed.
     """
     public, secret = _read_secret(folder, name)
-    allowed = tuple(read_public(path) for path in sorted((folder / "allowed").glob("*.public")))
+    place = folder / "allowed"
+    allowed = tuple(read_public(path) for path in sorted(place.glob("*.public")))
     if not allowed:
         raise WireError(
             "nobody is on the allow-list, so nobody could ever connect",
-            got=str(folder / "allowed"),
+            got=str(place),
             next_command="dvla-keys allow --name jetson --public jetson.public",
         )
+    _require_private_folder(place)
     return Curve(public=public, secret=secret, server=public, allowed=allowed)
 
 
@@ -134,7 +145,7 @@ def client_curve(folder: Path, name: str, server_public: str) -> Curve:
     """Return the keys of a host that connects.
 
     Raises:
-        WireError: a key is missing or open to others.
+        WireError: a key or its folder is missing or open to others.
     """
     public, secret = _read_secret(folder, name)
     return Curve(
@@ -145,7 +156,8 @@ def client_curve(folder: Path, name: str, server_public: str) -> Curve:
 def _read_secret(folder: Path, name: str) -> tuple[str, str]:
     place = folder / f"{name}.secret"
     try:
-        _require_private(place, 0o077)
+        _require_private_folder(folder)
+        _require_private(place)
         lines = place.read_text().split()
     except OSError as error:
         raise WireError(
@@ -164,12 +176,36 @@ def _checked(key: str, what: str) -> str:
     return key
 
 
-def _require_private(path: Path, mask: int) -> None:
-    found = path.lstat()
-    if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & mask:
+def _make_private(folder: Path) -> None:
+    """Make a folder for this user alone; one that is there already has to be so."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _require_private_folder(folder)
+
+
+def _require_private_folder(folder: Path) -> None:
+    if found := _open_to_others(folder):
         raise WireError(
-            f"{path} is open to others, so the key in it is no secret",
-            got=f"mode {stat.S_IMODE(found.st_mode):o}, user {found.st_uid}",
-            expected=f"mode 600 (700 for the folder), user {os.getuid()}",
-            next_command=f"make new keys; then: chmod go= {path}",
+            f"{folder} is open to others, so the keys in it may be theirs",
+            got=found,
+            expected=f"mode 700, user {os.getuid()}",
+            next_command=f"look whose keys are in it: dvla-keys list; then: chmod go= {folder}",
         )
+
+
+def _require_private(secret: Path) -> None:
+    if found := _open_to_others(secret):
+        raise WireError(
+            f"{secret} is open to others, so the key in it is no secret",
+            got=found,
+            expected=f"mode 600, user {os.getuid()}",
+            next_command=f"make new keys; then: chmod go= {secret}",
+        )
+
+
+def _open_to_others(path: Path) -> str:
+    """Return the mode and the owner of what is not private, nothing otherwise."""
+    found = path.lstat()
+    mode = stat.S_IMODE(found.st_mode)
+    if found.st_uid == os.getuid() and not mode & 0o077:
+        return ""
+    return f"mode {mode:o}, user {found.st_uid}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dvla.runtime.messages import plain_words
+
 
 class Lease:
     """Who commands the arm.
@@ -27,7 +29,7 @@ class Lease:
                 f"heard {silent_s:.1f} s ago); stop it first, or wait until its lease ends "
                 f"after {self._silence_ns * 1e-9:g} s of silence"
             )
-        self.session, self.holder = session, holder
+        self.session, self.holder = session, plain_words(holder)
         self._heard_ns = now_ns
         return ""
 

@@ -1,8 +1,8 @@
 """The messages of the wire: single-frame msgpack structs, versioned, ordered, never trusted.
 
-Setpoints and state travel PUB/SUB with CONFLATE; lease, hold and the rest travel DEALER/ROUTER with
-an acknowledgement. Order is (session, sequence): a restart is a new session. Decoding checks types;
-finiteness and sizes are checked by ``Command.setpoints_array``.
+Setpoints and state travel PUB/SUB, of which the newest counts; lease, hold and the rest travel
+DEALER/ROUTER with an acknowledgement. Order is (session, sequence): a restart is a new session.
+Decoding checks types; finiteness and sizes are checked by ``Command.setpoints_array``.
 """
 
 from __future__ import annotations
@@ -21,8 +21,16 @@ MAX_SETPOINTS = 256
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 """What rings and recordings hold. MessagePack has integers of twice that; they are no message."""
 
+MAX_WORDS = 120
+"""Letters that a controller keeps of what a peer says to people."""
+
 ArmMode = Literal["idle", "hold", "follow", "stopping", "fault", "shutdown"]
 """idle: at rest, no commander; hold: at rest, commander known; stopping: running the stop."""
+
+
+def plain_words(text: str) -> str:
+    """Return what a peer says to people: printable, and no longer than people read."""
+    return "".join(filter(str.isprintable, text[:MAX_WORDS]))
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True):
@@ -141,6 +149,11 @@ class HoldRequest(Message, frozen=True, tag="hold"):
     """Stop and hold; anyone may send it."""
 
     reason: str
+
+    @property
+    def words(self) -> str:
+        """The reason as people are told it."""
+        return plain_words(self.reason)
 
 
 class FollowRequest(Message, frozen=True, tag="follow"):

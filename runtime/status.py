@@ -28,6 +28,8 @@ from dvla.runtime.tick_window import TickWindow
 WINDOW_S = 10.0
 MAX_CHUNKS_IN_WINDOW = 4096
 MAX_NOTES = 5
+MAX_TEXT = 500
+"""Characters of a note, and of the arm's reason: a snapshot has to fit into a slot of a ring."""
 MAX_PROCESSES = 32
 
 
@@ -152,7 +154,7 @@ class StatusTracker:
             case EpisodeEnded():
                 self._outcomes[event.outcome] = self._outcomes.get(event.outcome, 0) + 1
             case Note():
-                self._notes.append(f"{event.source}: {event.text}")
+                self._notes.append(f"{event.source}: {event.text}"[:MAX_TEXT])
 
     def add_servo_ticks(self, ticks: NDArray[Any]) -> None:
         """Take servo ticks: (n,) SERVO_TICK, oldest first."""
@@ -206,7 +208,7 @@ class StatusTracker:
             scheduler_state=self._scheduler.state,
             scheduler_detail=self._scheduler.detail,
             arm_mode=mode,
-            arm_reason=reason,
+            arm_reason=reason[:MAX_TEXT],
             arm_shadow=arm.shadow if arm else False,
             accepted=arm.accepted if arm else 0,
             rejected=dict(arm.rejected) if arm else {},

@@ -1,7 +1,9 @@
 """The wire: what goes through the sockets of an arm, one message per frame.
 
-Setpoints and state go PUB/SUB with CONFLATE, which must be set before bind or connect: a slow
-reader gets the newest message and no queue. A conflating pipe of libzmq may hold back its last
+Setpoints and state go PUB/SUB, and a slow reader gets the newest message and no queue: by CONFLATE,
+which must be set before bind or connect, wherever the other end is trusted. libzmq aborts the
+process of a conflating receiver at a message of several frames, so the arm, which hears strangers
+too, keeps the newest of each session itself. A conflating pipe of libzmq may hold back its last
 message until the next one is written, so both are sent at a rate, never once. Requests
 (``wire_control``) go DEALER/ROUTER and are acknowledged. Inside loops nothing blocks and nothing
 raises: what cannot be decoded is counted and dropped.
@@ -17,14 +19,13 @@ from dvla.runtime.addresses import ArmAddresses
 from dvla.runtime.events import AnyEvent, Event
 from dvla.runtime.messages import MAX_SETPOINTS, ArmState, Command
 from dvla.runtime.pose import SETPOINT_WIDTH
-from dvla.runtime.wire_link import Plug, Receiver, Sender
+from dvla.runtime.wire_link import MAX_PER_CALL, Plug, Receiver, Sender
 
 MAX_COMMAND_BYTES = MAX_SETPOINTS * SETPOINT_WIDTH * 8 + 1024
 MAX_STATE_BYTES = 16 * 1024
 MAX_EVENT_BYTES = 64 * 1024
 STREAM_QUEUE = 2000
 EVENT_QUEUE = 10_000
-_NEWEST: dict[int, int | bytes] = {zmq.CONFLATE: 1, zmq.SUBSCRIBE: b""}
 
 
 class CommandPublisher(Sender):
@@ -38,10 +39,20 @@ class CommandPublisher(Sender):
 
 
 class CommandSubscriber(Receiver[Command]):
-    """The arm's end; ``drain`` returns the newest command of each publisher."""
+    """The arm's end: of what waits, the newest command of each session counts."""
 
     message = Command
-    plug = Plug(zmq.SUB, "commands", True, MAX_COMMAND_BYTES, _NEWEST)
+    plug = Plug(
+        zmq.SUB,
+        "commands",
+        True,
+        MAX_COMMAND_BYTES,
+        {zmq.RCVHWM: MAX_PER_CALL, zmq.SUBSCRIBE: b""},
+    )
+
+    def drain(self) -> list[Command]:
+        """Return the newest command of each session that waits."""
+        return list({command.session: command for command in super().drain()}.values())
 
 
 class StatePublisher(Sender):
@@ -59,7 +70,7 @@ class StateSubscriber(Receiver[ArmState]):
     """Gives the newest state of an arm."""
 
     message = ArmState
-    plug = Plug(zmq.SUB, "state", False, MAX_STATE_BYTES, _NEWEST)
+    plug = Plug(zmq.SUB, "state", False, MAX_STATE_BYTES, {zmq.CONFLATE: 1, zmq.SUBSCRIBE: b""})
 
     def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
         super().__init__(addresses, context=context)

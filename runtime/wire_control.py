@@ -14,7 +14,7 @@ from dvla.runtime.addresses import ArmAddresses
 from dvla.runtime.clock_offset import SAME_CLOCK, ClockEstimator, ClockOffset, ClockSample
 from dvla.runtime.errors import WireError
 from dvla.runtime.messages import ClockRequest, Envelope, Reply, Request
-from dvla.runtime.wire_link import MAX_PER_CALL, Plug, Receiver
+from dvla.runtime.wire_link import Plug, Receiver
 
 MAX_CONTROL_BYTES = 4 * 1024
 REPLY_QUEUE = 2000
@@ -38,6 +38,7 @@ class ControlServer(Receiver[Request]):
     """
 
     message = Request
+    frame_count = 2  # who asks, and what
     plug = Plug(zmq.ROUTER, "control", True, MAX_CONTROL_BYTES, {zmq.SNDHWM: REPLY_QUEUE})
 
     def __init__(
@@ -56,14 +57,8 @@ class ControlServer(Receiver[Request]):
     def serve(self, handle: Callable[[Request, int], Reply], now_ns: int) -> int:
         """Answer what waits, at most ``MAX_PER_CALL`` requests; returns how many were answered."""
         answered = 0
-        for _ in range(MAX_PER_CALL):
-            frames = self._frames()
-            if frames is None:
-                break
-            if len(frames) != 2:
-                self.malformed += 1
-                continue
-            request = self._decode(frames[1])
+        for asker, frame in self._messages():
+            request = self._decode(frame)
             if isinstance(request, ClockRequest):
                 reply = self._clock(request)
             elif request is not None:
@@ -73,7 +68,7 @@ class ControlServer(Receiver[Request]):
             else:
                 continue
             try:
-                self.socket.send_multipart([frames[0], self._encoder.encode(reply)], zmq.NOBLOCK)
+                self.socket.send_multipart([asker, self._encoder.encode(reply)], zmq.NOBLOCK)
             except zmq.ZMQError:  # the client has gone, or reads nothing: not the loop's concern
                 continue
             answered += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -15,6 +16,9 @@ from dvla.runtime.zap import guard
 
 MAX_PER_CALL = 64
 """Messages taken in one call: a flood must not hold a loop."""
+MAX_DISCARDED = 64
+"""Frames thrown away in one call. ZeroMQ caps the size of a frame and not the number of frames, so
+a message of very many is thrown away over several calls."""
 TCP_GIVE_UP_MS = 2000
 """A TCP connection whose other end is gone is given up; only then can a new one be made. It is the
 kernel that notices: ZeroMQ's own heartbeats abort the process when a reader is slow (its issue
@@ -180,25 +184,60 @@ class Receiver(Link, Generic[T]):
 
     Attributes:
         message: its type, or a union of types.
-        malformed: frames that were not a message.
+        frame_count: of a message.
+        malformed: what arrived and was not a message.
         foreign: the newest of them that was a message of another schema.
     """
 
     message: ClassVar[Any]
+    frame_count: ClassVar[int] = 1
     foreign: Envelope | None = None
 
     def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
         super().__init__(addresses, context=context)
         self.malformed = 0
+        self._discarding = False
         self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(self.message)
 
-    def _frames(self) -> Frames | None:
-        """Return the frames of the next message, or None when nothing waits."""
+    def _messages(self) -> Iterator[Frames]:
+        """Yield the frames of the messages that wait; a call takes a bounded number of either."""
+        left = MAX_DISCARDED
+        for _ in range(MAX_PER_CALL):
+            if self._discarding:
+                left = self._discard(left)
+                if self._discarding:
+                    return
+            frames = self._frames()
+            if not frames:
+                return
+            if len(frames) == self.frame_count and not self._discarding:
+                yield frames
+            else:
+                self.malformed += 1
+
+    def _frames(self) -> Frames:
+        """Return the frames of the next message, as many as one has; none when nothing waits."""
+        frames: Frames = []
         try:
-            frames: Frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            while len(frames) < self.frame_count:
+                frames.append(self.socket.recv(zmq.NOBLOCK))
+                if not self.socket.getsockopt(zmq.RCVMORE):
+                    return frames
         except zmq.Again:
-            return None
+            return frames
+        self._discarding = True  # there are more
         return frames
+
+    def _discard(self, left: int) -> int:
+        """Throw away the rest of a message, at most ``left`` frames; returns how many more may."""
+        try:
+            while left and self._discarding:
+                self.socket.recv(zmq.NOBLOCK)
+                self._discarding = bool(self.socket.getsockopt(zmq.RCVMORE))
+                left -= 1
+        except zmq.Again:
+            self._discarding = False
+        return left
 
     def _decode(self, frame: bytes) -> T | None:
         if len(frame) <= self.plug.max_bytes:
@@ -225,13 +264,7 @@ class Receiver(Link, Generic[T]):
     def drain(self) -> list[T]:
         """Return what has arrived, oldest first; at most ``MAX_PER_CALL`` messages."""
         messages = []
-        for _ in range(MAX_PER_CALL):
-            frames = self._frames()
-            if frames is None:
-                break
-            if len(frames) != 1:
-                self.malformed += 1
-                continue
+        for frames in self._messages():
             message = self._decode(frames[0])
             if message is not None:
                 messages.append(message)

@@ -12,6 +12,8 @@ from dvla.runtime.messages import (
     HoldRequest,
     LeaseRequest,
     PaceRequest,
+    Request,
+    ResumeRequest,
 )
 from dvla.runtime.percentiles import Percentiles, percentiles
 from dvla.runtime.pose import Float64
@@ -94,8 +96,8 @@ def move(data: RunData, inputs: RunInputs, publications: list[Publication]) -> M
     holds = [
         (int(row["t_ns"]), request)
         for row in data.calls[data.calls["kind"] == journal.REQUEST]
-        for request in [msgspec.json.decode(journal.row_text(row))]
-        if request["type"] in ("hold", "follow", "resume", "pace")
+        for request in [journal.row_request(row)]
+        if isinstance(request, HoldRequest | FollowRequest | ResumeRequest | PaceRequest)
     ]
     counts = dict.fromkeys(("", *REASONS), 0)
     published, place, hold, saturated, underruns = 0, 0, 0, 0, 0
@@ -134,11 +136,8 @@ def move(data: RunData, inputs: RunInputs, publications: list[Publication]) -> M
     )
 
 
-def _ask(arm: ArmController, request: dict[str, object], session: int, now_ns: int) -> None:
-    if request["type"] in ("follow", "resume"):
-        arm.handle(FollowRequest(session=session, sequence=0), now_ns)
-    elif request["type"] == "pace":
-        arm.handle(PaceRequest(session=session, sequence=0, slow=bool(request["slow"])), now_ns)
-    else:
-        reason = str(request.get("reason", ""))
-        arm.handle(HoldRequest(session=session, sequence=0, reason=reason), now_ns)
+def _ask(arm: ArmController, request: Request, session: int, now_ns: int) -> None:
+    """Ask again what was asked, as the commander."""
+    if isinstance(request, ResumeRequest):
+        request = FollowRequest(session=session, sequence=0)
+    arm.handle(msgspec.structs.replace(request, session=session, sequence=0), now_ns)

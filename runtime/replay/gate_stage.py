@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +11,7 @@ from dvla.runtime.arm import ArmController
 from dvla.runtime.arm_samples import ARM_MODES
 from dvla.runtime.errors import RobotFault
 from dvla.runtime.events import Event
-from dvla.runtime.messages import Command, Request
+from dvla.runtime.messages import Command
 from dvla.runtime.pose import Float64
 from dvla.runtime.replay import journal
 from dvla.runtime.replay.inputs import RunInputs
@@ -83,14 +82,17 @@ def replay_gate(
         overrides=inputs.overrides,
     )
     fault, standby, verdicts = "", "", 0
-    decoder = msgspec.json.Decoder(Request)
     for index, row in enumerate(calls[1:], 1):
         now_ns = int(row["t_ns"])
         if row["kind"] == journal.REQUEST:
-            controller.handle(decoder.decode(journal.row_text(row)), now_ns)
+            request = journal.row_request(row)
+            if request is None:
+                missing = "a request to the arm was cut off in its journal"
+                return StageResult(stage="gate", compared=index, missing=missing)
+            controller.handle(request, now_ns)
             continue
         if row["kind"] == journal.FAULT:
-            text = journal.row_text(row).decode()
+            text = journal.row_fault(row)
             fault, standby = (fault, text) if row["flags"] & journal.STANDBY else (text, standby)
             continue
         if row["session"]:

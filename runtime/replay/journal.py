@@ -17,7 +17,14 @@ from dvla.bindings import SharedRing
 from dvla.runtime.arm import ArmController
 from dvla.runtime.arm_samples import ARM_MODES, MAX_JOINTS
 from dvla.runtime.errors import RobotFault
-from dvla.runtime.messages import Command, HoldRequest, Reply, Request
+from dvla.runtime.messages import (
+    Command,
+    HoldRequest,
+    LeaseRequest,
+    Reply,
+    Request,
+    plain_words,
+)
 from dvla.runtime.pose import Float64
 from dvla.runtime.robots.base import ArmDriver, ArmReading
 from dvla.runtime.safety import REASONS, Verdict
@@ -46,8 +53,12 @@ START, TURN, COMMAND, REQUEST, FAULT = range(5)
 READ_RAISED, COMMAND_RAISED, STANDBY, SHADOW = 1, 2, 4, 8
 """STANDBY: the text of a FAULT row is the driver's standby. SHADOW: the START was in shadow."""
 MAX_TEXT = READING_WIDTH * 8
-_REASON_TEXT = 60
-"""Letters of a hold's reason that are kept."""
+_WORDS: dict[type, str] = {HoldRequest: "reason", LeaseRequest: "holder"}
+"""Requests with words for people."""
+_WORDS_KEPT = 60
+"""Letters of them, at most, that are kept."""
+_LETTER_BYTES = 4
+_REQUESTS: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 
 
 class WatchedDriver:
@@ -124,11 +135,7 @@ class JournaledArmController(ArmController):
     def handle(self, request: Request, now_ns: int) -> Reply:
         """Answer a request."""
         self._flush()
-        if isinstance(request, HoldRequest):
-            kept = msgspec.structs.replace(request, reason=request.reason[:_REASON_TEXT])
-            self._write_text(REQUEST, msgspec.json.encode(kept), now_ns)
-        else:
-            self._write_text(REQUEST, msgspec.json.encode(request), now_ns)
+        self._write_text(REQUEST, _fitted(request), now_ns)
         return super().handle(request, now_ns)
 
     def tick(self, now_ns: int) -> None:
@@ -199,9 +206,42 @@ def verdict_name(code: int) -> str:
     return REASONS[code - 1] if code else "accepted"
 
 
-def row_text(row: np.void) -> bytes:
-    """Return the text of a REQUEST or FAULT row."""
+def row_request(row: np.void) -> Request | None:
+    """Return the request of a REQUEST row, or None when it is not known.
+
+    Older journals cut long words for people, and with them who asked. A hold is obeyed whoever asks
+    for it.
+    """
+    text = _row_bytes(row)
+    try:
+        return _REQUESTS.decode(text)
+    except msgspec.DecodeError:
+        if text.startswith(b'{"type":"hold"'):
+            return HoldRequest(session=0, sequence=0, reason="")
+        return None
+
+
+def row_fault(row: np.void) -> str:
+    """Return the text of a FAULT row, which may have been cut in the middle of a letter."""
+    return _row_bytes(row).decode(errors="replace")
+
+
+def _row_bytes(row: np.void) -> bytes:
     return np.asarray(row["reading"]).tobytes()[: int(row["bytes"])]
+
+
+def _fitted(request: Request) -> bytes:
+    """Return a request as JSON that fits into a row: words for people are cut until it does."""
+    name = _WORDS.get(type(request))
+    if name is None:
+        return msgspec.json.encode(request)
+    words = plain_words(getattr(request, name))[:_WORDS_KEPT]
+    while True:
+        text = msgspec.json.encode(msgspec.structs.replace(request, **{name: words}))
+        excess = len(text) - MAX_TEXT
+        if excess <= 0 or not words:
+            return text
+        words = words[: -1 - excess // _LETTER_BYTES]
 
 
 def row_reading(row: np.void, fault: str, standby: str = "") -> ArmReading:

@@ -10,9 +10,17 @@ from hypothesis import strategies as st
 from synthetic_run import START_NS, H, arm_states, events, servo_ticks
 
 from dvla.runtime.clock import NS_PER_MS, NS_PER_S
-from dvla.runtime.events import ActionInForce, ChunkMerged, InferenceStarted, SchedulerStateChanged
+from dvla.runtime.events import (
+    ActionInForce,
+    ArmModeChanged,
+    ChunkMerged,
+    InferenceStarted,
+    Note,
+    SchedulerStateChanged,
+)
 from dvla.runtime.ledger import ChunkLedger
-from dvla.runtime.status import ProcessStatus, RunStatus, StatusTracker
+from dvla.runtime.status import MAX_TEXT, ProcessStatus, RunStatus, StatusTracker
+from dvla.runtime.supervisor import STATUS_BYTES
 
 
 def merged(sequence: int, t_ns: int, first: int = 5, generation: int = 0) -> ChunkMerged:
@@ -102,6 +110,19 @@ def test_memory_is_bounded() -> None:
     assert len(tracker._ledger.records) == 64
     assert len(tracker._ledger._open) <= 64
     assert len(tracker._chunks) <= 4096 and len(tracker._ticks._rows) == 10_240
+
+
+@pytest.mark.parametrize("letter", ["x", "\x00", '"', "人"])
+def test_long_words_of_others_are_cut_and_the_snapshot_fits(letter: str) -> None:
+    tracker = StatusTracker(H)
+    words = letter * 4000
+    for number in range(5):
+        tracker.add_event(Note(t_ns=START_NS + number, source="arm", text=f"after {words!r}"))
+    tracker.add_event(ArmModeChanged(t_ns=START_NS + 9, mode="hold", reason=words))
+    status = tracker.snapshot(START_NS + 10)
+    assert status.notes[0].startswith("arm: after ") and len(status.notes[0]) == MAX_TEXT
+    assert status.arm_reason == words[:MAX_TEXT]
+    assert len(msgspec.json.encode(status)) < STATUS_BYTES // 2
 
 
 def test_a_newer_chunk_overrides_and_a_hold_clears() -> None:

@@ -18,11 +18,15 @@ from servo_rig import Commander as Rig
 from dvla.runtime import arm as arm_module
 from dvla.runtime import arm_motion, arm_player, interlocks, refusals
 from dvla.runtime.errors import ConfigError
+from dvla.runtime.events import Note
 from dvla.runtime.limits import Workspace
 from dvla.runtime.messages import (
+    MAX_WORDS,
+    ExecuteRequest,
     FollowRequest,
     HoldRequest,
     LeaseRelease,
+    ResumeRequest,
     ShutdownRequest,
 )
 
@@ -49,6 +53,28 @@ def test_a_second_commander_is_refused_with_the_holders_name() -> None:
     assert "'run A'" in reply.text
     assert rig.send(session=8) == "lease"
     assert rig.state().lease_session == 7
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ('a person, at the "table" (человек)', 'a person, at the "table" (человек)'),
+        ("\x1b[31mstop\n\u202enow", "[31mstopnow"),
+        ("\x00" * 3900, ""),
+        ("x" * 3900, "x" * MAX_WORDS),
+    ],
+    ids=["words", "control", "nothing", "long"],
+)
+def test_people_are_told_what_they_can_read(said: str, told: str) -> None:
+    rig = Rig()
+    rig.lease(holder=said)
+    assert f"commanded by {told!r} (" in rig.lease(session=8).text
+    rig.ask(HoldRequest, session=99, reason=said)
+    told = f"hold: {told or 'requested'}"
+    assert rig.state().reason == told and told in rig.ask(ExecuteRequest).text
+    assert rig.ask(ResumeRequest, session=99).ok
+    notes = [event.text for event in rig.events.events if isinstance(event, Note)]
+    assert notes == [f"resumed after {told!r}"]
 
 
 def test_the_lease_ends_with_silence_and_not_before() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import stat
 import time
@@ -149,6 +150,59 @@ def test_a_key_is_never_overwritten(keys: Path) -> None:
     with pytest.raises(WireError, match="already"):
         make_key(keys, "arm")
     assert (keys / "arm.secret").read_text() == before
+
+
+def test_the_key_of_another_host_is_never_replaced(keys: Path) -> None:
+    theirs = keys / "other.public"
+    theirs.write_text((keys / "stranger.public").read_text())
+    with pytest.raises(WireError, match=r"another host's.*choose another name"):
+        make_key(keys, "other")
+    assert theirs.read_text() == (keys / "stranger.public").read_text()
+    assert not (keys / "other.secret").exists()
+
+
+def test_a_key_that_was_removed_as_told_is_made_anew(keys: Path) -> None:
+    with pytest.raises(WireError) as refused:
+        make_key(keys, "arm")
+    for place in (keys / "arm.secret", keys / "arm.public"):
+        assert str(place) in str(refused.value)
+        place.unlink()
+    assert make_key(keys, "arm") == read_public(keys / "arm.public")
+
+
+@pytest.fixture
+def group_umask() -> Iterator[None]:
+    before = os.umask(0o002)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("group_umask")
+def test_a_client_may_be_allowed_before_there_is_a_key(keys: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "config" / "keys"
+    allow_key(folder, "jetson", read_public(keys / "jetson.public"))
+    for place in (folder, folder / "allowed"):
+        assert stat.S_IMODE(place.stat().st_mode) == 0o700
+    make_key(folder, "arm")
+    assert server_curve(folder, "arm").allowed == (read_public(keys / "jetson.public"),)
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o750, 0o702])
+def test_keys_in_a_folder_that_is_open_to_others_are_not_read(keys: Path, mode: int) -> None:
+    public = read_public(keys / "jetson.public")
+    keys.chmod(mode)
+    for read in (
+        lambda: server_curve(keys, "arm"),
+        lambda: client_curve(keys, "arm", public),
+        lambda: allow_key(keys, "stranger", public),
+    ):
+        with pytest.raises(WireError, match=rf"open to others.*mode {mode:o}.*chmod go= {keys}$"):
+            read()
+    keys.chmod(0o700)
+    (keys / "allowed").chmod(mode)
+    with pytest.raises(WireError, match=r"open to others.*chmod go= .*/allowed$"):
+        server_curve(keys, "arm")
+    assert client_curve(keys, "arm", public).server == public, "it has no use for the list"
 
 
 def test_an_empty_allow_list_is_refused(keys: Path) -> None:

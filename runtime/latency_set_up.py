@@ -221,7 +221,7 @@ def corrected(
 ) -> dict[str, CameraSpec]:
     """Return cameras whose capture times are corrected by what was measured.
 
-    A latency that a ``--camera`` flag names itself stays; a picture is never dated later.
+    A latency that a ``--camera`` flag names itself stays, 0 too; a picture is never dated later.
 
     Args:
         specs: cameras that flags name, by feature; where none is named the twin's is meant.
@@ -232,6 +232,6 @@ def corrected(
     for feature in features:
         delay = set_up.cameras.get(feature)
         spec = specs.get(feature, CameraSpec(role=feature, kind="twin"))
-        if delay is not None and not spec.latency_s:
-            found[feature] = msgspec.structs.replace(spec, latency_s=max(0.0, delay.delay_s))
+        if delay is not None and spec.known_latency_s is None:
+            found[feature] = msgspec.structs.replace(spec, known_latency_s=max(0.0, delay.delay_s))
     return found

@@ -22,7 +22,7 @@ SERVO_TICK = np.dtype(
         ("deadline_ns", "<i8"),  # of the tick; with the next field, all that a replay needs
         ("state_sequence", "<i8"),  # of the arm state that the tick went by, 0 for none
         ("taken_back", "<i8"),  # running count: plans, after a refusal (``dvla.runtime.way_back``)
-        ("state_t_ns", "<i8"),  # its time as the servo knew it, 0 for none; the recorder's may differ
+        ("state_t_ns", "<i8"),  # its time as the servo knew it, 0 for none
     ]
 )
 """One row per servo tick; rings hold ``SERVO_RING_SLOTS`` of them."""

@@ -28,6 +28,7 @@ class FakeGrabber:
     """
 
     stamps = "a test"
+    implausible = 0
 
     def __init__(self, *script: Any) -> None:
         self._script: deque[Any] = deque(script)

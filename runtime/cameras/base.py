@@ -41,6 +41,10 @@ class Camera(Protocol):
     def dropped(self) -> int:
         """Frames that were captured, or should have been, and were never handed out."""
 
+    @property
+    def implausible(self) -> int:
+        """Frames whose own time stamp could not be true, and that are dated by their arrival."""
+
     def read(self, now_ns: int) -> CameraFrame | None:
         """Return a frame captured by ``now_ns`` and not handed out yet, or None.
 

@@ -24,6 +24,10 @@ class Grabber(Protocol):
     def stamps(self) -> str:
         """Where the capture times come from, for people."""
 
+    @property
+    def implausible(self) -> int:
+        """Frames whose own time stamp could not be true, and that are dated by their arrival."""
+
     def grab(self) -> CameraFrame | None:
         """Return the next frame; None when none came in time.
 
@@ -99,6 +103,11 @@ class DeviceCamera:
     def dropped(self) -> int:
         """Frames that a newer one overtook, or that came out of order."""
         return self._dropped
+
+    @property
+    def implausible(self) -> int:
+        """Frames whose own time stamp could not be true, and that are dated by their arrival."""
+        return self._grabber.implausible
 
     def read(self, now_ns: int) -> CameraFrame | None:
         """Return the newest frame not handed out yet, or None.

@@ -54,7 +54,7 @@ def open_recorded(
         spec: of the camera.
         wanted: size that the policy takes.
         start_ns: when the film begins, 0 before that is known.
-        bundle: of the policy; a dataset is checked against it.
+        bundle: of the policy; what is played of a dataset is checked against it.
 
     Raises:
         CameraError: there is no such film, or not for this policy.
@@ -73,8 +73,8 @@ def open_recorded(
         )
     path, number = parse_episode(spec.source)
     facts: PolicyFacts = read_bundle(Path(bundle)).manifest.policy
-    episode = load_episode(path, number, facts)
     key = spec.feature or name
+    episode = load_episode(path, number, facts, films=(key,))
     if key not in episode.films:
         raise CameraError(f"{path} has no film {key}", choices=sorted(episode.films))
     return RecordedCamera(

@@ -64,6 +64,11 @@ class RealSenseGrabber:
                 expected="a mode of the camera, as width=640,height=480,fps=30,fit=crop-resize",
             ) from error
 
+    @property
+    def implausible(self) -> int:
+        """Leaps of the camera's clock; the frame after one is dated by its arrival."""
+        return self._clock.implausible
+
     def grab(self) -> CameraFrame | None:
         """Return the next colour frame; None when none came in time."""
         found, frames = self._pipeline.try_wait_for_frames(WAIT_MS)

@@ -52,7 +52,7 @@ class RecordedCamera:
         self._fit = FrameFit(shape, wanted, fit, name)
         self._frames: Iterator[tuple[float, NDArray[np.uint8]]] = self._film.frames()
         self._next: tuple[float, NDArray[np.uint8]] | None = next(self._frames, None)
-        self.dropped = 0
+        self.dropped = self.implausible = 0
         self.description = (
             f"{name}: recorded, {self._film.fps:g} frames per second, {Path(part.path).name}"
             + less(latency_s)

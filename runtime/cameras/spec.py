@@ -29,8 +29,8 @@ class CameraSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         width, height, fps: mode to ask the device for; 0 asks for the policy's own.
         fit: ``exact`` refuses frames of another size; ``crop`` cuts the middle out; ``crop-resize``
             cuts the middle to the policy's aspect and scales it.
-        latency_s: from the light to the driver's time stamp, as ``dvla-calibrate latency`` found
-            it; taken off every capture time.
+        known_latency_s: from the light to the driver's time stamp, as a flag names it or
+            ``dvla-calibrate latency`` found it; ``latency_s`` outside, None where it is unknown.
         feature: image column of a dataset; the role's own when empty.
     """
 
@@ -41,8 +41,13 @@ class CameraSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     height: int = 0
     fps: float = 0.0
     fit: Fit = "exact"
-    latency_s: float = 0.0
+    known_latency_s: float | None = msgspec.field(default=None, name="latency_s")
     feature: str = ""
+
+    @property
+    def latency_s(self) -> float:
+        """What is taken off every capture time [s]; nothing where the latency is unknown."""
+        return self.known_latency_s or 0.0
 
 
 BOUNDS: dict[str, tuple[float, float]] = {
@@ -80,7 +85,7 @@ def parse_camera(text: str) -> CameraSpec:
                 f"--camera {role} has an unknown option", got=repr(option), choices=sorted(OPTIONS)
             )
         values[key] = _value(role, key, value)
-    return CameraSpec(**values)
+    return msgspec.convert(values, CameraSpec)
 
 
 def _value(role: str, key: str, text: str) -> Any:

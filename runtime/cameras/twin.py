@@ -73,7 +73,7 @@ class TwinCamera:
         ConfigError: the twin has no such camera.
     """
 
-    dropped = 0
+    dropped = implausible = 0
 
     def __init__(self, name: str, scene: TwinScene, latency_s: float = 0.0) -> None:
         if name not in CAMERAS:

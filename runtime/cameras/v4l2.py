@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dvla.runtime.cameras.base import CameraFrame
-from dvla.runtime.cameras.device_clock import monotonic_stamp_ns
+from dvla.runtime.cameras.device_clock import KernelClock
 from dvla.runtime.cameras.errors import CameraError, CameraFault, CameraMissing
 from dvla.runtime.cameras.frame_ring import FrameShape
 from dvla.runtime.cameras.spec import CameraSpec
@@ -49,6 +49,7 @@ class V4l2Grabber:
                 next_command="plug it in; in a container, pass the device through",
             )
         self._cv2, self._device, self._failures = cv2, device, 0
+        self._clock = KernelClock()
         self._capture: Any = cv2.VideoCapture(device, cv2.CAP_V4L2)
         if not self._capture.isOpened():
             raise CameraError(
@@ -62,6 +63,11 @@ class V4l2Grabber:
             self._capture.set(cv2.CAP_PROP_FPS, spec.fps)
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 2)
         self.stamps = "the kernel"
+
+    @property
+    def implausible(self) -> int:
+        """Frames whose stamp could not be true, and that are dated by their arrival."""
+        return self._clock.implausible
 
     def grab(self) -> CameraFrame | None:
         """Return the next frame; None when the device skipped one."""
@@ -77,8 +83,8 @@ class V4l2Grabber:
         if not decoded:
             return None
         self._failures = 0
-        t_ns = monotonic_stamp_ns(stamp_ns, arrived_ns)
-        if t_ns == arrived_ns:
+        t_ns = self._clock.host_ns(stamp_ns, arrived_ns)
+        if self._clock.implausible:
             self.stamps = "the arrival"
         image_hwc = self._cv2.cvtColor(image_bgr, self._cv2.COLOR_BGR2RGB)
         return CameraFrame(image_hwc=image_hwc, t_ns=t_ns)

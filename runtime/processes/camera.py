@@ -154,16 +154,20 @@ def _account(counters: Counters, eyes: Eyes, clock: ServoClock, now_ns: int) -> 
     """Say in words how many frames there were, and what they cost."""
     seconds = max(1e-9, (now_ns - counters.started_ns) / 1e9)
     each = counters.frames / len(eyes.cameras)
-    dropped = ", ".join(
-        f"{camera.dropped} of {name.rsplit('.', 1)[-1]}"
-        for name, camera in eyes.cameras.items()
-        if camera.dropped
-    )
+    dropped = _counts({name: camera.dropped for name, camera in eyes.cameras.items()})
+    by_arrival = _counts({name: camera.implausible for name, camera in eyes.cameras.items()})
     return (
         f"{each / seconds:.1f} frames per second of each camera, "
         f"{counters.busy_ns / max(1.0, each) / 1e6:.1f} ms per frame of {len(eyes.cameras)} "
-        f"cameras, {clock.overruns} turns skipped, dropped {dropped or 'none'}"
+        f"cameras, {clock.overruns} turns skipped, dropped {dropped}"
+        + (f", dated by their arrival {by_arrival}" if by_arrival != "none" else "")
     )
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    """Say in words how many frames of which camera, by feature name."""
+    told = (f"{count} of {name.rsplit('.', 1)[-1]}" for name, count in counts.items() if count)
+    return ", ".join(told) or "none"
 
 
 if __name__ == "__main__":

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from contextlib import closing
 
 import msgspec
 import numpy as np
 
-from dvla.bindings import SharedRing
+from dvla.bindings import ServoClock, SharedRing
 from dvla.runtime.cameras.frame_ring import FrameRing
-from dvla.runtime.clock import monotonic_ns
+from dvla.runtime.clock import NS_PER_MS, monotonic_ns
 from dvla.runtime.clock_board import ClockBoard
 from dvla.runtime.clock_offset import event_from, state_from
 from dvla.runtime.errors import RecordingEnded
@@ -21,13 +21,16 @@ from dvla.runtime.recorder import Recorder
 from dvla.runtime.replay.inputs import RunInputs
 from dvla.runtime.replay.journal import ARM_CALL
 from dvla.runtime.run_folder import RunFolder
-from dvla.runtime.status import StatusTracker
+from dvla.runtime.status import RunStatus, StatusTracker
 from dvla.runtime.telemetry import SERVO_TICK
 from dvla.runtime.wire import EventPuller, StateStream
 from dvla.runtime.wire_news import NewsStream
 
-FRAMES_PER_TURN = 2
-STATUS_EVERY_NS = 200_000_000
+PICTURES_SHARE = 0.6
+"""Of a turn may go into pictures; what is left in the rings waits for the next one."""
+LAST_PICTURES_NS = 500 * NS_PER_MS
+"""May go into what is left in the rings at the end; a run that ends at once waits a second."""
+STATUS_EVERY_NS = 200 * NS_PER_MS
 
 
 class RowReader:
@@ -65,24 +68,59 @@ class FrameReader:
 
     Args:
         frames: rings by feature name.
-        every: all frames that are still there; otherwise the newest, which is all a film needs.
+        every: all frames; otherwise the newest, which is all a film needs.
+        now_ns: clock of the budget.
+
+    Attributes:
+        lost: of all frames, those that were overtaken, or left behind at the end.
     """
 
-    def __init__(self, frames: dict[str, FrameRing], every: bool = False) -> None:
-        self._frames, self._every = frames, every
+    def __init__(
+        self,
+        frames: dict[str, FrameRing],
+        every: bool = False,
+        now_ns: Callable[[], int] = monotonic_ns,
+    ) -> None:
+        self._frames, self._every, self._now_ns = frames, every, now_ns
         self._seen = dict.fromkeys(frames, 0)
         self.lost = 0
 
-    def record(self, recorder: Recorder) -> None:
-        """Hand new frames to the recorder."""
+    def record(self, recorder: Recorder, budget_ns: int) -> None:
+        """Hand new frames to the recorder, those first that would be overtaken first.
+
+        Args:
+            recorder: takes them.
+            budget_ns: after which the rest stays in the rings.
+        """
+        until_ns = self._now_ns() + budget_ns
+        for name, sequence, t_ns in self._waiting():
+            image_hwc = self._frames[name].read(sequence)
+            self._count(name, sequence, kept=image_hwc is not None)
+            if image_hwc is not None:
+                recorder.add_frame(name, t_ns, image_hwc)
+            if self._every and self._now_ns() >= until_ns:
+                return
+
+    def record_rest(self, recorder: Recorder) -> None:
+        """Hand over what is left when the cameras have ended; what is too much is lost."""
+        self.record(recorder, LAST_PICTURES_NS)
+        for name, ring in self._frames.items():
+            self._count(name, ring.ring.newest, kept=False)
+
+    def _waiting(self) -> list[tuple[str, int, int]]:
+        """Return camera, sequence and time of the new frames, the furthest behind first."""
+        waiting = []
         for name, ring in self._frames.items():
             times = [row for row in ring.times() if row[0] > self._seen[name]]
-            for sequence, t_ns in times[:FRAMES_PER_TURN] if self._every else times[-1:]:
-                image_hwc = ring.read(sequence)
-                if image_hwc is not None:
-                    self.lost += sequence - self._seen[name] - 1 if self._every else 0
-                    self._seen[name] = sequence
-                    recorder.add_frame(name, t_ns, image_hwc)
+            for sequence, t_ns in times if self._every else times[-1:]:
+                waiting.append((times[-1][0] - sequence, (name, sequence, t_ns)))
+        return [frame for _, frame in sorted(waiting, key=lambda row: -row[0])]
+
+    def _count(self, name: str, sequence: int, *, kept: bool) -> None:
+        """Count the frames up to this one that nobody will record any more."""
+        if self._every:
+            self.lost += sequence - self._seen[name] - kept
+        self._seen[name] = sequence
 
 
 class TrackerSink:
@@ -100,6 +138,13 @@ class TrackerSink:
         self._tracker.add_event(event)
 
 
+def show(status: SharedRing, snapshot: RunStatus, now_ns: int) -> None:
+    """Publish a status; one that does not fit is left out, and the last one stays."""
+    payload = msgspec.json.encode(snapshot)
+    if len(payload) <= status.slot_bytes:
+        status.publish(payload.ljust(status.slot_bytes), now_ns)
+
+
 def body(child: Child) -> None:
     """Record until told to stop, then close every file."""
     settings = child.settings
@@ -108,11 +153,28 @@ def body(child: Child) -> None:
         events = EventPuller(addresses)
         news = NewsStream(addresses) if settings.arm_alone else None
         with closing(events):
-            _turn(child, events, StateStream(addresses), news)
+            pace = ServoClock(round(1e9 / child.spec.rate_hz))
+            turn(child, events, StateStream(addresses), news, pace.wait)
 
 
-def _turn(child: Child, events: EventPuller, states: StateStream, news: NewsStream | None) -> None:
-    """Turn the loop until told to stop."""
+def turn(
+    child: Child,
+    events: EventPuller,
+    states: StateStream,
+    news: NewsStream | None,
+    wait: Callable[[], int],
+    now_ns: Callable[[], int] = monotonic_ns,
+) -> None:
+    """Turn the loop until told to stop.
+
+    Args:
+        child: of the recorder.
+        events: of every process.
+        states: of the arm.
+        news: of an arm controller that is no part of the run.
+        wait: sleeps until the next turn is due, and returns when that is.
+        now_ns: clock of what a turn may take.
+    """
     settings = child.settings
     frames = {
         name: FrameRing.attach(settings.cameras[name], fd)
@@ -130,13 +192,13 @@ def _turn(child: Child, events: EventPuller, states: StateStream, news: NewsStre
     calls = RowReader(SharedRing.attach(settings.rings.arm_calls), ARM_CALL)
     status = SharedRing.attach(settings.rings.status)
     clock_of_arm = ClockBoard(SharedRing.attach(settings.rings.clock))
-    pictures = FrameReader(frames, every=settings.mcap_bytes > 0)
-    period_s = 1.0 / child.spec.rate_hz
+    pictures = FrameReader(frames, every=settings.mcap_bytes > 0, now_ns=now_ns)
+    pictures_ns = round(PICTURES_SHARE * 1e9 / child.spec.rate_hz)
     child.ready(child.enter_realtime().text)
     stopping, next_status_ns = False, 0
     while not stopping:
+        turn_ns = wait()
         stopping = child.stopping  # what was sent before the signal is still taken in this turn
-        now_ns = monotonic_ns()
         offset = clock_of_arm.offset
         of_arm = [] if news is None else [event_from(event, offset) for event in news.drain()]
         for event in (*events.drain(), *of_arm):
@@ -149,12 +211,14 @@ def _turn(child: Child, events: EventPuller, states: StateStream, news: NewsStre
         recorder.add_servo_ticks(rows)
         tracker.add_servo_ticks(rows)
         recorder.add_arm_calls(calls.take())
-        pictures.record(recorder)
-        if now_ns >= next_status_ns:
-            next_status_ns = now_ns + STATUS_EVERY_NS
-            payload = msgspec.json.encode(tracker.snapshot(now_ns))
-            status.publish(payload.ljust(status.slot_bytes), now_ns)
-        child.beat(now_ns)
+        if stopping:
+            pictures.record_rest(recorder)
+        else:
+            pictures.record(recorder, pictures_ns)
+        if turn_ns >= next_status_ns:
+            next_status_ns = turn_ns + STATUS_EVERY_NS
+            show(status, tracker.snapshot(turn_ns), turn_ns)
+        child.beat(turn_ns)
         if recorder.failed and settings.must_record:
             raise RecordingEnded(
                 "the recording ended, and this run must not go on without one",
@@ -162,13 +226,12 @@ def _turn(child: Child, events: EventPuller, states: StateStream, news: NewsStre
                 next_command="make room there, choose another disk with --out, or leave out "
                 "--require-recording",
             )
-        time.sleep(period_s)
     if ticks.lost or calls.lost or pictures.lost:
         text = (
             f"{ticks.lost} servo ticks, {calls.lost} arm calls and {pictures.lost} pictures were "
             "overtaken unrecorded"
         )
-        recorder.add_event(Note(t_ns=monotonic_ns(), source="recorder", text=text))
+        recorder.add_event(Note(t_ns=now_ns(), source="recorder", text=text))
     recorder.close()
 
 

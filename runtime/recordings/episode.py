@@ -72,13 +72,17 @@ def parse_episode(text: str) -> tuple[Path, int]:
     return Path(folder), int(number)
 
 
-def load_episode(path: Path, number: int, facts: PolicyFacts) -> RecordedEpisode:
+def load_episode(
+    path: Path, number: int, facts: PolicyFacts, *, films: tuple[str, ...] = ()
+) -> RecordedEpisode:
     """Read an episode of a LeRobot dataset (v2.1, v3.0) or of a run folder.
 
     Args:
         path: of the folder.
         number: of the episode; a run folder has only the one.
         facts: of the policy that will see it.
+        films: image columns to take of a dataset; none takes the policy's cameras. The film of a
+            run folder has these alone.
 
     Raises:
         UsageError: there is no such episode, or not for this policy.
@@ -91,7 +95,8 @@ def load_episode(path: Path, number: int, facts: PolicyFacts) -> RecordedEpisode
             expected="6 numbers, 7 with the gripper",
         )
     if (path / INFO_NAME).is_file():
-        return _of_dataset(path, number, facts)
+        seen = msgspec.structs.replace(facts, cameras=films or facts.cameras)
+        return _of_dataset(path, number, seen)
     if (path / "manifest.json").is_file():
         return _of_run(path, number, facts)
     raise UsageError(

@@ -164,5 +164,6 @@ def test_a_frame_is_not_written_to_again(camera: Camera) -> None:
 def test_a_camera_says_what_it_is_and_closes_twice(camera: Camera) -> None:
     assert camera.description
     assert camera.dropped >= 0
+    assert camera.implausible == 0
     camera.close()
     camera.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from dvla.runtime.cameras.errors import CameraError
 from dvla.runtime.cameras.fit import FrameFit
 from dvla.runtime.cameras.frame_ring import FrameShape
-from dvla.runtime.cameras.spec import parse_camera, parse_cameras, require_all
+from dvla.runtime.cameras.spec import CameraSpec, parse_camera, parse_cameras, require_all
 
 OPST, WRIST = "observation.images.opst_cam", "observation.images.wrist_cam"
 FEATURES = (OPST, WRIST)
@@ -21,6 +22,14 @@ def test_a_camera_is_read_from_its_flag() -> None:
     assert (spec.role, spec.kind, spec.source) == ("opst", "v4l2", "/dev/video0")
     assert (spec.width, spec.height, spec.fps, spec.fit) == (640, 480, 30.0, "crop-resize")
     assert parse_camera("wrist=realsense:0123").source == "0123"
+
+
+def test_a_latency_that_is_not_named_is_told_from_one_of_nothing() -> None:
+    for options, known_s in (("", None), (",latency_s=0", 0.0), (",latency_s=0.03", 0.03)):
+        spec = parse_camera(f"opst=v4l2:0{options}")
+        assert (spec.known_latency_s, spec.latency_s) == (known_s, known_s or 0.0)
+        sent = msgspec.json.encode(spec)  # as a process of the run gets it
+        assert msgspec.json.decode(sent, type=CameraSpec) == spec
 
 
 @pytest.mark.parametrize(

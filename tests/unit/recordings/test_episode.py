@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -13,8 +14,11 @@ from synthetic_run import START_NS, make_run, manifest, path_m
 
 from dvla.engines.errors import UsageError
 from dvla.engines.manifest import PolicyFacts
+from dvla.runtime.cameras import open as open_module
 from dvla.runtime.cameras.frame_ring import FrameShape
+from dvla.runtime.cameras.open import open_recorded
 from dvla.runtime.cameras.recorded import RecordedCamera
+from dvla.runtime.cameras.spec import parse_camera
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.events import ChunkArrived, EpisodeStarted
 from dvla.runtime.prediction import prediction_errors
@@ -33,6 +37,9 @@ pytest.importorskip("av")
 pytest.importorskip("pyarrow")
 import lerobot_dataset
 from lerobot_dataset import LENGTHS, TASKS, grey, write_dataset
+
+SIDE = "observation.images.side"
+"""A camera of the dataset that the policy has not."""
 
 
 def facts() -> PolicyFacts:
@@ -78,7 +85,7 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(lerobot_dataset, "_rows", rows)
     policy = facts()
     size = (policy.camera_width, policy.camera_height)
-    root = write_dataset(tmp_path / "set", policy.cameras, size, 6, "v3.0")
+    root = write_dataset(tmp_path / "set", (*policy.cameras, SIDE), size, 6, "v3.0")
     change(root, lambda info: info["features"].update(action={"dtype": "float32", "shape": [7]}))
     return root
 
@@ -115,6 +122,30 @@ def test_its_pictures_come_at_their_times(dataset: Path) -> None:
     camera.close()
 
 
+def rename(info: dict[str, Any]) -> None:
+    info["features"]["other"] = info["features"].pop("observation.images.wrist_cam")
+
+
+def open_column(monkeypatch: pytest.MonkeyPatch, options: str) -> RecordedCamera:
+    """Open a dataset as the policy's wrist camera."""
+    bundle = SimpleNamespace(manifest=SimpleNamespace(policy=facts()))
+    monkeypatch.setattr(open_module, "read_bundle", lambda path: bundle)
+    spec = parse_camera(f"wrist=lerobot:{options}")
+    return open_recorded(facts().cameras[1], spec, FrameShape(height=48, width=64), int, "b")
+
+
+def test_any_film_of_a_dataset_can_play_a_role(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(dataset, rename)  # the policy's own wrist camera is not in it
+    camera = open_column(monkeypatch, f"{dataset}:1,feature={SIDE}")
+    assert SIDE in str(camera._film._path)
+    camera.close()
+    for options in (f"{dataset}:1", f"{dataset}:1,feature=observation.images.top"):
+        with pytest.raises(UsageError, match=rf"films of .*{SIDE}"):
+            open_column(monkeypatch, options)
+
+
 def test_the_replaying_arm_reports_what_was_measured(dataset: Path) -> None:
     driver = ReplayingDriver(load_episode(dataset, 0, facts()))
     assert driver.read(5).setpoint[0] == pytest.approx(0.4)
@@ -124,10 +155,6 @@ def test_the_replaying_arm_reports_what_was_measured(dataset: Path) -> None:
     before = driver.read(10**9).setpoint
     driver.command(np.zeros(8), 10**9)
     np.testing.assert_array_equal(driver.read(10**9).setpoint, before)
-
-
-def rename(info: dict[str, Any]) -> None:
-    info["features"]["other"] = info["features"].pop("observation.images.wrist_cam")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from synthetic_run import START_NS, arm_states, make_run, manifest
 
 from dvla.engines.errors import UsageError
-from dvla.runtime.cameras.spec import CameraSpec
+from dvla.runtime.cameras.spec import CameraSpec, parse_camera
 from dvla.runtime.errors import ConfigError
 from dvla.runtime.latency import (
     MAX_DELAY_S,
@@ -209,12 +209,14 @@ def test_a_run_without_pictures_tells_no_camera_and_is_refused(tmp_path: Path) -
 def test_cameras_without_a_flag_are_corrected_too_and_a_flag_has_the_last_word() -> None:
     features = ("a.opst", "a.wrist")
     assert corrected({}, features, set_up()) == {
-        "a.opst": CameraSpec(role="a.opst", kind="twin", latency_s=0.03)
+        "a.opst": CameraSpec(role="a.opst", kind="twin", known_latency_s=0.03)
     }
-    named = {"a.opst": CameraSpec(role="opst", kind="v4l2", latency_s=0.01)}
+    named = {"a.opst": CameraSpec(role="opst", kind="v4l2", known_latency_s=0.01)}
     assert corrected(named, features, set_up()) == named
     bare = {"a.opst": CameraSpec(role="opst", kind="v4l2"), "a.wrist": named["a.opst"]}
     assert corrected(bare, features, set_up())["a.opst"].latency_s == 0.03
+    none_late = {"a.opst": parse_camera("opst=v4l2:0,latency_s=0")}
+    assert corrected(none_late, features, set_up())["a.opst"].latency_s == 0.0
 
 
 @functools.cache
@@ -288,7 +290,7 @@ def test_a_recorded_run_tells_its_delays_and_the_next_one_takes_them_off(tmp_pat
     config = RunConfig(sim=True, policy="oracle", latency=delays)
     specs = input_settings(config, {feature: None, "observation.images.wrist_cam": None})
     assert specs["camera_specs"] == {
-        feature: CameraSpec(role=feature, kind="twin", latency_s=delay.delay_s)
+        feature: CameraSpec(role=feature, kind="twin", known_latency_s=delay.delay_s)
     }
     assert lead_s(config) == found.actuation.delay_s
     # A run that had taken some of it off already shows the rest, and that is not the whole.

@@ -12,6 +12,7 @@ from dvla.benchmarks.session import (
     Flag,
     Session,
     Size,
+    check_out,
     deliver,
     distinct,
     positive,
@@ -69,6 +70,7 @@ def latency(
         cold_starts=cold_starts,
         threads=threads_of(threads),
     )
+    check_out(out)
     deliver(run_latency(bundle, synthetic, checkpoint, options), out, json)
 
 
@@ -115,6 +117,7 @@ def servo(
     positive("--segment-s", segment_s, 0.1, 600)
     cores = threads_of(threads)
     find_compiler()
+    check_out(out)
     size = synthetic or (None if bundle else "tiny")
     parts = ["dvla-bench servo", bundle.name if bundle else f"--synthetic {size}"]
     parts += [f"--backend {backend} --rate-hz {' '.join(map(str, rate_hz))}"]
@@ -157,6 +160,7 @@ def stream(
     del debug
     positive("--rounds", rounds)
     positive("--batch", batch)
+    check_out(out)
     session = Session(f"dvla-bench stream --rounds {rounds} --batch {batch}")
     found = measure_stream(rounds, batch, say)
     deliver(session.finish(lambda head: msgspec.structs.replace(head, stream=found)), out, json)
@@ -214,6 +218,7 @@ def everything(
         cold_starts=cold_starts,
         threads=threads_of(threads),
     )
+    check_out(out)
     command = latency_command(bundle, synthetic, options).replace("latency", "all", 1)
     command = command.replace(f" --warm-up {options.warm_up_rounds}", "")
     session = Session(f"{command} --segments {segments} --segment-s {segment_s:g}")

@@ -9,6 +9,7 @@ import msgspec
 
 from dvla.benchmarks.report.schema import BenchReport
 from dvla.benchmarks.report.statistics import Comparison, compare_samples, comparison_text
+from dvla.benchmarks.report.text import wrong_actions
 from dvla.engines.errors import UsageError
 
 SEPARATE_RUNS = (
@@ -87,7 +88,10 @@ def compare_subjects_of(report: BenchReport, a: str, b: str) -> ComparisonReport
             compare_samples((b, series[b, part]), (a, series[a, part]), part, paired=True)
             for part in parts
         ),
-        notes=(report.activity.text,) if report.activity.busy else (),
+        notes=(
+            *((report.activity.text,) if report.activity.busy else ()),
+            *(wrong_actions(report.latency) if report.latency else ()),
+        ),
     )
 
 
@@ -134,15 +138,15 @@ def _matched(a: Series, b: Series) -> tuple[Series, Series]:
 
 
 def _require_same_fixture(a: BenchReport, b: BenchReport) -> None:
-    """Raise a UsageError when the reports' inferences were of other weights or inputs."""
+    """Raise a UsageError when the reports' inferences were of other weights, inputs or steps."""
     if a.fixture is None or b.fixture is None:
         return
-    for what in ("weights_sha256", "inputs_sha256"):
+    for what in ("weights_sha256", "inputs_sha256", "num_steps"):
         ours, theirs = getattr(a.fixture, what), getattr(b.fixture, what)
-        if ours != theirs:
+        if ours and theirs and ours != theirs:
             raise UsageError(
                 f"The reports computed different things: {what} differs",
-                got=f"{a.fixture.name} {ours[:16]} and {b.fixture.name} {theirs[:16]}",
+                got=f"{a.fixture.name} {str(ours)[:16]} and {b.fixture.name} {str(theirs)[:16]}",
                 next_command="measure the same bundle, or the same --synthetic, for both",
             )
 
@@ -164,9 +168,29 @@ def _differences(a: BenchReport, b: BenchReport) -> Iterator[str]:
     ]
     if changed:
         yield f"Libraries differ: {', '.join(changed)}."
+    yield from _other_work(a, b)
     for report in (a, b):
         if report.activity.busy:
             yield f"{report.started_utc}: {report.activity.text}"
+
+
+def _other_work(a: BenchReport, b: BenchReport) -> Iterator[str]:
+    """Yield in what the inferences themselves may have differed."""
+    if a.fixture and b.fixture and bool(a.fixture.num_steps) != bool(b.fixture.num_steps):
+        yield "Only one of the reports says how many Euler steps a chunk took."
+    threads = [_threads(report) for report in (a, b)]
+    if all(threads) and threads[0] != threads[1]:
+        yield f"The threads of an inference differ: {threads[0]} and {threads[1]}."
+    for report in (a, b):
+        if report.latency is not None:
+            for told in wrong_actions(report.latency):
+                yield f"{report.started_utc}: {told}"
+
+
+def _threads(report: BenchReport) -> str:
+    """Return the threads of a report's inferences; nothing where it has none."""
+    subjects = report.latency.subjects if report.latency else ()
+    return ", ".join(map(str, sorted({subject.threads for subject in subjects})))
 
 
 def _names(series: Series) -> str:

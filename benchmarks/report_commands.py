@@ -11,6 +11,7 @@ import tyro
 from dvla.benchmarks.session import (
     Flag,
     Size,
+    check_out,
     deliver_files,
     distinct,
     positive,
@@ -79,6 +80,7 @@ def compare(
             cold_starts=0,
             threads=threads_of(threads),
         )
+        check_out(out)
         report = run_latency(bundle, synthetic, checkpoint, options)
         if out is not None:
             deliver_files(report, out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from dvla.benchmarks.report.schema import BenchReport
 from dvla.benchmarks.report.store import write_report, write_whole
 from dvla.benchmarks.report.text import report_text
 from dvla.engines.errors import UsageError
+from dvla.runtime.output_path import check_output
 
 Size = Literal["tiny", "full"]
 Flag = tyro.conf.FlagCreatePairsOff[bool]
@@ -70,9 +72,32 @@ def deliver(report: BenchReport, out: Path | None, json: bool) -> None:
         print(report_text(report))
 
 
+def check_out(out: Path | None, *, page: bool = True) -> None:
+    """Check, before anything is measured, that the report can be written; its folder is made.
+
+    Args:
+        out: what ``--out`` names, if anything.
+        page: whether a page is written beside the report.
+
+    Raises:
+        UsageError: it cannot be written there.
+    """
+    for path in _places(out) if out and page else (out,):
+        if path is not None:
+            with contextlib.suppress(OSError):  # It is told below, with the flag.
+                path.parent.mkdir(parents=True, exist_ok=True)
+            check_output("--out", path)
+
+
+def _places(out: Path) -> tuple[Path, Path]:
+    """Return where report and page go; whoever names the page gets the report beside it."""
+    report = out.with_suffix(".json") if out.suffix == ".html" else out
+    return report, out.with_suffix(".html")
+
+
 def deliver_files(report: BenchReport, out: Path) -> None:
-    """Write a report and, beside it, its page; whoever names the page gets the report beside it."""
-    out, page = out.with_suffix(".json") if out.suffix == ".html" else out, out.with_suffix(".html")
+    """Write a report and, beside it, its page."""
+    out, page = _places(out)
     write_report(out, report)
     write_page(page, report)
     say(f"report: {out} and {page}")

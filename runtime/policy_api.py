@@ -84,6 +84,11 @@ class WrappedPolicy:
         self._inner = inner
 
     @property
+    def inner(self) -> ChunkPolicy:
+        """The other one."""
+        return self._inner
+
+    @property
     def chunk_size(self) -> int:
         """H, the number of actions of a chunk."""
         return self._inner.chunk_size

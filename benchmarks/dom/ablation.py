@@ -12,7 +12,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from dvla.benchmarks.dom.campaign import Cell, run_campaign
+from dvla.benchmarks.dom.campaign import Cell, finished, run_campaign
+from dvla.benchmarks.dom.cell import digest_of
 from dvla.benchmarks.dom.latency import Latency
 from dvla.benchmarks.dom.result import CellConfig, EpisodeResult
 from dvla.engines.cli_errors import run_main
@@ -25,12 +26,18 @@ FIRST_SEED, TRIALS = 20_000, 200
 
 
 def cells(policy: str = "oracle") -> Iterator[tuple[str, Cell]]:
-    """Yield the name and the configuration of each cell, the most telling latency first."""
+    """Yield the name and the configuration of each cell, the most telling latency first.
+
+    Raises:
+        DvlaError: there is no such policy.
+    """
+    digest = digest_of(policy)
     for latency_ms in LATENCIES_MS:
         for ci, laas in SWITCHES:
             name = f"{latency_ms:.0f}ms-{'ci' if ci else 'noci'}-{'laas' if laas else 'nolaas'}"
             config = CellConfig(
                 policy=policy,
+                policy_digest=digest,
                 latency=Latency(median_ms=latency_ms),
                 scheduler=SchedulerConfig(ci=ci, laas=laas),
             )
@@ -38,7 +45,11 @@ def cells(policy: str = "oracle") -> Iterator[tuple[str, Cell]]:
 
 
 def run_ablation(policy: str, folder: Path, workers: int) -> None:
-    """Run the cells that have no report in ``folder`` yet; an interrupted one goes on."""
+    """Run the cells that have no report in ``folder`` yet; an interrupted one goes on.
+
+    Raises:
+        UsageError: the folder holds another policy's cells; nothing is run.
+    """
 
     def progress(result: EpisodeResult) -> None:
         if result.seed % 20 == 0:
@@ -46,11 +57,9 @@ def run_ablation(policy: str, folder: Path, workers: int) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     command = f"python -m dvla.benchmarks.dom.ablation --policy {Path(policy).name}"
-    for name, cell in cells(policy):
-        out = folder / f"{name}.json"
-        if out.exists():
-            continue
-        print(name, file=sys.stderr)
+    places = [(folder / f"{name}.json", cell) for name, cell in cells(policy)]
+    for out, cell in [place for place in places if finished(*place) is None]:
+        print(out.stem, file=sys.stderr)
         report = run_campaign(cell, out, workers=workers, command=command, progress=progress)
         print(f"  {report.successes} of {TRIALS}", file=sys.stderr)
 

@@ -11,10 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from dvla.benchmarks.dom.ablation import SWITCHES
-from dvla.benchmarks.dom.campaign import CampaignReport
+from dvla.benchmarks.dom.campaign import CampaignReport, read_campaign
 from dvla.benchmarks.dom.page import SPEED_EDGES, speed_bins
 from dvla.benchmarks.dom.paired import compare_paired
 from dvla.benchmarks.dom.result import wilson_interval
@@ -44,12 +42,10 @@ def read_cells(folder: Path) -> Cells:
     """Return the finished cells of an ablation by latency [ms] and switches.
 
     Raises:
-        UsageError: there are none, or they were not run on the same episodes.
+        UsageError: there are none, one is damaged, or they were not run on the same episodes by
+            the same policy.
     """
-    reports = [
-        msgspec.json.decode(path.read_bytes(), type=CampaignReport)
-        for path in sorted(folder.glob("*.json"))
-    ]
+    reports = [read_campaign(path) for path in sorted(folder.glob("*.json"))]
     episodes = {(report.cell.first_seed, report.cell.trials) for report in reports}
     if len(episodes) != 1:
         raise UsageError(
@@ -57,12 +53,27 @@ def read_cells(folder: Path) -> Cells:
             got=f"{len(reports)} reports over {len(episodes)} sets of episodes",
             next_command=f"python -m dvla.benchmarks.dom.ablation --out {folder}",
         )
+    policies = sorted({_policy_words(report) for report in reports})
+    if len(policies) != 1:
+        raise UsageError(
+            f"{folder} holds the cells of several policies",
+            got=", ".join(policies),
+            expected="those of one",
+            next_command="keep each policy's ablation in a folder of its own",
+        )
     cells: Cells = {}
     for report in reports:
         config = report.cell.config
         switches = (config.scheduler.ci, config.scheduler.laas)
         cells[config.latency.median_ms, switches] = report
     return cells
+
+
+def _policy_words(report: CampaignReport) -> str:
+    """Return which policy played a cell, on which arm."""
+    config = report.cell.config
+    digest = f" {config.policy_digest}" if config.policy_digest else ""
+    return f"{config.policy}{digest} on {config.robot}"
 
 
 def markdown(cells: Cells) -> str:

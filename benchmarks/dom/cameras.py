@@ -11,16 +11,21 @@ from numpy.typing import NDArray
 from dvla.runtime.twin.snapshot import TwinSnapshot
 
 Render = Callable[[TwinSnapshot, str], NDArray[np.uint8]]
-FRAMES_KEPT = 8
+FRAMES_KEPT = 10
+"""Of each camera, unless a policy looks further back."""
 NO_PICTURE: NDArray[np.uint8] = np.zeros((1, 1, 3), np.uint8)
 """What policies see that look at the true state alone: rendering would only cost time."""
 
 
 class Exposures:
-    """The instants at which all cameras looked, shared by the cameras of one episode."""
+    """The instants at which all cameras looked, shared by the cameras of one episode.
 
-    def __init__(self) -> None:
-        self._snapshots: deque[tuple[int, TwinSnapshot]] = deque(maxlen=FRAMES_KEPT)
+    Args:
+        kept: the newest ones, as many.
+    """
+
+    def __init__(self, kept: int = FRAMES_KEPT) -> None:
+        self._snapshots: deque[tuple[int, TwinSnapshot]] = deque(maxlen=kept)
         self._sequence = 0
 
     def expose(self, snapshot: TwinSnapshot) -> None:

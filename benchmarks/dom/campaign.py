@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from dvla.benchmarks.pool.work import Work
 from dvla.benchmarks.report.store import write_whole
 from dvla.engines.errors import UsageError
 from dvla.runtime.errors import ConfigError
+from dvla.runtime.lock import InstanceLock
 from dvla.runtime.machine import Machine, describe_machine
 
 SCHEMA = 1
@@ -98,6 +100,25 @@ def differences(kept: Cell, cell: Cell) -> str:
     return f"another {', '.join(names)}"
 
 
+def finished(out: Path, cell: Cell) -> CampaignReport | None:
+    """Return the report of a cell that is there already; None where it is still to be made.
+
+    Raises:
+        UsageError: what is there is of another cell, or no report.
+    """
+    if not out.exists():
+        return None
+    report = read_campaign(out)
+    if report.cell == cell:
+        return report
+    raise UsageError(
+        f"{out} holds another cell",
+        got=differences(report.cell, cell),
+        expected="the same policy, latency, switches, task and trials",
+        next_command="choose another --out, or remove that file",
+    )
+
+
 class _Partial:
     """The episodes that are done, one JSON line each after the cell's own; safe to kill.
 
@@ -115,7 +136,6 @@ class _Partial:
         if path.exists():
             self._load(cell)
         else:
-            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(msgspec.json.encode(cell) + b"\n")
 
     def _load(self, cell: Cell) -> None:
@@ -169,7 +189,22 @@ def run_campaign(
     Raises:
         WorkerFailed / WorkerDied: an episode cannot be played out; the others are kept.
         ConfigError: episodes of another cell lie beside ``out``.
+        LeaseError: another process is making the same report.
     """
+    with _alone_at(out):
+        return _run(cell, out, workers, command, progress, ray)
+
+
+def _alone_at(out: Path) -> InstanceLock:
+    """Keep other processes from a report and from the episodes beside it."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return InstanceLock(out.with_name(f".{out.name}.lock"), str(out), session=os.getpid())
+
+
+def _run(
+    cell: Cell, out: Path, workers: int, command: str, progress: Progress, ray: str | None
+) -> CampaignReport:
+    """Run what is left of a cell and write its report; nobody else does."""
     machine = describe_machine()
     partial = _Partial(partial_path(out), cell)
     wanted = range(cell.first_seed, cell.first_seed + cell.trials)

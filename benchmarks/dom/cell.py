@@ -24,6 +24,20 @@ from dvla.runtime.twin.objects import parse_task
 from dvla.runtime.twin.scenes.choice import TaskKind, TrainingFamily
 
 
+def digest_of(policy: str) -> str:
+    """Return what tells a policy from another one of its name; nothing for oracle and expert.
+
+    Raises:
+        DvlaError: there is no such bundle or policy, or it cannot be opened.
+    """
+    if policy in ("oracle", "expert"):
+        return ""
+    if is_bundle(Path(policy)):
+        return read_bundle(Path(policy)).digest
+    open_installed(policy)
+    return versioned(policy)
+
+
 def cell_config(
     *,
     policy: str,
@@ -52,24 +66,8 @@ def cell_config(
     """
     switches = SchedulerConfig(ci=ci, laas=laas, seam=seam, guide=guide)
     scheduler = schedule_of(schedule, switches)
-    digest = ""
-    if policy in ("oracle", "expert"):
-        if scheduler.seam == "rtc":
-            raise UsageError(
-                "--seam rtc guides the sampling of a network; the oracle samples nothing",
-                expected="--seam switch, blend or ensemble with --policy oracle",
-            )
-    elif is_bundle(Path(policy)):
-        digest = read_bundle(Path(policy)).digest
-    else:
-        find_policy(policy)
-        if scheduler.seam == "rtc":
-            raise UsageError(
-                f"--seam rtc guides the sampling of a bundle's network; {policy} takes no guide",
-                expected="--seam switch, blend or ensemble with an installed policy",
-            )
-        open_installed(policy)
-        digest = versioned(policy)
+    _check_seam(scheduler.seam, policy)
+    digest = digest_of(policy)
     check_noise_scale(noise_scale)
     if noise_scale is not None and not is_bundle(Path(policy)):
         raise UsageError(
@@ -95,6 +93,24 @@ def cell_config(
     )
     found = kept_latency(config, kept) if latency == MEASURED and not spread else None
     return msgspec.structs.replace(config, latency=found or parse_latency(latency, spread, config))
+
+
+def _check_seam(seam: SeamMode, policy: str) -> None:
+    """Raise a UsageError when chunks are to be guided of a policy that takes no guide."""
+    if seam != "rtc":
+        return
+    if policy in ("oracle", "expert"):
+        raise UsageError(
+            "--seam rtc guides the sampling of a network; the oracle samples nothing",
+            expected="--seam switch, blend or ensemble with --policy oracle",
+        )
+    if is_bundle(Path(policy)):
+        return
+    find_policy(policy)
+    raise UsageError(
+        f"--seam rtc guides the sampling of a bundle's network; {policy} takes no guide",
+        expected="--seam switch, blend or ensemble with an installed policy",
+    )
 
 
 def kept_latency(config: CellConfig, kept: Sequence[Path]) -> Latency | None:

@@ -8,13 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from dvla.benchmarks.dom.campaign import (
-    CampaignReport,
-    Cell,
-    differences,
-    read_campaign,
-    run_campaign,
-)
+from dvla.benchmarks.dom.campaign import CampaignReport, Cell, finished, run_campaign
 from dvla.benchmarks.dom.frozen import TRIALS, frozen_seeds, own_task
 from dvla.benchmarks.dom.result import CellConfig, EpisodeResult, wilson_interval
 from dvla.engines.errors import UsageError
@@ -72,24 +66,16 @@ def run_dimensions(
         command: that makes a cell's report again.
         progress: called with each episode.
         ray: address of a Ray cluster that plays the episodes instead of this host's processes.
+
+    Raises:
+        UsageError: what is there is of another cell.
     """
     reports: dict[Dimension, CampaignReport] = {}
     for dimension in dimensions:
         with_task = msgspec.structs.replace(config, task_kind=task or own_task(dimension))
         cell = dimension_cell(with_task, dimension, trials)
         out = folder / f"{dimension}.json"
-        if out.exists():
-            report = read_campaign(out)
-            if report.cell == cell:
-                reports[dimension] = report
-                continue
-            raise UsageError(
-                f"{out} holds another cell",
-                got=differences(report.cell, cell),
-                expected="the same policy, latency, switches, task and trials",
-                next_command="choose another --out, or remove that file",
-            )
-        reports[dimension] = run_campaign(
+        reports[dimension] = finished(out, cell) or run_campaign(
             cell, out, workers=workers, command=command(cell), progress=progress, ray=ray
         )
     return reports

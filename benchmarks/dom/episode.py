@@ -12,35 +12,38 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dvla.benchmarks.dom.cameras import Exposures, Render, VirtualCamera
+from dvla.benchmarks.dom.cameras import Exposures, Render
 from dvla.benchmarks.dom.latency import VirtualRunner
 from dvla.benchmarks.dom.motion import DimensionMeasures, MotionMeter
+from dvla.benchmarks.dom.observing import (
+    CAMERA_PERIOD_NS,
+    ReadyWatch,
+    assembler_for,
+    frames_kept,
+    period_ns_of,
+    states_for,
+)
 from dvla.benchmarks.dom.result import CellConfig, EpisodeOutcome, EpisodeResult
 from dvla.benchmarks.dom.seeded import seeded
 from dvla.runtime.arm import ArmController
-from dvla.runtime.assembler import ObservationAssembler
 from dvla.runtime.clock import NS_PER_S, VirtualClock
 from dvla.runtime.config import ServoConfig
 from dvla.runtime.errors import RobotFault
 from dvla.runtime.events import ArmModeChanged, Event
 from dvla.runtime.ik import DifferentialIk
 from dvla.runtime.messages import FollowRequest, LeaseRequest
-from dvla.runtime.policy_api import ChunkPolicy, history_of
+from dvla.runtime.policy_api import ChunkPolicy
 from dvla.runtime.policy_loop import PolicyLoop
 from dvla.runtime.robots import robot_with_twin
 from dvla.runtime.scheduler import Scheduler
 from dvla.runtime.servo import ServoCore
-from dvla.runtime.state_buffer import StateBuffer
 from dvla.runtime.telemetry import SERVO_TICK
 from dvla.runtime.timeline import Timeline, publish_timeline
 from dvla.runtime.twin.driver import TwinDriver
-from dvla.runtime.twin.scene import CAMERAS
 from dvla.runtime.twin.scenes.spec import SceneSpec
 from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld
 
-CAMERA_PERIOD_NS = 40_000_000
-FEATURES = {f"observation.images.{name}": name for name in CAMERAS}
 _SESSION, _ARM_SESSION = 1, 2
 _HANDSHAKE_S = 0.5
 
@@ -102,25 +105,22 @@ class ClosedLoop:
         self.scheduler = Scheduler(
             config.scheduler,
             chunk_size=policy.chunk_size,
-            control_period_ns=round(policy.control_period_s * NS_PER_S),
+            control_period_ns=period_ns_of(policy),
             sink=self.log,
             publish=self._publish,
         )
         self._watch_plan = watch_plan
         self._watch_exposure = watch_exposure
-        self._states = StateBuffer()
-        self._exposures = Exposures()
-        cameras = {
-            feature: VirtualCamera(self._exposures, name, render)
-            for feature, name in FEATURES.items()
-        }
+        self._states = states_for(policy, self._tick_ns)
+        self._exposures = Exposures(frames_kept(policy))
         self._runner = VirtualRunner(config.latency, seed)
         self._loop = PolicyLoop(
             policy,
-            ObservationAssembler(cameras, self._states, history_steps=history_of(policy)),
+            assembler_for(policy, self._exposures, self._states, render),
             self.scheduler,
             runner=self._runner,
         )
+        self._ready = ReadyWatch()
         self._started = False
         self._start_ns = self._epoch = 0
         self.state = self.arm.state(now_ns)
@@ -133,6 +133,10 @@ class ClosedLoop:
 
         Args:
             max_s: cut the episode off after this time, as a timeout [s].
+
+        Raises:
+            RobotFault: the arm does not follow.
+            StaleObservation: the policy is given nothing to see.
         """
         self.begin()
         while self.outcome is None:
@@ -187,6 +191,7 @@ class ClosedLoop:
         if self._started:
             self._runner.advance(now_ns)
             self._loop.tick(now_ns, self._exposures.at)
+            self._ready.look(self._loop.unready, now_ns)
         command = self.servo.tick(now_ns, self.state)
         if command is not None:
             self.arm.on_command(command, now_ns)
@@ -233,12 +238,7 @@ class ClosedLoop:
         spec = self.world.spec
         if self._motion is None or not isinstance(spec, SceneSpec):
             return {}
-        return {
-            "environment": spec.environment,
-            "instruction": spec.instruction,
-            "motion_s": self._motion.since_first_s(self.clock.now_ns()),
-            "jerk_p95": self._motion.jerk_p95(self._tick_ns / NS_PER_S),
-        }
+        return self._motion.measures(spec, self.clock.now_ns(), self._tick_ns / NS_PER_S)
 
     @property
     def saturated_ticks(self) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 
 from dvla.runtime.clock import NS_PER_S
 from dvla.runtime.messages import ArmState
+from dvla.runtime.twin.scenes.spec import SceneSpec
 
 MOVED_M = 0.002
 
@@ -49,3 +50,18 @@ class MotionMeter:
             return None
         jerk = np.diff(np.array(self._commanded), 3, axis=0) / period_s**3
         return round(float(np.percentile(np.linalg.norm(jerk, axis=1), 95)), 2)
+
+    def measures(self, spec: SceneSpec, now_ns: int, period_s: float) -> DimensionMeasures:
+        """Return what an episode of a scene tells besides.
+
+        Args:
+            spec: of the scene.
+            now_ns: when the episode ended.
+            period_s: of the servo.
+        """
+        return {
+            "environment": spec.environment,
+            "instruction": spec.instruction,
+            "motion_s": self.since_first_s(now_ns),
+            "jerk_p95": self.jerk_p95(period_s),
+        }

@@ -9,6 +9,7 @@ import msgspec
 from dvla.benchmarks.dom.cameras import Render, keep_pictures
 from dvla.benchmarks.dom.episode import run_episode
 from dvla.benchmarks.dom.frozen import refuse_thawed
+from dvla.benchmarks.dom.observing import FEATURES, frames_kept
 from dvla.benchmarks.dom.result import CellConfig, EpisodeResult
 from dvla.runtime.policy_api import ChunkPolicy
 from dvla.runtime.twin.objects import Task, parse_task
@@ -44,7 +45,7 @@ def open_policy(config: CellConfig) -> tuple[ChunkPolicy, Render | None]:
             return policy, None
         height, width = others.picture_size
     renderer = TwinRenderer(width=width, height=height)
-    return policy, keep_pictures(renderer.picture)
+    return policy, keep_pictures(renderer.picture, len(FEATURES) * frames_kept(policy))
 
 
 def world_of(config: CellConfig) -> TwinWorld:

@@ -6,8 +6,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dvla.benchmarks.dom.episode import CAMERA_PERIOD_NS, ClosedLoop
+from dvla.benchmarks.dom.episode import ClosedLoop
 from dvla.benchmarks.dom.latency import Latency
+from dvla.benchmarks.dom.observing import CAMERA_PERIOD_NS
 from dvla.benchmarks.dom.result import CellConfig, EpisodeOutcome
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.clock import NS_PER_S

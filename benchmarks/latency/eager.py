@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from dvla.benchmarks.fixtures import Case
 from dvla.benchmarks.report.schema import DENOISE, END_TO_END, PREFIX, VISION, VISION_PREFIX
-from dvla.export.checkpoint import load_policy
+from dvla.export.checkpoint import build_policy, load_checkpoint
 from dvla.export.model.policy import POSE_DIM
+from dvla.export.steps import with_steps
 from dvla.export.torch_ import torch
 from dvla.runtime.policy import absolute_actions
 from dvla.runtime.pose import state_input
@@ -27,16 +28,19 @@ class EagerSubject:
         checkpoint: in the official format.
         case: what every run computes.
         threads: of torch; they are set for this whole process.
+        num_steps: Euler steps; the checkpoint's own when not given.
     """
 
     name = NAME
     is_peer = True
     precision = "fp32"
 
-    def __init__(self, checkpoint: Path, case: Case, threads: int) -> None:
+    def __init__(
+        self, checkpoint: Path, case: Case, threads: int, num_steps: int | None = None
+    ) -> None:
         self.threads = threads
         torch.set_num_threads(threads)
-        self.model = load_policy(checkpoint)
+        self.model = build_policy(with_steps(load_checkpoint(checkpoint), num_steps))
         self._case = case
         self._delta_columns = POSE_DIM if self.model.config.use_delta_action else 0
         self.actions: NDArray[np.float32] | None = None

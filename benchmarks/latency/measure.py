@@ -26,6 +26,7 @@ from dvla.benchmarks.report.schema import (
 from dvla.benchmarks.report.statistics import Comparison, compare_samples
 from dvla.engines.bundle import Bundle, read_bundle
 from dvla.engines.errors import UsageError
+from dvla.engines.integrity import sha256_file
 from dvla.runtime.percentiles import percentiles
 from dvla.runtime.policy import Policy
 
@@ -75,8 +76,11 @@ def measure_latency(
 ) -> tuple[Fixture, LatencyResult]:
     """Measure a bundle on its backends, beside the peers."""
     bundle = read_bundle(subject.bundle)
-    case = make_case(bundle.manifest.policy)
-    fixture = fixture_of(bundle, case, subject.name)
+    facts = bundle.manifest.policy
+    case = make_case(facts)
+    fixture = msgspec.structs.replace(
+        fixture_of(bundle, case, subject.name), num_steps=facts.num_steps
+    )
     cold_starts = {
         backend: tuple(_cold_starts(subject.bundle, backend, fixture.tokens, options, say))
         for backend in options.backends
@@ -91,7 +95,7 @@ def measure_latency(
                 each,
                 found.samples_s[each.name],
                 work[each.name],
-                bundle.manifest.policy.chunk_size,
+                facts.chunk_size,
                 _reference_actions(loaded),
                 cold_starts.get(each.name, ()),
             )
@@ -182,6 +186,28 @@ def check_peers(peers: Sequence[str], subject: Subject) -> None:
         )
 
 
+def check_source(subject: Subject) -> None:
+    """Raise a UsageError unless the bundle was made of the checkpoint.
+
+    Raises:
+        CheckpointError: there is none, or it cannot be read.
+    """
+    from dvla.export.checkpoint_io import read_raw
+
+    assert subject.checkpoint is not None
+    source = read_bundle(subject.bundle).manifest.source
+    found = sha256_file(read_raw(subject.checkpoint).source)
+    if found != source.sha256:
+        raise UsageError(
+            f"{subject.name} was not made of {subject.checkpoint}: the peer would compute "
+            "something else",
+            got=f"weights of sha256 {found[:16]}",
+            expected=f"{source.name}, weights of sha256 {source.sha256[:16]}",
+            next_command="name the checkpoint that the bundle was exported from, or export this one"
+            f": dvla-export {subject.checkpoint} -o BUNDLE",
+        )
+
+
 def _load(
     subject: Subject,
     bundle: Bundle,
@@ -206,7 +232,8 @@ def _load(
             from dvla.benchmarks.latency.eager import EagerSubject
 
             say("loading eager ...")
-            eager = EagerSubject(subject.checkpoint, case, options.threads)
+            steps = bundle.manifest.policy.num_steps
+            eager = EagerSubject(subject.checkpoint, case, options.threads, steps)
             loaded.append(eager)
             work[eager.name] = model_work(eager.model, case)
     except BaseException:

@@ -37,12 +37,14 @@ def prepared(
 ) -> Subject:
     """Return what is measured; everything that the user can have got wrong is found here."""
     from dvla.benchmarks.fixtures import find_subject
-    from dvla.benchmarks.latency.measure import check_peers
+    from dvla.benchmarks.latency.measure import check_peers, check_source
 
     subject = find_subject(bundle, synthetic, options.backends, say)
     if checkpoint is not None:
         subject = msgspec.structs.replace(subject, checkpoint=checkpoint)
     check_peers(options.peers, subject)
+    if checkpoint is not None:  # The synthetic one is what its bundle was just made of.
+        check_source(subject)
     return subject
 
 

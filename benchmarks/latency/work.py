@@ -134,7 +134,7 @@ def model_work(model: DynamicVla, case: Case) -> dict[str, Work]:
                 images,
                 tokens,
                 torch.ones_like(tokens, dtype=torch.bool),
-                torch.zeros(1, *seen.state.shape),
+                torch.zeros(1, 1, model.config.state_dim),
             )
             return meta.prefix_cache(embedded, mask), mask
 

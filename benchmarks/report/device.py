@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +17,11 @@ from dvla.benchmarks.report.schema import Device
 BUFFER_BYTES = 256 << 20
 """Beyond any last-level cache of today."""
 MATRIX_SIDE = 2048
+BLAS_THREADS = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)  # fmt: skip
+"""Where the libraries behind NumPy read their number of threads."""
 _REPEATS = 5
 
 
@@ -55,8 +63,7 @@ def matrix_rates(threads: int, side: int) -> dict[str, float]:
     flops = 2.0 * side**3
     left = np.ones((side, side), np.float32)
     right = np.full((side, side), 0.5, np.float32)
-    out = np.empty_like(left)
-    rates = {"fp32": flops / _best_s(lambda: np.matmul(left, right, out=out))}
+    rates = {"fp32": flops / numpy_product_s(threads, side)}
     try:
         import torch
     except ImportError:
@@ -70,6 +77,24 @@ def matrix_rates(threads: int, side: int) -> dict[str, float]:
     return rates
 
 
+def numpy_product_s(threads: int, side: int) -> float:
+    """Return how long NumPy takes for a product of square matrices [s].
+
+    Args:
+        threads: of it. BLAS is told when it is loaded, so that it takes a process of its own.
+        side: of the matrices.
+    """
+    asked = [sys.executable, "-m", __name__, str(side)]
+    environment = os.environ | dict.fromkeys(BLAS_THREADS, str(threads))
+    return float(subprocess.run(asked, env=environment, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def _product_s(side: int) -> float:
+    left, right = np.ones((side, side), np.float32), np.full((side, side), 0.5, np.float32)
+    out = np.empty_like(left)
+    return _best_s(lambda: np.matmul(left, right, out=out))
+
+
 def _best_s(work: Callable[[], object]) -> float:
     """Return the shortest of a few durations of some work [s]; the first run is not counted."""
     work()
@@ -79,3 +104,7 @@ def _best_s(work: Callable[[], object]) -> float:
         work()
         durations_s.append(time.perf_counter() - started_s)
     return max(min(durations_s), 1e-9)
+
+
+if __name__ == "__main__":
+    print(_product_s(int(sys.argv[1])))

@@ -31,6 +31,7 @@ class Fixture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         tokens: of the instruction, before padding.
         bundle_bytes: size of the bundle on disk.
         precision: number format per part of the bundle.
+        num_steps: Euler steps of a chunk; 0 in reports that do not say.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Fixture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     tokens: int
     bundle_bytes: int
     precision: dict[str, str]
+    num_steps: int = 0
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

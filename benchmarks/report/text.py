@@ -16,6 +16,9 @@ from dvla.benchmarks.report.schema import (
 from dvla.benchmarks.report.statistics import comparison_text
 from dvla.runtime.percentiles import Percentiles
 
+SAME_ACTIONS = 1e-2
+"""max|a - b| / max|b| up to which two subjects count as computing the same."""
+
 
 def report_text(report: BenchReport) -> str:
     """Return a report for people."""
@@ -66,6 +69,20 @@ def latency_lines(result: LatencyResult) -> Iterator[str]:
             )
     for found in result.comparisons:
         yield comparison_text(found)
+    yield from wrong_actions(result)
+
+
+def wrong_actions(result: LatencyResult) -> Iterator[str]:
+    """Yield which subjects' actions are not those of the one that they are held against."""
+    held_against = next((s for s in result.subjects if s.is_peer), *result.subjects[:1])
+    for subject in result.subjects:
+        error = subject.action_error
+        if error is not None and not error <= SAME_ACTIONS:
+            yield (
+                f"NOT THE SAME ACTIONS: those of {subject.name} differ from those of "
+                f"{held_against.name} by {error:.1e} of the largest, more than {SAME_ACTIONS:.0e}: "
+                "a speed-up is not one of the same work."
+            )
 
 
 def servo_lines(result: ServoResult) -> Iterator[str]:

@@ -9,7 +9,7 @@ import msgspec
 import tyro
 
 from dvla.benchmarks.report.statistics import comparison_text
-from dvla.benchmarks.session import Flag, Size, distinct, positive, say, threads_of
+from dvla.benchmarks.session import Flag, Size, check_out, distinct, positive, say, threads_of
 
 
 def beside(
@@ -52,6 +52,7 @@ def beside(
     positive("--segments", segments)
     positive("--segment-s", segment_s, 0.1, 600)
     cores = threads_of(threads)
+    check_out(out, page=False)
     size = synthetic or (None if bundle else "tiny")
     subject = find_subject(bundle, size, (backend,), say)
     name = bundle.name if bundle else f"--synthetic {size}"
@@ -96,6 +97,7 @@ def stalls(
     del debug  # read from the command line where the errors are told
     positive("--rounds", rounds)
     positive("--stretch-s", stretch_s, 0.5, 5.0)
+    check_out(out, page=False)
     machine = describe_bench_machine()
     kinds, unrecorded, activity = measure_stalls(rounds, stretch_s, say)
     report = StallsReport(

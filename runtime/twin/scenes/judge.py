@@ -86,6 +86,7 @@ class SceneJudge:
         self._layout = layout
         self._scene = scene
         self._lifted = [False] * scene.targets
+        self._delivered = [False] * scene.targets
         self._goal = np.array(GOAL_M)
 
     def look(
@@ -101,11 +102,13 @@ class SceneJudge:
         at_goal = float(np.linalg.norm(tcp_at - self._goal)) < SUCCESS_DISTANCE_M
         container = self._scene.container
         done: list[bool] = []
+        within: list[bool] = []
         for index in range(self._scene.targets):
             thing, pose = self._scene.things[index], poses[index]
             apart_m = float(np.linalg.norm(pose[:3] - tcp_at))
             held = apart_m < SUCCESS_DISTANCE_M and pose[2] - thing.rest_z_m > LIFTED_M
             inside = container is not None and placed(thing, pose, container)
+            within.append(inside)
             done.append(inside and apart_m > SUCCESS_DISTANCE_M if container else held and at_goal)
             if held:
                 self._lifted[index] = True
@@ -116,8 +119,22 @@ class SceneJudge:
                 return "out_of_reach"
         if all(done) and at_goal:
             return "success"
-        if container is not None and done != sorted(done, reverse=True):
+        if container is not None and self._out_of_order(within, done):
             return "wrong_order"
         if now_ns - self.start_ns >= EPISODE_S[self._scene.choice.task] * NS_PER_S:
             return "timeout"
         return None
+
+    def _out_of_order(self, within: list[bool], done: list[bool]) -> bool:
+        """Say whether a later object is in the container before an earlier one.
+
+        An earlier one is there with the hand still near it, or near it again; and one that was
+        let go there came first, though a later one may knock it.
+
+        Args:
+            within: which objects are in the container.
+            done: which of them are let go.
+        """
+        self._delivered = [past or now for past, now in zip(self._delivered, done, strict=True)]
+        there = [past or now for past, now in zip(self._delivered, within, strict=True)]
+        return any(done[index] and not all(there[:index]) for index in range(len(done)))

@@ -7,12 +7,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from dvla.benchmarks.dom import ablation
 from dvla.benchmarks.dom.ablation import FIRST_SEED, TRIALS, cells
 from dvla.benchmarks.dom.ablation_report import markdown, plot, read_cells, speed_plot
 from dvla.benchmarks.dom.campaign import CampaignReport, Cell, summarise
 from dvla.benchmarks.dom.result import EpisodeResult
+from dvla.engines.bundle import read_bundle
 from dvla.engines.errors import UsageError
 from dvla.runtime.machine import describe_machine
+
+ROOT = Path(__file__).parents[3]
+RECORDED, SHIPPED = ROOT / "benchmarks/results/ablation", ROOT / "policies" / "nano.bundle"
 
 
 def episode(seed: int, success: bool) -> EpisodeResult:
@@ -69,6 +74,47 @@ def test_an_unfinished_ablation_shows_what_there_is(tmp_path: Path) -> None:
     found = read_cells(tmp_path)
     assert markdown(found).count("\n| ") == 12
     assert plot(found, "oracle").count("<circle") == 12
+
+
+def test_an_ablation_that_is_there_is_not_run_again_nor_taken_for_another_policys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[Cell] = []
+
+    def run(cell: Cell, *_: object, **__: object) -> CampaignReport:
+        ran.append(cell)
+        return report(cell, set())
+
+    monkeypatch.setattr(ablation, "run_campaign", run)
+    write(tmp_path, TRIALS)
+    (tmp_path / "400ms-ci-laas.json").unlink()
+    ablation.run_ablation("oracle", tmp_path, 1)
+    assert [cell.config.latency.median_ms for cell in ran] == [400.0]
+    with pytest.raises(UsageError, match=r"200ms-ci-laas\.json holds another cell.*another policy"):
+        ablation.run_ablation(str(SHIPPED), tmp_path, 1)
+    assert len(ran) == 1
+
+
+def test_a_cell_knows_which_bundle_it_is_of() -> None:
+    digests = {cell.config.policy_digest for _, cell in cells(str(SHIPPED))}
+    assert digests == {read_bundle(SHIPPED).digest}
+    assert {cell.config.policy_digest for _, cell in cells()} == {""}
+
+
+def test_the_recorded_ablation_is_one_of_these_cells() -> None:
+    found = read_cells(RECORDED)
+    assert {report.cell.config for report in found.values()} == {c.config for _, c in cells()}
+
+
+def test_cells_of_two_policies_are_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    (name, cell), *_ = cells(str(SHIPPED))
+    (tmp_path / f"{name}.json").write_bytes(msgspec.json.encode(report(cell, set())))
+    with pytest.raises(UsageError, match=r"several policies.*nano\.bundle .*oracle"):
+        read_cells(tmp_path)
+    (tmp_path / f"{name}.json").write_bytes(b"{")
+    with pytest.raises(UsageError, match="is not a report"):
+        read_cells(tmp_path)
 
 
 def test_cells_of_other_episodes_are_refused(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 import tyro
 from bench_reports import DEVICE, FIXTURE, full_report, latency, report, servo, subject
 
-from dvla.benchmarks import cli, commands
+from dvla.benchmarks import cli, commands, session
 from dvla.benchmarks.compare import ComparisonReport
 from dvla.benchmarks.report.store import read_report, write_report
 from dvla.engines.errors import DvlaError
@@ -101,6 +101,30 @@ def test_stream_writes_a_report_that_can_be_read(monkeypatch, capsys, tmp_path):
     assert written.command == "dvla-bench stream --rounds 8 --batch 2"
     assert written.stream is not None and written.latency is None
     assert "<svg" in out.with_suffix(".html").read_text()
+
+
+@pytest.mark.parametrize(
+    "command", [("stream",), ("latency", "--synthetic", "tiny"), ("all", "--synthetic", "tiny"),
+                ("servo",), ("beside",), ("stalls",), ("compare", "onnxruntime", "eager")]
+)  # fmt: skip
+def test_a_report_that_cannot_be_written_is_refused_before_anything_runs(
+    monkeypatch, capsys, tmp_path, command
+):
+    from dvla.benchmarks.report import machine
+
+    def measure():
+        raise AssertionError("it began to measure")
+
+    monkeypatch.setattr(machine, "describe_bench_machine", measure)
+    monkeypatch.setattr(session, "describe_bench_machine", measure)
+    (tmp_path / "page.html").mkdir()
+    (tmp_path / "file").touch()
+    wrong = [(tmp_path, "names a folder"), (tmp_path / "file" / "a.json", "not there")]
+    if command[0] not in ("beside", "stalls"):
+        wrong.append((tmp_path / "page.json", "names a folder"))
+    for out, words in wrong:
+        code, _, told = run(monkeypatch, capsys, *command, "--out", out)
+        assert code == 2 and "--out" in told and words in told and told.count("\n") == 1
 
 
 def test_everything_writes_one_report(monkeypatch, capsys, tmp_path):

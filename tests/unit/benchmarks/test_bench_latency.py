@@ -1,5 +1,8 @@
 """The latency benchmark on a tiny bundle: alternation, counts, hashes, cold start, errors."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,25 +11,27 @@ pytest.importorskip("onnx")
 
 import msgspec
 from bench_reports import DEVICE, report
-from bundle_tools import TINY_CHECKPOINT, tiny_bundle
+from bundle_tools import NANO_BUNDLE, NANO_CHECKPOINT, TINY_CHECKPOINT, tiny_bundle
 
 from dvla.benchmarks import engines_cpu, fixtures
 from dvla.benchmarks.latency.alternation import alternate
 from dvla.benchmarks.latency.cold_start import ColdStartFailed, measure_cold_start, memory_bytes
+from dvla.benchmarks.latency.eager import EagerSubject
 from dvla.benchmarks.latency.measure import (
     LatencyOptions,
     action_error,
     check_peers,
     measure_latency,
 )
+from dvla.benchmarks.latency.run import prepared
 from dvla.benchmarks.latency.work import bundle_work, graph_work, model_work
 from dvla.benchmarks.report.page import page_html
 from dvla.benchmarks.report.roofline import subject_floors
 from dvla.benchmarks.report.schema import DENOISE, END_TO_END, PREFIX, VISION, VISION_PREFIX
 from dvla.benchmarks.report.text import report_text
-from dvla.engines.bundle import read_bundle
+from dvla.engines.bundle import read_bundle, write_manifest
 from dvla.engines.cache import complete_precision
-from dvla.engines.errors import BundleError, UsageError
+from dvla.engines.errors import BundleError, CheckpointError, UsageError
 from dvla.engines.onnxruntime_ import OnnxRuntimeEngine
 from dvla.export.checkpoint import load_policy
 
@@ -196,6 +201,20 @@ def test_graph_and_model_count_the_same_work():
     assert half[VISION_PREFIX] == graph[VISION_PREFIX]
 
 
+def test_a_peer_whose_state_has_motion_runs_and_is_counted():
+    bundle = read_bundle(NANO_BUNDLE)
+    facts = bundle.manifest.policy
+    assert facts.state_motion
+    case = fixtures.make_case(facts, facts.tokenizer_max_length)
+    eager = EagerSubject(NANO_CHECKPOINT, case, threads=1)
+    eager.run()
+    assert eager.actions.shape == (facts.chunk_size, len(facts.action_names))
+    counted = model_work(eager.model, case)
+    eager.close()
+    graph = bundle_work(bundle, {"prefix": "fp32", "denoise": "fp32"})
+    assert counted[DENOISE].flops == pytest.approx(graph[DENOISE].flops, rel=0.1)
+
+
 def test_the_work_of_a_known_graph(tmp_path):
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -276,9 +295,50 @@ def test_wrong_peers_are_refused():
         check_peers(("eager",), subject)
 
 
-def test_the_synthetic_bundle_is_made_once(tmp_path, monkeypatch):
-    import shutil
+PEER = LatencyOptions(
+    backends=("onnxruntime",), peers=("eager",), rounds=1, warm_up_rounds=0, cold_starts=0
+)
 
+
+def test_a_peer_of_another_checkpoint_is_refused(tmp_path):
+    """Be it of the same architecture or of another one: the weights decide."""
+    from safetensors.torch import load_file, save_file
+
+    asked = (tiny_bundle(), None, TINY_CHECKPOINT, PEER)
+    assert prepared(*asked).checkpoint == TINY_CHECKPOINT
+    other = tmp_path / "other"
+    shutil.copytree(TINY_CHECKPOINT, other)
+    weights = load_file(other / "model.safetensors")
+    for changed in (dict(list(weights.items())[:3]), {k: v * 1.5 for k, v in weights.items()}):
+        save_file(changed, other / "model.safetensors")
+        with pytest.raises(UsageError, match=r"was not made of .*other.*dvla-export .*other"):
+            prepared(tiny_bundle(), None, other, PEER)
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        prepared(tiny_bundle(), None, tmp_path / "none", PEER)
+
+
+def test_the_weights_of_a_synthetic_subject_are_not_hashed(monkeypatch):
+    made = fixtures.Subject(name="s", bundle=tiny_bundle(), checkpoint=Path("nowhere"))
+    monkeypatch.setattr(fixtures, "find_subject", lambda *_: made)
+    assert prepared(None, "tiny", None, PEER) == made
+
+
+def test_the_peer_takes_the_bundles_euler_steps(tmp_path):
+    two = tmp_path / "two.bundle"
+    shutil.copytree(tiny_bundle(), two)
+    manifest = read_bundle(two).manifest
+    facts = msgspec.structs.replace(manifest.policy, num_steps=2)
+    write_manifest(two, msgspec.structs.replace(manifest, policy=facts))
+    case = fixtures.make_case(facts)
+    subject = fixtures.Subject(name="two", bundle=two, checkpoint=TINY_CHECKPOINT)
+    fixture, result = measure_latency(subject, PEER, lambda _line: None)
+    assert fixture.num_steps == 2
+    # This bundle's graphs take ten all the same, and that shows.
+    assert result.subjects[0].action_error > 1e-3
+    assert EagerSubject(TINY_CHECKPOINT, case, 1, 2).model.config.num_steps == 2
+
+
+def test_the_synthetic_bundle_is_made_once(tmp_path, monkeypatch):
     from dvla.export import build, synthetic
 
     made = []
@@ -299,3 +359,30 @@ def test_the_synthetic_bundle_is_made_once(tmp_path, monkeypatch):
     assert digest != "other" and find(synthetic="tiny") == subject and len(made) == 2
     (subject.bundle / "manifest.json").write_text("{")
     assert find(synthetic="tiny") == subject and len(made) == 3
+
+
+def test_one_process_makes_the_synthetic_bundle(tmp_path, monkeypatch):
+    """Another one that wants it too waits: the folder is locked for as long."""
+    import fcntl
+    import os
+    import shutil
+
+    from dvla.export import build, synthetic
+
+    def refuse_a_second():
+        handle = os.open(tmp_path / "dvla" / "bench" / "tiny", os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(handle)
+        asked.append(True)
+
+    def export(_checkpoint, output, _options, _progress):
+        refuse_a_second()
+        shutil.copytree(tiny_bundle(), output)
+
+    asked = []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(build, "export_bundle", export)
+    monkeypatch.setattr(synthetic, "synthetic_checkpoint", lambda *_: refuse_a_second())
+    find(synthetic="tiny")
+    assert asked == [True, True]

@@ -12,7 +12,7 @@ import pytest
 from bench_reports import DEVICE, FIXTURE, full_report, latency, report, servo, subject
 
 from dvla.benchmarks.compare import compare_reports, compare_subjects_of
-from dvla.benchmarks.report import activity, machine
+from dvla.benchmarks.report import activity, device, machine
 from dvla.benchmarks.report.device import probe_device
 from dvla.benchmarks.report.page import page_html
 from dvla.benchmarks.report.roofline import bytes_read, part_floors, peak_flops
@@ -174,8 +174,26 @@ def test_a_living_child_of_a_child_is_ourselves():
 
 
 def test_the_probe_gives_positive_rates():
-    device = probe_device(1, buffer_bytes=1 << 20, matrix_side=64)
-    assert device.bandwidth_bytes_per_s > 0 and device.flops_per_s["fp32"] > 0
+    found = probe_device(1, buffer_bytes=1 << 20, matrix_side=64)
+    assert found.bandwidth_bytes_per_s > 0 and found.flops_per_s["fp32"] > 0
+
+
+def test_numpy_multiplies_with_as_many_threads_as_are_asked_for(monkeypatch):
+    """However many cores there are: a floor of one thread must not be that of all of them."""
+    counted = (
+        "import os; from dvla.benchmarks.report import device; device._product_s(256); "
+        "print(len(os.listdir('/proc/self/task')))"
+    )
+    real, told = subprocess.run, []
+
+    def run(arguments, **how):
+        told.append(real([sys.executable, "-c", counted], **how).stdout)
+        return real(arguments, **how)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(device.os, "environ", os.environ | {"OPENBLAS_NUM_THREADS": "3"})
+    assert device.numpy_product_s(1, 64) > 0
+    assert int(told[0]) == 1
 
 
 def test_the_floor_is_the_larger_of_arithmetic_and_memory():
@@ -236,6 +254,12 @@ def test_reports_of_different_things_are_not_compared():
     other = msgspec.structs.replace(FIXTURE, weights_sha256="00" * 32)
     with pytest.raises(UsageError, match="weights_sha256 differs"):
         compare_reports(("a", full_report()), ("b", other_report(0.1, fixture=other)))
+    steps = msgspec.structs.replace(FIXTURE, num_steps=10)
+    few = msgspec.structs.replace(FIXTURE, num_steps=1)
+    with pytest.raises(UsageError, match=r"num_steps differs.*tiny 10 and synthetic-tiny 1\."):
+        compare_reports(
+            ("a", other_report(0.1, fixture=steps)), ("b", other_report(0.1, fixture=few))
+        )
     with pytest.raises(UsageError, match="nothing in common"):
         compare_reports(("a", other_report(0.1)), ("b", report(servo=servo())))
 
@@ -246,6 +270,29 @@ def test_a_comparison_says_what_differs_between_the_machines():
     other = other_report(0.1, machine=msgspec.structs.replace(full_report().machine, base=changed))
     notes = " ".join(compare_reports(("a", full_report()), ("b", other)).notes)
     assert "machines differ" in notes and "numpy 2.0 and 1.0" in notes
+
+
+def test_a_comparison_says_what_differs_between_the_inferences():
+    one = msgspec.structs.replace(subject("onnxruntime", 0.1), threads=1)
+    told = msgspec.structs.replace(FIXTURE, num_steps=10)
+    other = other_report(0.1, latency=latency(one), fixture=told)
+    notes = " ".join(compare_reports(("a", full_report()), ("b", other)).notes)
+    assert "threads of an inference differ: 2 and 1." in notes
+    assert "Only one of the reports says how many Euler steps" in notes
+    same = " ".join(compare_reports(("a", full_report()), ("b", other_report(0.1))).notes)
+    assert "threads" not in same and "Euler" not in same and "ACTIONS" not in same
+
+
+@pytest.mark.parametrize(("error", "told"), [(0.64, True), (float("nan"), True), (9e-3, False)])
+def test_actions_that_are_not_the_peers_are_told_with_the_verdict(error, told):
+    wrong = msgspec.structs.replace(subject("onnxruntime", 0.1), action_error=error)
+    found = report(latency=latency(wrong, subject("eager", 0.4, is_peer=True)))
+    for text in (
+        report_text(found),
+        " ".join(compare_subjects_of(found, "eager", "onnxruntime").notes),
+        " ".join(compare_reports(("a", found), ("b", found)).notes),
+    ):
+        assert ("those of onnxruntime differ from those of eager" in text) is told
 
 
 def test_subjects_of_one_report_are_paired():

@@ -3,6 +3,7 @@
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -10,13 +11,16 @@ from installed_policies import install_policies
 
 from dvla.benchmarks import cli
 from dvla.benchmarks.dom.campaign import CampaignReport, Cell, run_campaign
-from dvla.benchmarks.dom.episode import run_episode
+from dvla.benchmarks.dom.episode import ClosedLoop, run_episode
 from dvla.benchmarks.dom.latency import Latency
+from dvla.benchmarks.dom.observing import frames_kept
 from dvla.benchmarks.dom.result import CellConfig, wilson_interval
+from dvla.benchmarks.dom.seeded import seeded
 from dvla.benchmarks.dom.worker import open_policy, world_of
 from dvla.runtime.config import SchedulerConfig
-from dvla.runtime.errors import ConfigError
+from dvla.runtime.errors import ConfigError, StaleObservation
 from dvla.runtime.oracle.policy import OraclePolicy
+from dvla.runtime.policy_api import WrappedPolicy
 from dvla.runtime.twin.world import TwinWorld
 
 pytest.importorskip("mujoco")
@@ -172,3 +176,59 @@ def test_an_installed_policy_plays_an_episode_with_pictures_of_its_size(tmp_path
     assert result.inferences > 20 and not result.success
     assert policy._policy.shapes == {(3, 48, 64, 3)}
     assert len(set(policy._policy.seeds)) == len(policy._policy.seeds)
+
+
+class Looking(WrappedPolicy):
+    """The oracle, that looks at its observations as a network of other sizes would."""
+
+    def __init__(self, history_steps, period_s=0.04, chunk_size=20, width=6):
+        super().__init__(OraclePolicy(control_period_s=period_s, chunk_size=chunk_size))
+        self.steps, self.facts, self.seen = history_steps, SimpleNamespace(state_width=width), []
+
+    @property
+    def history_steps(self):
+        return self.steps
+
+    def predict(self, observation, noise=None, seed=None):
+        self.seen.append(observation)
+        return super().predict(observation, noise, seed)
+
+
+@pytest.mark.parametrize(
+    ("steps", "period_s", "width"), [((-8, 0), 0.04, 6), ((-2, 0), 0.1, 7), ((-8, -3, 0), 0.1, 6)]
+)
+def test_a_policy_observes_its_own_steps_of_its_own_period(world, steps, period_s, width):
+    looking = Looking(steps, period_s, 10, width)
+    config = CellConfig(latency=Latency(median_ms=100))
+    loop = ClosedLoop(config, seeded(looking, 1), world, 20_000)
+    first_ns = []
+    loop._watch_exposure = lambda snapshot: first_ns.append(snapshot.t_ns)
+    try:
+        loop.run(max_s=1.6)
+    finally:
+        loop.close()
+    for observation in looking.seen:
+        assert observation.state.shape == (len(steps), width)
+        # Frames are 40 ms apart, and none is older than the episode.
+        wanted = [max(observation.t_obs_ns + round(step * period_s * 1e9), first_ns[0])
+                  for step in steps]  # fmt: skip
+        seen = [observation.t_obs_ns + round(step * period_s * 1e9) + offset for step, offset
+                in zip(steps, observation.history_offset_ns, strict=True)]  # fmt: skip
+        assert all(abs(a - b) <= 20_000_000 for a, b in zip(wanted, seen, strict=True))
+    assert looking.seen[-1].t_obs_ns - first_ns[0] > 1_300_000_000
+
+
+def test_more_frames_are_kept_only_for_a_policy_that_looks_further_back():
+    assert frames_kept(OraclePolicy()) == 10 == frames_kept(Looking((-8, 0)))
+    assert frames_kept(Looking((-8, 0), 0.1)) == 22
+
+
+def test_an_episode_whose_policy_is_given_nothing_to_see_is_no_timeout(world):
+    looking = Looking((-2, 0))
+    loop = ClosedLoop(STREAMING, looking, world, 20_000)
+    loop._exposures._snapshots = type(loop._exposures._snapshots)(maxlen=2)
+    try:
+        with pytest.raises(StaleObservation, match=r"no observation for 1000 ms.*near -80 ms"):
+            loop.run()
+    finally:
+        loop.close()

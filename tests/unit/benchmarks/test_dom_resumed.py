@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,15 @@ import msgspec
 import pytest
 from bundle_tools import tiny_bundle
 
-from dvla.benchmarks.dom.campaign import Cell, partial_path, run_campaign, summarise
+from dvla.benchmarks.dom import campaign
+from dvla.benchmarks.dom.campaign import CampaignReport, Cell, partial_path, run_campaign, summarise
 from dvla.benchmarks.dom.cell import cell_config, kept_latency
 from dvla.benchmarks.dom.command import _place
 from dvla.benchmarks.dom.dimensions import dimension_cell, run_dimensions
 from dvla.benchmarks.dom.latency import Latency
 from dvla.benchmarks.dom.result import CellConfig, EpisodeResult
 from dvla.engines.errors import UsageError
-from dvla.runtime.errors import ConfigError
+from dvla.runtime.errors import ConfigError, LeaseError
 from dvla.runtime.machine import describe_machine
 
 SHIPPED = Path(__file__).parents[3] / "policies" / "nano.bundle"
@@ -67,6 +69,29 @@ def test_another_policy_in_the_same_place_is_another_cell(tmp_path: Path) -> Non
         )
     with pytest.raises(UsageError, match="has changed since"):
         run_motion(tmp_path, second)
+
+
+def test_two_campaigns_do_not_make_the_same_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first to end would remove the episodes of the other one."""
+    cell, out = Cell(config=CellConfig(), first_seed=0, trials=1), tmp_path / "new" / "dom.json"
+    episode = msgspec.json.decode(report_of(cell), type=CampaignReport).episodes[0]
+    played: list[object] = []
+
+    def start() -> CampaignReport:
+        return run_campaign(cell, out, workers=1, command="-", progress=played.append)
+
+    def play(
+        _work: object, _left: object, _workers: int, take: Callable[[int, bytes], None]
+    ) -> None:
+        with pytest.raises(LeaseError, match=r"dom\.json is in use by process"):
+            start()
+        take(0, msgspec.json.encode(episode))
+
+    monkeypatch.setattr(campaign, "run_seeds", play)
+    assert start().episodes == (episode,) and played == [episode]
+    assert [path.name for path in out.parent.iterdir()] == ["dom.json"]
 
 
 def test_a_report_that_a_full_disk_cut_off_is_told(tmp_path: Path) -> None:

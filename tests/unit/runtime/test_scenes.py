@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dvla.runtime.errors import ConfigError
-from dvla.runtime.twin.episodes import GOAL_M
+from dvla.runtime.twin.episodes import GOAL_M, SUCCESS_DISTANCE_M
 from dvla.runtime.twin.objects import draw_episode
 from dvla.runtime.twin.scenes.choice import (
     DIMENSIONS,
@@ -218,6 +218,30 @@ def test_the_judge_of_scenes_knows_every_outcome() -> None:
     pick = Table(draw_scene(7, SceneChoice(family="reactivity")))
     pick.poses[0][:3] = GOAL_M
     assert pick.look() == "success"
+
+
+def test_a_hand_that_passes_the_first_object_again_has_not_mixed_up_the_order() -> None:
+    table = Table(draw_scene(7, QUICK))
+    table.put_in(0)
+    first, beside = table.poses[0], np.array([0.0, 0.12, 0.0])
+    near = first[:3] + 0.5 * beside
+    assert table.look(tcp=near) is None  # it is still being let go
+    table.put_in(1)
+    table.poses[1][:2] -= beside[:2] / 12
+    assert np.linalg.norm(table.poses[1][:3] - near) > SUCCESS_DISTANCE_M
+    assert table.look(tcp=near) is None
+    assert table.look() == "success"
+
+
+def test_a_first_object_that_the_second_one_knocks_came_first_all_the_same() -> None:
+    table = Table(draw_scene(7, QUICK))
+    table.put_in(0)
+    assert table.look(tcp=(0.5, 0.0, 0.3)) is None
+    table.put_in(1)
+    table.poses[0][2] += 0.2
+    assert table.look(tcp=(0.5, 0.0, 0.3)) is None
+    table.poses[0][2] -= 0.2
+    assert table.look() == "success"
 
 
 def test_placed_means_that_the_box_is_in_the_containers() -> None:

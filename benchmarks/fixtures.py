@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dvla.benchmarks.report.schema import Fixture
 from dvla.engines.bundle import Bundle, read_bundle
 from dvla.engines.errors import BundleError, DvlaError, EngineMismatch, UsageError
+from dvla.engines.files import locked_folder
 from dvla.engines.manifest import PolicyFacts
 from dvla.engines.selection import runnable_engine, verify_command
 from dvla.runtime.observation import Observation
@@ -136,27 +137,37 @@ def synthetic_subject(size: str, backends: tuple[str, ...], say: Say) -> Subject
     """Return the synthetic checkpoint and bundle of a size, made once and kept in the cache."""
     # A backend that cannot run here is refused before minutes are spent on a bundle for it.
     from dvla.engines.registry import engine_class
-    from dvla.export.build import ExportOptions, export_bundle
     from dvla.export.progress import Progress
-    from dvla.export.synthetic import Size, synthetic_checkpoint
 
     for backend in backends:
         engine_class(backend)
     folder = cache_folder() / size
-    checkpoint, bundle, stamp = folder / "checkpoint", folder / "bundle", folder / _STAMP_NAME
+    checkpoint, bundle = folder / "checkpoint", folder / "bundle"
     progress = Progress(say)
-    wanted = source_digest()
-    if not (stamp.is_file() and stamp.read_text() == wanted and _readable(bundle)):
-        folder.mkdir(parents=True, exist_ok=True)
-        stamp.unlink(missing_ok=True)
-        with progress.stage(f"synthetic-{size}: weights"):
-            synthetic_checkpoint(msgspec.convert(size, Size), checkpoint)
-        options = ExportOptions(backend=backends[0] if backends else "onnxruntime", overwrite=True)
-        export_bundle(checkpoint, bundle, options, progress)
-        stamp.write_text(wanted)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked_folder(folder):  # Two processes may want it at the same time.
+        _ensure_made(size, checkpoint, bundle, backends, progress)
     for backend in backends:
         _ensure_verified(bundle, backend, progress)
     return Subject(name=f"synthetic-{size}", bundle=bundle, checkpoint=checkpoint)
+
+
+def _ensure_made(
+    size: str, checkpoint: Path, bundle: Path, backends: tuple[str, ...], progress: Progress
+) -> None:
+    """Make the synthetic checkpoint and bundle of a size unless this code made them."""
+    from dvla.export.build import ExportOptions, export_bundle
+    from dvla.export.synthetic import Size, synthetic_checkpoint
+
+    stamp, wanted = bundle.with_name(_STAMP_NAME), source_digest()
+    if stamp.is_file() and stamp.read_text() == wanted and _readable(bundle):
+        return
+    stamp.unlink(missing_ok=True)
+    with progress.stage(f"synthetic-{size}: weights"):
+        synthetic_checkpoint(msgspec.convert(size, Size), checkpoint)
+    options = ExportOptions(backend=backends[0] if backends else "onnxruntime", overwrite=True)
+    export_bundle(checkpoint, bundle, options, progress)
+    stamp.write_text(wanted)
 
 
 def _ensure_verified(path: Path, backend: str, progress: Progress) -> None:

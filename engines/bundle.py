@@ -11,13 +11,13 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import msgspec
 
 from dvla.engines.errors import BundleError, UsageError
-from dvla.engines.files import write_atomically
+from dvla.engines.files import locked_folder, remove_abandoned, write_atomically
 from dvla.engines.integrity import IntegrityChecker, sha256_file
 from dvla.engines.manifest import SCHEMA_VERSION, FileRecord, Manifest
 from dvla.engines.tensors import GraphSpec
@@ -183,7 +183,7 @@ def new_bundle(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     path = path.absolute()
     refuse_existing(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path)
+    remove_abandoned(path.parent, path.name)
     building = path.parent / f".{path.name}.partial-{os.getpid()}"
     building.mkdir()
     try:
@@ -199,24 +199,17 @@ def _install(building: Path, path: Path) -> None:
     """Give the finished folder its name, putting the bundle that had it aside first."""
     replaced = path.parent / f".{path.name}.replaced-{os.getpid()}"
     had_one = path.exists()
-    if had_one:
-        os.rename(path, replaced)
-    try:
-        os.rename(building, path)
-    except BaseException:
+    with locked_folder(path) if had_one else nullcontext():
         if had_one:
-            os.rename(replaced, path)
-        raise
+            os.rename(path, replaced)
+        try:
+            os.rename(building, path)
+        except BaseException:
+            if had_one:
+                os.rename(replaced, path)
+            raise
     shutil.rmtree(replaced, ignore_errors=True)
     _flush(path.parent)
-
-
-def _remove_abandoned(path: Path) -> None:
-    """Remove building folders of exports of ``path`` whose process is gone."""
-    for folder in path.parent.glob(f".{path.name}.partial-*"):
-        pid = folder.name.rsplit("-", 1)[-1]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

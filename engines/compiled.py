@@ -18,7 +18,7 @@ import msgspec
 
 from dvla.engines.built_here import was_built_here
 from dvla.engines.cache import EngineKey
-from dvla.engines.files import write_atomically
+from dvla.engines.files import remove_abandoned, write_atomically
 from dvla.engines.integrity import IntegrityChecker, sha256_file
 
 ENGINES_FOLDER = "engines"
@@ -115,7 +115,7 @@ class CompiledStore:
         where the backend keeps its weights apart ``weights_name(graph)``.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._remove_abandoned()
+        remove_abandoned(self.folder)
         self._record_path(graph).unlink(missing_ok=True)
         building = self.folder / f".{graph}.partial-{os.getpid()}"
         building.mkdir()
@@ -150,13 +150,6 @@ class CompiledStore:
     def _record_path(self, graph: str) -> Path:
         return self.folder / f"{graph}.json"
 
-    def _remove_abandoned(self) -> None:
-        """Remove files that processes which are gone left half-written."""
-        for file in self.folder.glob(".*.partial-*"):
-            pid = file.name.rsplit("-", 1)[-1]
-            if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-                _remove(file)
-
 
 def weights_name(graph: str) -> str:
     """Return the name of the file with a compiled graph's weights."""
@@ -183,13 +176,6 @@ def _installed(written: Path, path: Path) -> StoredFile | None:
         os.close(handle)
     os.replace(written, path)
     return StoredFile(size_bytes=path.stat().st_size, sha256=sha256_file(path))
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _write(path: Path, content: bytes | memoryview) -> None:

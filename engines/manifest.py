@@ -34,7 +34,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     Attributes:
         name: file or folder name of the checkpoint.
         sha256: of its weights file.
-        config: its ``config.json``, as it was.
+        config: its ``config.json``, as it was; numbers that are not finite are words.
     """
 
     name: str

@@ -14,11 +14,11 @@ from dvla.engines.base import Engine
 from dvla.engines.bundle import (
     REFERENCE_NAME,
     TOKENIZER_NAME,
-    Bundle,
     file_records,
     new_bundle,
     read_bundle,
     refuse_existing,
+    write_manifest,
 )
 from dvla.engines.cache import FP32
 from dvla.engines.errors import MissingDependency
@@ -35,6 +35,7 @@ from dvla.engines.manifest import (
 from dvla.engines.registry import engine_class
 from dvla.engines.selection import key_here
 from dvla.export.checkpoint import Checkpoint, build_policy, load_checkpoint
+from dvla.export.config import plain_config
 from dvla.export.engine_trials import check_precision, passed_verification, verify_engine
 from dvla.export.facts import default_camera_size, normalisation, parse_camera_size, policy_facts
 from dvla.export.fold import fold_policy
@@ -139,6 +140,7 @@ def export_bundle(
     policy = build_policy(checkpoint)
     statistics = normalisation(policy)
     inputs = with_guided_case(inputs, statistics)
+    source_config = plain_config(checkpoint.config_json)
 
     with new_bundle(output, overwrite=options.overwrite) as building:
         onnx = building / "onnx"
@@ -158,7 +160,7 @@ def export_bundle(
             source=Source(
                 name=model.name,
                 sha256=source_sha256,
-                config=msgspec.json.decode(checkpoint.config_json),
+                config=source_config,
             ),
             policy=facts,
             normalisation=statistics,
@@ -168,12 +170,11 @@ def export_bundle(
             files=files,
             steps_cost=cost,
         )
-        unverified = Bundle(path=building, manifest=manifest)
+        write_manifest(building, manifest)
         if not engine.can_run():  # Then at least the graphs that it was compiled from were run.
             graphs_here = engine_class(_FALLBACK)
-            passed_verification(verify_engine(unverified, graphs_here, FP32, progress))
-            unverified = read_bundle(building)
-        record = verify_engine(unverified, engine, options.precision, progress)
+            passed_verification(verify_engine(read_bundle(building), graphs_here, FP32, progress))
+        record = verify_engine(read_bundle(building), engine, options.precision, progress)
         verification = passed_verification(record)
     return ExportReport(
         bundle=output,

@@ -13,6 +13,7 @@ import numpy as np
 from dvla.engines.errors import UsageError
 from dvla.engines.manifest import PolicyFacts
 from dvla.export.reference import Reference
+from dvla.runtime.pose import state_input
 from dvla.runtime.recordings.lerobot import LeRobotDataset
 from dvla.runtime.recordings.lerobot_tables import INFO_NAME
 from dvla.runtime.recordings.run_film import RunFilm
@@ -29,7 +30,7 @@ def load_calibration(
 
     Args:
         path: of a LeRobot dataset (v2.1 or v3.0) or of a run folder.
-        facts: cameras, frame size, history and state width of the policy.
+        facts: cameras, frame size, history and state of the policy.
         encoder: of the instructions.
         cases: observations to take; fewer when fewer steps were recorded.
 
@@ -62,7 +63,7 @@ def load_calibration(
         frames=np.stack(frames),
         token_ids=np.stack([prompt.token_ids for prompt in prompts]),
         token_mask=np.stack([prompt.token_mask for prompt in prompts]),
-        state=np.stack(states),
+        state=np.stack([state_input(seen, facts.state_input_width) for seen in states]),
         noise=random.standard_normal((found, *chunk), np.float32),
         prev_actions=empty,
         prev_weight=np.zeros((found, facts.chunk_size), np.float32),

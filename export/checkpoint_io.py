@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from dvla.engines.errors import CheckpointError, MissingDependency
-from dvla.engines.files import write_atomically
+from dvla.engines.files import remove_abandoned, write_atomically
 from dvla.export.config import encode_config
 from dvla.export.torch_ import Tensor, missing_torch, torch
 
@@ -71,9 +71,10 @@ def write_raw(
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(folder, WEIGHTS_NAME)
     plain = _apart(tensors)
     # The tensors may be mapped from the very file that is replaced, so it is never written into.
-    partial = folder / f".{WEIGHTS_NAME}.partial"
+    partial = folder / f".{WEIGHTS_NAME}.partial-{os.getpid()}"
     try:
         partial.touch()
         mode = partial.stat().st_mode  # what the user's umask gives; save_file leaves 0600

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from dvla.export.build import ExportReport
 
 Flag = tyro.conf.FlagCreatePairsOff[bool]
+TRAINED_NOISE_SCALE = 1.0
+EXPORT_AGAIN = "dvla-export MODEL -o {bundle} --overwrite"
+_OF_EVERY_EXPORT = ("-o", "--overwrite")
 
 
 def command(
@@ -34,7 +38,7 @@ def command(
     observations: Path | None = None,
     calibration: Path | None = None,
     steps: int | None = None,
-    noise_scale: float = 1.0,
+    noise_scale: float = TRAINED_NOISE_SCALE,
     overwrite: Flag = False,
     verify: Flag = False,
     json: Flag = False,
@@ -86,14 +90,19 @@ def command(
             raise UsageError(
                 f"{model} is a bundle already", next_command=f"dvla-export {model} --verify"
             )
-        if output is not None:
-            raise UsageError("-o has no meaning when a bundle is verified")
-        if calibration is not None:
-            raise UsageError(
-                "--calibration has no meaning when a bundle is verified: the bundle holds the "
-                "model's actions for the observations that it was exported with",
-                next_command="dvla-export MODEL -o BUNDLE --overwrite --calibration DIR",
-            )
+        refuse_export_flags(
+            output or model,
+            {
+                "-o": output,
+                "--overwrite": overwrite or None,
+                "--tokenizer": tokenizer,
+                "--camera-size": camera_size,
+                "--observations": observations,
+                "--calibration": calibration,
+                "--steps": steps,
+                "--noise-scale": None if noise_scale == TRAINED_NOISE_SCALE else noise_scale,
+            },
+        )
         report = verify_bundle(model, backend, progress, precision)
     else:
         options = ExportOptions(
@@ -118,6 +127,25 @@ def command(
         print_plain(report)
     else:
         print_table(report)
+
+
+def refuse_export_flags(bundle: Path, flags: Mapping[str, object]) -> None:
+    """Raise a UsageError where a verification was given what only an export can do.
+
+    Args:
+        bundle: where an export would write to.
+        flags: those of an export, with their values; None where one was not given.
+    """
+    given = {flag: value for flag, value in flags.items() if value is not None}
+    if not given:
+        return
+    again = (f"{flag} {value}" for flag, value in given.items() if flag not in _OF_EVERY_EXPORT)
+    raise UsageError(
+        f"{', '.join(given)} {'has' if len(given) == 1 else 'have'} no meaning when a bundle is "
+        "verified: its graphs, its observations and the model's actions for them are those of its "
+        "export",
+        next_command=" ".join((EXPORT_AGAIN.format(bundle=bundle), *again)),
+    )
 
 
 def print_json(report: ExportReport, progress: Progress) -> None:
@@ -172,7 +200,8 @@ def summary_lines(report: ExportReport) -> list[str]:
         if record.verification is not None and len(report.tried) > 1
     ]
     if found.frames == "synthetic":
-        lines.append("The frames were synthetic; pass --calibration to compare on recorded ones.")
+        command = f"{EXPORT_AGAIN.format(bundle=report.bundle)} --calibration DIR"
+        lines.append(f"The frames were synthetic; to compare on recorded ones: {command}")
     elif found.origin:
         lines.append(f"Recorded in: {found.origin}.")
     speed = f"One inference takes {found.latency_s:.3f} s"

@@ -7,6 +7,7 @@ for write-back by keeping the file's bytes beside this struct (``Checkpoint.conf
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,25 @@ def parse_config(text: bytes, source: str | Path) -> PolicyConfig:
     except ValueError as error:
         raise CheckpointError(f"{source} is not JSON", got=str(error)) from error
     return convert_config(data, source)
+
+
+def plain_config(text: bytes) -> dict[str, Any]:
+    """Return everything that a config file holds, as any JSON reader can take it.
+
+    What Python programs write and JSON does not have becomes the word that they write for it.
+    """
+    data: dict[str, Any] = _plain(json.loads(text))
+    return data
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return json.dumps(value)
+    return value
 
 
 def convert_config(data: Any, source: str | Path) -> PolicyConfig:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import msgspec
 
 from dvla.engines.base import Engine
-from dvla.engines.bundle import REFERENCE_NAME, Bundle, write_manifest
+from dvla.engines.bundle import REFERENCE_NAME, Bundle, read_bundle, write_manifest
 from dvla.engines.cache import FP32, RUNNING_GRAPHS, complete_precision
-from dvla.engines.errors import UsageError
+from dvla.engines.errors import BundleError, UsageError
+from dvla.engines.files import locked_folder
 from dvla.engines.manifest import EngineRecord, Verification
 from dvla.engines.pipeline import ActionPipeline
 from dvla.engines.selection import key_here, with_record
@@ -20,6 +22,8 @@ from dvla.export.reference import load_reference
 AUTO = "auto"
 # A reduced precision must be this much faster: closer latencies are noise, and float32 is exact.
 _WORTHWHILE = 0.97
+# A verdict is of a bundle with just these.
+_VERIFIED = ("source", "policy", "normalisation", "graphs", "files")
 
 
 def check_precision(engine: type[Engine], asked: str | None) -> None:
@@ -54,6 +58,9 @@ def verify_engine(
 
     Returns:
         The record of the engine that runs from now on, or of the one that failed.
+
+    Raises:
+        BundleError: the bundle was replaced meanwhile.
     """
     check_precision(engine, asked)
     tried: list[EngineRecord] = []
@@ -66,11 +73,36 @@ def verify_engine(
     else:
         precision = dict.fromkeys(RUNNING_GRAPHS, asked)
     record = _try(bundle, engine, precision, progress, keep=True)
-    engines = bundle.manifest.engines
-    for each in (*tried, record):
-        engines = with_record(engines, each)
-    write_manifest(bundle.path, msgspec.structs.replace(bundle.manifest, engines=engines))
+    record_engines(bundle, (*tried, record))
     return record
+
+
+def record_engines(bundle: Bundle, records: Iterable[EngineRecord]) -> None:
+    """Write what was found to the manifest that the bundle has by now, which others write to too.
+
+    Raises:
+        BundleError: it is another bundle by now, or none; nothing is written.
+    """
+    try:
+        with locked_folder(bundle.path):
+            now, seen = read_bundle(bundle.path).manifest, bundle.manifest
+            if any(getattr(now, part) != getattr(seen, part) for part in _VERIFIED):
+                raise _replaced(bundle.path)
+            engines = now.engines
+            for record in records:
+                engines = with_record(engines, record)
+            write_manifest(bundle.path, msgspec.structs.replace(now, engines=engines))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _replaced(bundle.path) from error
+
+
+def _replaced(path: Path) -> BundleError:
+    return BundleError(
+        f"Bundle {path} was replaced while its engine was verified, so that the verdict is not "
+        f"recorded",
+        expected="the bundle that was verified",
+        next_command=f"dvla-export {path} --verify",
+    )
 
 
 def passed_verification(record: EngineRecord) -> Verification | None:

@@ -7,7 +7,6 @@ without the checkpoint.
 from __future__ import annotations
 
 import time
-import zipfile
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from dvla.engines.errors import BundleError, UsageError
 from dvla.engines.manifest import Normalisation, PolicyFacts
 from dvla.export.model.policy import DynamicVla
+from dvla.export.observation_arrays import find_fault, read_arrays
 from dvla.export.torch_ import F, Tensor, torch
 
 FrameSource = Literal["synthetic", "recorded"]
@@ -198,15 +198,19 @@ def save_reference(path: Path, reference: Reference) -> None:
 
 
 def load_reference(path: Path) -> Reference:
-    """Read a reference that ``save_reference`` wrote."""
+    """Read a reference that ``save_reference`` wrote.
+
+    Raises:
+        BundleError: the file is none, or no policy can act on what it holds.
+    """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Reference(
-                source=msgspec.convert(str(arrays["source"]), FrameSource),
-                origin=str(arrays["origin"]) if "origin" in arrays else "",
-                **{name: arrays[name] for name in (*_ARRAYS, *_RESULTS)},
-            )
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        arrays = read_arrays(path, (*_ARRAYS, *_RESULTS, "source"), optional=("origin",))
+        source = msgspec.convert(str(arrays.pop("source")), FrameSource)
+        origin = str(arrays.pop("origin", ""))
+        if fault := find_fault(arrays):
+            raise ValueError(f"{fault.what}: {fault.got}")
+        return Reference(source=source, origin=origin, **arrays)
+    except (OSError, ValueError, msgspec.ValidationError) as error:
         raise BundleError(
             f"{path} does not hold the reference of a verification",
             got=str(error),
@@ -218,13 +222,13 @@ def load_recorded_inputs(path: Path, facts: PolicyFacts) -> Reference:
     """Read recorded observations, an ``.npz`` of the observations' arrays and noise.
 
     Raises:
-        UsageError: the file cannot be read, or an array does not have the policy's shape.
+        UsageError: the file cannot be read, an array does not have the policy's shape, or no policy
+            can act on what it holds.
     """
     shapes = synthetic_inputs(facts, cases=1)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in _ARRAYS}
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        found = read_arrays(path, _ARRAYS)
+    except (OSError, ValueError) as error:
         raise UsageError(
             f"{path} does not hold recorded observations",
             got=str(error),
@@ -238,6 +242,10 @@ def load_recorded_inputs(path: Path, facts: PolicyFacts) -> Reference:
                 got=f"{array.dtype}{list(array.shape)}",
                 expected=f"{like.dtype}[cases, {', '.join(map(str, like.shape[1:]))}]",
             )
+    if fault := find_fault(found, facts.vocab_size):
+        raise UsageError(
+            f"Of the observations in {path}, {fault.what}", got=fault.got, expected=fault.expected
+        )
     plain = {
         name: np.repeat(getattr(shapes, name), len(found["frames"]), axis=0)
         for name in ("prev_actions", "prev_weight")

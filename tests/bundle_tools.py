@@ -30,6 +30,9 @@ from dvla.export.synthetic import ARCHS, synthetic_checkpoint, synthetic_policy_
 from dvla.export.synthetic_tokenizer import write_byte_tokenizer
 from dvla.runtime.observation import Observation
 
+NANO_CHECKPOINT = Path(__file__).parents[1] / "policies" / "nano"
+NANO_BUNDLE = NANO_CHECKPOINT.with_suffix(".bundle")
+
 
 @functools.cache
 def scratch() -> Path:

@@ -119,7 +119,7 @@ def judge_engine(bundle: BundleEvidence) -> Finding:
             level="warn",
             got=f"{bundle.engine}, verified on synthetic pictures alone",
             expected="a verification on recorded observations",
-            next_command="dvla-export MODEL --calibration DATASET",
+            next_command="dvla-export MODEL -o BUNDLE --overwrite --calibration DATASET",
         )
     return ok(name, f"{bundle.engine}, verified here on {bundle.judged_on} observations")
 

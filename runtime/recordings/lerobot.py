@@ -84,7 +84,7 @@ class LeRobotDataset:
         return f"LeRobot dataset {self._path.resolve().name}, {len(self._episodes)} episodes"
 
     def observations(self, count: int) -> Iterator[Observed]:
-        """Yield frames (cameras, n_obs, h, w, 3), state (S,) and instruction of some steps.
+        """Yield frames (cameras, n_obs, h, w, 3), states (n_obs, S) and instruction of some steps.
 
         The steps are spread evenly over all episodes: the same dataset always gives the same ones.
         History before an episode's beginning is its first frame, as in training.
@@ -153,15 +153,21 @@ class LeRobotDataset:
         films = [self._frames(episode, key, clock_s[steps]) for key in self._facts.cameras]
         frames = np.stack(films, axis=1)
         for case, offset in enumerate(offsets):
-            row = rows[offset]
-            state = np.asarray(row[STATE], np.float32)
-            if state.shape != (self._facts.state_width,) or not np.isfinite(state).all():
-                raise UsageError(
-                    f"Step {offset} of episode {episode.index} in {episode.table} has no state",
-                    got=state.tolist(),
-                    expected=f"{self._facts.state_width} finite numbers",
-                )
-            yield frames[case], state, self.task(row["task_index"], episode.index)
+            states = np.stack([self._state(episode, rows, step) for step in steps[case]])
+            yield frames[case], states, self.task(rows[offset]["task_index"], episode.index)
+
+    def _state(
+        self, episode: Episode, rows: list[dict[str, Any]], step: int
+    ) -> NDArray[np.float32]:
+        """Return the state (S,) of a step; raise a UsageError unless it is one of the policy's."""
+        state = np.asarray(rows[step][STATE], np.float32)
+        if state.shape != (self._facts.state_width,) or not np.isfinite(state).all():
+            raise UsageError(
+                f"Step {step} of episode {episode.index} in {episode.table} has no state",
+                got=state.tolist(),
+                expected=f"{self._facts.state_width} finite numbers",
+            )
+        return state
 
     def _frames(
         self, episode: Episode, camera: str, times_s: NDArray[np.float64]

@@ -93,7 +93,7 @@ class RunFilm:
         return f"run {self._run.folder.path.resolve().name}"
 
     def observations(self, count: int) -> Iterator[Observed]:
-        """Yield frames (cameras, n_obs, h, w, 3), state (S,) and instruction, evenly spread."""
+        """Yield frames (cameras, n_obs, h, w, 3), states (n_obs, S), instruction; evenly spread."""
         facts, arm = self._facts, self.arm
         back_s = np.array(facts.history_steps) * facts.control_period_s
         clock_s = (arm["t_ns"] - self.begin_ns) * _NS
@@ -110,8 +110,9 @@ class RunFilm:
         cells = np.split(pictures, cameras, axis=2)
         frames = np.stack([cell[:, :height, :width] for cell in cells], axis=1)
         frames = frames.reshape(count, len(back_s), cameras, height, width, 3).swapaxes(1, 2)
-        for case, time_s in enumerate(times_s):
-            row = arm[min(int(np.searchsorted(clock_s, time_s)), len(arm) - 1)]
-            state = np.append(state_from_setpoint(row["measured"]), row["measured"][7])
-            state = state[: facts.state_width].astype(np.float32)
-            yield np.ascontiguousarray(frames[case]), state, self._task
+        picked = np.minimum(np.searchsorted(clock_s, wanted_s), len(arm) - 1)
+        measured = arm["measured"][picked]
+        states = np.concatenate([state_from_setpoint(measured), measured[..., 7:]], axis=-1)
+        states = states[..., : facts.state_width].astype(np.float32)
+        for case in range(count):
+            yield np.ascontiguousarray(frames[case]), states[case], self._task

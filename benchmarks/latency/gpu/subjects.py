@@ -8,16 +8,15 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dvla.engines.bundle import REFERENCE_NAME, read_bundle, write_manifest
+from dvla.engines.bundle import REFERENCE_NAME, read_bundle
 from dvla.engines.cache import FP32, RUNNING_GRAPHS
 from dvla.engines.errors import MissingDependency
 from dvla.engines.manifest import EngineRecord
 from dvla.engines.pipeline import ActionPipeline
-from dvla.engines.selection import key_here, with_record
+from dvla.engines.selection import key_here
 from dvla.engines.torch_library import library
 from dvla.export.progress import Progress
 from dvla.export.reference import Reference, load_reference
@@ -224,7 +223,7 @@ class BundleEngine:
 
     def __init__(self, bundle: Path, reference: Reference, backend: str, precision: str) -> None:
         from dvla.engines.registry import engine_class
-        from dvla.export.engine_trials import compile_engine
+        from dvla.export.engine_trials import compile_engine, record_engines
         from dvla.export.gate import verify
 
         engine = engine_class(backend)
@@ -248,8 +247,7 @@ class BundleEngine:
             record = EngineRecord(
                 key=key_here(opened, engine, precisions), status="verified", verification=found
             )
-            engines = with_record(opened.manifest.engines, record)
-            write_manifest(bundle, msgspec.structs.replace(opened.manifest, engines=engines))
+            record_engines(opened, (record,))
         self.backend = backend if found.passed else None
         identity = engine.identity()
         refused = "; ".join(found.findings) or f"{found.relative_error:.1e}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -52,6 +53,26 @@ def test_a_failed_rename_puts_the_old_bundle_back(
         make_bundle(tmp_path / "b", "new", overwrite=True)
     assert (tmp_path / "b" / "manifest.json").read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_bundle_is_locked_while_another_takes_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_bundle(tmp_path / "b", "old")
+    rename, renamed = os.rename, []
+
+    def watched(source: Path, target: Path) -> None:
+        rename(source, target)
+        renamed.append(target)
+        if len(renamed) == 1:
+            old = os.open(target, os.O_RDONLY)
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(old, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.close(old)
+
+    monkeypatch.setattr(bundles.os, "rename", watched)
+    make_bundle(tmp_path / "b", "new", overwrite=True)
+    assert len(renamed) == 2
 
 
 def test_only_bundles_are_replaced_and_only_when_asked(tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ import shutil
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
-from bundle_tools import tiny_bundle, tiny_graphs, tokenizer
+from bundle_tools import NANO_BUNDLE, tiny_bundle, tiny_graphs, tokenizer
 from golden_model import TINY_CHECKPOINT
+from synthetic_run import START_NS, make_run
 
 from dvla.engines.bundle import read_bundle
 from dvla.engines.errors import UsageError
@@ -18,7 +20,9 @@ from dvla.engines.manifest import PolicyFacts
 from dvla.export import build, cli
 from dvla.export.calibration import load_calibration
 from dvla.export.reference import Reference
+from dvla.runtime.recordings.run_film import RunFilm
 from dvla.runtime.tokenizer import PromptEncoder
+from dvla.runtime.video import VideoWriter
 
 pytest.importorskip("av")
 pytest.importorskip("pyarrow")
@@ -29,12 +33,16 @@ def facts() -> PolicyFacts:
     return read_bundle(tiny_bundle()).manifest.policy
 
 
+def nano_facts() -> PolicyFacts:
+    return read_bundle(NANO_BUNDLE).manifest.policy
+
+
 def encoder() -> PromptEncoder:
     return PromptEncoder(tokenizer(), facts().tokenizer_max_length, facts().vocab_size)
 
 
-def dataset(root: Path, version: str = "v3.0") -> Path:
-    policy = facts()
+def dataset(root: Path, version: str = "v3.0", policy: PolicyFacts | None = None) -> Path:
+    policy = policy or facts()
     size = (policy.camera_width, policy.camera_height)
     return write_dataset(root / version, policy.cameras, size, policy.state_width, version)
 
@@ -64,6 +72,44 @@ def test_the_two_layouts_give_the_same_observations(tmp_path: Path) -> None:
     old, new = load(dataset(tmp_path, "v2.1"), 5), load(dataset(tmp_path, "v3.0"), 5)
     for name in ("state", "token_ids", "noise"):
         np.testing.assert_array_equal(getattr(old, name), getattr(new, name))
+
+
+def test_a_state_with_motion_has_the_change_since_the_oldest_frame(tmp_path: Path) -> None:
+    policy = nano_facts()
+    assert policy.state_motion
+    words = PromptEncoder(tokenizer(), policy.tokenizer_max_length, 512)
+    found = load_calibration(dataset(tmp_path, "v3.0", policy), policy, words)
+    back = round(policy.history_steps[0] * policy.control_period_s * FPS)
+    steps = [(e, s) for e, length in enumerate(LENGTHS) for s in range(length)]
+    np.testing.assert_array_equal(found.state[:, :6], [[10 * e + s] * 6 for e, s in steps])
+    moved = np.array([[s - max(0, s + back)] * 6 for _, s in steps], np.float64)
+    moved[:, 3:] = np.arctan2(np.sin(moved[:, 3:]), np.cos(moved[:, 3:]))
+    assert moved.max() > 1.0
+    np.testing.assert_allclose(found.state[:, 6:], moved, atol=1e-5)
+
+
+@pytest.mark.parametrize("motion", [False, True], ids=["pose", "pose and motion"])
+def test_a_run_folder_gives_the_states_of_its_frames(tmp_path: Path, motion: bool) -> None:
+    policy = msgspec.structs.replace(facts(), state_motion=motion)
+    folder = make_run(tmp_path, 2.0, video=False)
+    film = VideoWriter(folder.video, policy.cameras)
+    picture = np.full((policy.camera_height, policy.camera_width, 3), 90, np.uint8)
+    for index in range(50):
+        for camera in policy.cameras:
+            film.add(camera, START_NS + round(0.04e9 * index), picture)
+    film.close()
+    found = load_calibration(folder.path, policy, encoder(), cases=8)
+    back_s = policy.history_steps[0] * policy.control_period_s
+    run = RunFilm(folder.path, policy)
+    clock_s, measured = (run.arm["t_ns"] - run.begin_ns) * 1e-9, run.arm["measured"]
+    now_s = -back_s + (clock_s[-1] * 0.8 + back_s) * (np.arange(8) + 0.5) / 8
+    newest, oldest = (measured[np.searchsorted(clock_s, t_s)] for t_s in (now_s, now_s + back_s))
+    assert found.state.shape == (8, 12 if motion else 6)
+    np.testing.assert_allclose(found.state[:, :3], newest[:, :3], atol=1e-6)
+    if motion:
+        moved_m = (newest - oldest)[:, :3]
+        assert np.abs(moved_m).max() > 5e-3
+        np.testing.assert_allclose(found.state[:, 6:9], moved_m, atol=1e-6)
 
 
 def test_an_export_says_what_it_was_compared_on(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from golden_model import TINY_CHECKPOINT
 from safetensors.torch import load_file, save_file
 
+from dvla.export import checkpoint_io
 from dvla.export.checkpoint import (
     Checkpoint,
     build_policy,
@@ -151,3 +154,30 @@ def test_the_policy_shares_the_files_memory() -> None:
     assert policy.state_dict()[name].data_ptr() == checkpoint.tensors[name].data_ptr()
     assert list(policy.state_dict()) == list(checkpoint.tensors)
     assert not load_policy(TINY_CHECKPOINT).training
+
+
+def test_two_processes_do_not_move_each_others_half_written_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(value: float) -> None:
+        checkpoint_io.write_raw(tmp_path, {"w": torch.full((3,), value)}, {}, None)
+
+    def another_writes_too(*arguments: object, **options: object) -> None:
+        save_file(*arguments, **options)  # type: ignore[arg-type]
+        with monkeypatch.context() as other:
+            other.setattr(safetensors.torch, "save_file", save_file)
+            other.setattr(checkpoint_io.os, "getpid", os.getppid)
+            write(2.0)
+        assert load_file(tmp_path / "model.safetensors")["w"].tolist() == [2.0] * 3
+
+    monkeypatch.setattr(safetensors.torch, "save_file", another_writes_too)
+    write(1.0)
+    assert load_file(tmp_path / "model.safetensors")["w"].tolist() == [1.0] * 3
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_what_a_killed_process_left_of_its_weights_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / ".model.safetensors.partial-4194399"  # Above the largest process id.
+    left.write_bytes(b"half")
+    checkpoint_io.write_raw(tmp_path, {"w": torch.zeros(3)}, {}, None)
+    assert not left.exists()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
 import pytest
-from bundle_tools import copy_of_tiny_bundle, tiny_bundle
+from bundle_tools import copy_of_tiny_bundle, edit_manifest, tiny_bundle
 from numpy.typing import NDArray
 
-from dvla.engines.bundle import REFERENCE_NAME, read_bundle
-from dvla.engines.errors import ExportMismatch
+from dvla.engines.bundle import REFERENCE_NAME, new_bundle, read_bundle
+from dvla.engines.errors import BundleError, ExportMismatch
 from dvla.engines.manifest import Verification
 from dvla.engines.onnxruntime_ import OnnxRuntimeEngine
 from dvla.engines.selection import chosen_engine
@@ -123,6 +125,65 @@ def test_the_manifest_keeps_what_was_tried_and_how_far_it_was_off(
     assert all(column.max_error > 0.01 for column in failed.verification.columns)
     with pytest.raises(ExportMismatch, match=r"standard deviation, limit 3%.*keep fp32"):
         passed_verification(failed)
+
+
+def verify_while(
+    monkeypatch: pytest.MonkeyPatch, bundle: Path, meanwhile: Callable[[], object]
+) -> None:
+    """Verify a bundle in float32 while something else happens to it."""
+    right = engine_trials.verify
+
+    def slow(*arguments: Any, **options: Any) -> Verification:
+        monkeypatch.setattr(engine_trials, "verify", right)
+        meanwhile()
+        return right(*arguments, **options)
+
+    monkeypatch.setattr(engine_trials, "verify", slow)
+    verify_engine(read_bundle(bundle), Reduced, FP32, Progress())
+
+
+def test_an_engine_that_failed_meanwhile_stays_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = copy_of_tiny_bundle(tmp_path)
+    monkeypatch.setattr(Reduced, "faults", {})
+    assert verify_engine(read_bundle(bundle), Reduced, BF16, Progress()).status == "verified"
+    monkeypatch.setattr(Reduced, "faults", {"denoise": 0.5})
+
+    def fails() -> None:
+        assert verify_engine(read_bundle(bundle), Reduced, BF16, Progress()).status == "failed"
+
+    verify_while(monkeypatch, bundle, fails)
+    records = read_bundle(bundle).manifest.engines
+    found = [(record.key.precision["denoise"], record.status) for record in records]
+    assert found == [(BF16, "failed"), (FP32, "verified")]
+
+
+def test_a_verdict_is_not_written_into_the_bundle_that_came_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = copy_of_tiny_bundle(tmp_path)
+
+    def replaced() -> None:
+        with new_bundle(bundle, overwrite=True) as building:
+            shutil.copytree(tiny_bundle(), building, dirs_exist_ok=True)
+            edit_manifest(building, lambda manifest: manifest["source"].update(sha256="another"))
+
+    with pytest.raises(BundleError, match=r"was replaced.*--verify") as caught:
+        verify_while(monkeypatch, bundle, replaced)
+    assert "\n" not in str(caught.value)
+    manifest = read_bundle(bundle).manifest
+    assert manifest.source.sha256 == "another"
+    assert manifest.engines == read_bundle(tiny_bundle()).manifest.engines
+
+
+def test_a_bundle_that_was_removed_meanwhile_is_one_paragraph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = copy_of_tiny_bundle(tmp_path)
+    with pytest.raises(BundleError, match="was replaced"):
+        verify_while(monkeypatch, bundle, lambda: shutil.rmtree(bundle))
+    assert not bundle.exists()
 
 
 def judged(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bundle_tools import copy_of_tiny_bundle, tiny_bundle, tokenizer
+from bundle_tools import copy_of_tiny_bundle, tiny_bundle, tiny_graphs, tokenizer
 from golden_model import TINY_CHECKPOINT
 
 from dvla.engines.bundle import read_bundle
-from dvla.export import cli
+from dvla.export import build, cli
 from dvla.export.reference import load_reference
 from dvla.runtime.policy import Policy
 
@@ -64,6 +65,7 @@ def run_here(*arguments: object, monkeypatch: pytest.MonkeyPatch) -> int:
         (["--camera-size", "9000x9000"], "16 to 4096"),
         (["--tokenizer", "/nowhere.json"], "--tokenizer names no file"),
         (["--observations", "/nowhere.npz"], "does not hold recorded observations"),
+        (["--observations", __file__], "does not hold recorded observations"),
     ],
 )
 def test_wrong_options_are_one_paragraph(
@@ -115,6 +117,56 @@ def test_a_bundle_is_not_exported_again(
     assert "--verify" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--observations seen.npz",
+        "--calibration recorded",
+        "--steps 4",
+        "--noise-scale 0.5",
+        "--camera-size 70x50",
+        "--tokenizer tokenizer.json",
+        "--tokenizer tokenizer.json --steps 4",
+    ],
+)
+def test_a_verification_refuses_what_only_an_export_can_do(
+    flags: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = tiny_bundle()
+    assert run_here(bundle, "--verify", *flags.split(), monkeypatch=monkeypatch) == 2
+    told = capsys.readouterr().err
+    assert ", ".join(word for word in flags.split() if word.startswith("--")) in told
+    assert "no meaning when a bundle is verified" in told
+    assert told.endswith(f"Next: dvla-export MODEL -o {bundle} --overwrite {flags}\n")
+
+
+@pytest.mark.parametrize("flags", [("--overwrite",), ("-o", "other.bundle")])
+def test_a_verification_writes_no_bundle(
+    flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = tiny_bundle()
+    assert run_here(bundle, "--verify", *flags, monkeypatch=monkeypatch) == 2
+    told = capsys.readouterr().err
+    assert f"{flags[0]} has no meaning when a bundle is verified" in told
+    target = "other.bundle" if "-o" in flags else bundle
+    assert told.endswith(f"Next: dvla-export MODEL -o {target} --overwrite\n")
+
+
+def test_a_config_may_hold_numbers_that_json_does_not_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Path(shutil.copytree(TINY_CHECKPOINT, tmp_path / "model"))
+    config = json.loads((model / "config.json").read_text())
+    added = {"clip": float("inf"), "losses": [{"low": -float("inf")}, float("nan"), 0.5]}
+    (model / "config.json").write_text(json.dumps(config | added))
+    monkeypatch.setattr(build, "write_graphs", tiny_graphs)
+    arguments = (model, "-o", tmp_path / "b", "--tokenizer", tokenizer())
+    assert run_here(*arguments, monkeypatch=monkeypatch) == 0
+    source = read_bundle(tmp_path / "b").manifest.source
+    wanted = {"clip": "Infinity", "losses": [{"low": "-Infinity"}, "NaN", 0.5]}
+    assert source.config == config | wanted
+
+
 def test_a_camera_size_and_recorded_observations(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,6 +206,7 @@ def test_a_bundle_verifies_itself_without_torch(tmp_path: Path) -> None:
     result = run(bundle, "--verify", "--plain", block="torch")
     assert result.returncode == 0, result.stderr
     assert f"Verified: {bundle}" in result.stdout
+    assert f"dvla-export MODEL -o {bundle} --overwrite --calibration DIR" in result.stdout
     assert "\x1b" not in result.stdout
     assert "gripper" in result.stdout
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +94,21 @@ def _header(dtype: np.dtype[Any], rows: int) -> bytes:
     }
     npy.write_array_header_1_0(header, description)
     return header.getvalue()
+
+
+def as_rows(rows: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return rows as those of a dtype; of an older version they had fewer columns, which are zero.
+
+    Raises:
+        ValueError: they are not of an older version, or not rows of ours.
+    """
+    if rows.dtype == dtype:
+        return rows
+    theirs: Mapping[str, Any] = rows.dtype.fields or {}
+    ours: Mapping[str, Any] = dtype.fields or {}
+    if not theirs or any(name not in ours or ours[name][0] != theirs[name][0] for name in theirs):
+        raise ValueError(", ".join(rows.dtype.names or (str(rows.dtype),)))
+    filled = np.zeros(len(rows), dtype)
+    for name in theirs:
+        filled[name] = rows[name]
+    return filled

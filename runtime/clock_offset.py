@@ -5,7 +5,7 @@ instant between. So that time belongs to an instant in [t0, t1]: the offset is k
 round trip, whatever the network did. Intervals of several answers are intersected; between answers
 the bound grows with the drift that two disciplined clocks may have against each other. That is what
 the proof rests on: a clock that is slewed faster is noticed by the next answer, which contradicts,
-and for a minute the bound grows as fast as that makes necessary.
+and from then on the bound grows as fast as that makes necessary, until a minute after its end.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ MAX_DRIFT_PPB = 1_200_000
 """Two quartz clocks of 100 ppm each, slewed by NTP's 500 ppm each, in opposite directions."""
 MAX_SLEW_PPB = 170_000_000
 """Two hosts whose chrony slews as fast as it ever does; what is faster is a clock that stepped."""
+UNTIL_NEXT_NS = 1_500_000_000
+"""A run asks once a second: what it is cleared by has to hold until an answer is there."""
 CALM_NS = 60_000_000_000
-"""A drift above the usual one is believed for so long after the last contradiction."""
+"""A drift above the usual one is believed for so long after the last answer that needs it."""
 MAX_EXECUTE_BOUND_NS = 5_000_000
 """Above this nobody may move an arm: 5 ms are 5 mm at 1 m/s."""
 
@@ -49,6 +51,10 @@ class ClockOffset(msgspec.Struct, frozen=True, kw_only=True):
         """Return the bound at a later time."""
         return self.bound_ns + _drift_ns(now_ns - self.t_ns, self.drift_ppb)
 
+    def bound_before_next(self, now_ns: int) -> int:
+        """Return what the bound may grow to before a run's next answer."""
+        return self.bound_at(now_ns + UNTIL_NEXT_NS)
+
 
 SAME_CLOCK = ClockOffset(offset_ns=0, bound_ns=0, t_ns=0)
 
@@ -59,7 +65,7 @@ class ClockEstimator:
     def __init__(self) -> None:
         self._best: ClockOffset | None = None
         self._drift_ppb = MAX_DRIFT_PPB
-        self._contradicted_ns = 0
+        self._fast_ns = 0
         self.contradictions = 0
 
     @property
@@ -75,7 +81,7 @@ class ClockEstimator:
         """
         if sample.answered_ns < sample.asked_ns:
             raise WireError("a clock answer came before its question")
-        if sample.answered_ns - self._contradicted_ns > CALM_NS:
+        if sample.answered_ns - self._fast_ns > CALM_NS:
             self._drift_ppb = MAX_DRIFT_PPB
         # The clocks drift during the round trip, too.
         drift_ns = _drift_ns(sample.answered_ns - sample.asked_ns, self._drift_ppb) + 1
@@ -83,6 +89,9 @@ class ClockEstimator:
         high = sample.theirs_ns - sample.asked_ns + drift_ns
         if self._best is not None:
             known, bound = self._best, self._best.bound_at(sample.answered_ns)
+            usual = known.bound_ns + _drift_ns(sample.answered_ns - known.t_ns, MAX_DRIFT_PPB)
+            if low > known.offset_ns + usual or high < known.offset_ns - usual:
+                self._fast_ns = sample.answered_ns
             both = (max(low, known.offset_ns - bound), min(high, known.offset_ns + bound))
             if both[0] <= both[1]:
                 low, high = both
@@ -100,7 +109,6 @@ class ClockEstimator:
     def _contradict(self, apart_ns: int, now_ns: int, known: ClockOffset) -> None:
         """Believe twice the drift that would explain intervals that are so far apart."""
         self.contradictions += 1
-        self._contradicted_ns = now_ns
         needed_ppb = known.drift_ppb + apart_ns * 10**9 // max(1, now_ns - known.t_ns)
         self._drift_ppb = min(MAX_SLEW_PPB, max(self._drift_ppb, 2 * needed_ppb))
 
@@ -111,12 +119,12 @@ def _drift_ns(span_ns: int, drift_ppb: int) -> int:
 
 
 def require_for_execute(offset: ClockOffset, now_ns: int) -> None:
-    """Raise unless the clocks are known well enough to move an arm.
+    """Raise unless the clocks are known well enough to move an arm, and will be at the next answer.
 
     Raises:
-        WireError: the bound is above 5 ms.
+        WireError: the bound may get above 5 ms before that.
     """
-    bound_ns = offset.bound_at(now_ns)
+    bound_ns = offset.bound_before_next(now_ns)
     if bound_ns > MAX_EXECUTE_BOUND_NS:
         raise WireError(
             "the clocks of the two hosts are not known well enough to move the arm",

@@ -204,7 +204,7 @@ def _require_private(secret: Path) -> None:
 
 def _open_to_others(path: Path) -> str:
     """Return the mode and the owner of what is not private, nothing otherwise."""
-    found = path.lstat()
+    found = path.stat() if path.is_dir() else path.lstat()  # a folder may be a link to one
     mode = stat.S_IMODE(found.st_mode)
     if found.st_uid == os.getuid() and not mode & 0o077:
         return ""

@@ -286,7 +286,7 @@ class Run:
         """Report; returns whether nothing keeps the arm from moving, where that is judged."""
         bound_s = 0.0
         if self._arm is not None and self._arm.offset is not SAME_CLOCK:
-            bound_s = self._arm.offset.bound_at(monotonic_ns()) / NS_PER_S
+            bound_s = self._arm.offset.bound_before_next(monotonic_ns()) / NS_PER_S
         setup = self._setup if judge else None
         widened = self._arm.widened if self._arm is not None else {}
         words = self._supervisor.words

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dvla.runtime.append_file import read_rows
+from dvla.runtime.append_file import as_rows, read_rows
 from dvla.runtime.arm_samples import ARM_SAMPLE
 from dvla.runtime.clock import NS_PER_S
 from dvla.runtime.events import AnyEvent
@@ -176,9 +175,10 @@ def _read_array(path: Path, dtype: np.dtype[Any], warnings: list[str]) -> NDArra
             warnings.append(f"{path.name} is empty.")
             return np.zeros(0, dtype)
         raise RunFolderError(f"{path} is damaged", got=str(error)) from error
-    if rows.dtype == dtype:
-        return rows
-    return _of_an_older_version(rows, dtype, path)
+    try:
+        return as_rows(rows, dtype)
+    except ValueError as error:
+        raise RunFolderError(f"{path} holds rows of another version", got=str(error)) from error
 
 
 def _read_recorded(path: Path, warnings: list[str]) -> NDArray[Any]:
@@ -186,26 +186,6 @@ def _read_recorded(path: Path, warnings: list[str]) -> NDArray[Any]:
     if not path.exists():
         return np.zeros(0, RECORDED_STEP)
     return _read_array(path, RECORDED_STEP, warnings)
-
-
-def _of_an_older_version(rows: NDArray[Any], dtype: np.dtype[Any], path: Path) -> NDArray[Any]:
-    """Return rows of a version that had fewer columns; the columns that it lacks are zero.
-
-    Raises:
-        RunFolderError: the rows are not of an older version, or not rows of ours.
-    """
-    theirs: Mapping[str, Any] = rows.dtype.fields or {}
-    ours: Mapping[str, Any] = dtype.fields or {}
-    if not theirs or any(name not in ours or ours[name][0] != theirs[name][0] for name in theirs):
-        raise RunFolderError(f"{path} holds rows of another version", got=", ".join(_names(rows)))
-    filled = np.zeros(len(rows), dtype)
-    for name in theirs:
-        filled[name] = rows[name]
-    return filled
-
-
-def _names(rows: NDArray[Any]) -> tuple[str, ...]:
-    return rows.dtype.names or (str(rows.dtype),)
 
 
 def _has_bytes(path: Path) -> bool:

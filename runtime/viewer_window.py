@@ -15,6 +15,7 @@ import time
 from typing import IO, Any
 
 from dvla.engines.errors import MissingDependency
+from dvla.engines.lifeline import kill_group
 
 LOOPBACK = "127.0.0.1"
 COMMAND = (sys.executable, "-m", "rerun")
@@ -64,7 +65,7 @@ def _await(window: subprocess.Popen[bytes], port: int, said: IO[bytes]) -> None:
             if probe.connect_ex((LOOPBACK, port)) == 0:
                 return
         time.sleep(0.05)
-    window.kill()
+    kill_group(window.pid)  # rerun is a Python program that runs another one
     window.wait()
     said.seek(0)
     lines = said.read().decode(errors="replace").strip().splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -195,10 +196,15 @@ def run_campaign(
         return _run(cell, out, workers, command, progress, ray)
 
 
-def _alone_at(out: Path) -> InstanceLock:
-    """Keep other processes from a report and from the episodes beside it."""
+def _alone_at(out: Path) -> contextlib.AbstractContextManager[object]:
+    """Keep other processes from a report and from the episodes beside it, where files lock."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    return InstanceLock(out.with_name(f".{out.name}.lock"), str(out), session=os.getpid())
+    try:
+        return InstanceLock(out.with_name(f".{out.name}.lock"), str(out), session=os.getpid())
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        return contextlib.nullcontext()  # some network file systems lock nothing
 
 
 def _run(

@@ -133,10 +133,12 @@ def clock_words(link: ArmLink) -> str:
         offset = client.measure_clock(_stranger())
     if offset is SAME_CLOCK:
         return "its clock is this host's"
-    enough = "enough" if offset.bound_ns <= MAX_EXECUTE_BOUND_NS else "not enough"
+    later_ns = offset.bound_before_next(offset.t_ns)
+    enough = "enough" if later_ns <= MAX_EXECUTE_BOUND_NS else "not enough"
     return (
         f"its clock is {offset.offset_ns / 1e9:+.6f} s from ours, known to "
-        f"{offset.bound_ns / 1e6:.2f} ms: {enough} for --execute "
+        f"{offset.bound_ns / 1e6:.2f} ms, {later_ns / 1e6:.2f} before a run's next answer: "
+        f"{enough} for --execute "
         f"(at most {MAX_EXECUTE_BOUND_NS / 1e6:g} ms)"
     )
 

@@ -73,7 +73,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         realtime: what processes were granted, in words, by name.
         arm_mode / arm_reason: the last that the arm reported.
         free_bytes: on the disk of the run folder; wanted_bytes: what the next run may need.
-        clock_bound_s: how far the arm's clock may be off; 0 on one host.
+        clock_bound_s: how far the arm's clock may be off before the next answer; 0 on one host.
         overrides: widened limits: name -> seconds left, negative when expired.
         control_s: how long there was something to see.
     """

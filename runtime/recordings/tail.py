@@ -11,6 +11,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from dvla.runtime.append_file import as_rows
+
 MAX_READ = 16 << 20
 MCAP_MAGIC = 8
 _HEAD = 9  # of an MCAP record: its kind and its length
@@ -44,21 +46,26 @@ class RowTail:
 
     def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
         self._path, self._dtype, self._offset = path, dtype, 0
+        self._theirs = dtype
 
     def take(self) -> NDArray[Any]:
-        """Return the rows (n,) that were completed since the last call."""
+        """Return the rows (n,) that were completed since the last call.
+
+        Raises:
+            ValueError: they are of a version that is not known.
+        """
         if not self._offset:
             try:
                 with self._path.open("rb") as file:
                     npy.read_magic(file)
-                    npy.read_array_header_1_0(file)
+                    self._theirs = npy.read_array_header_1_0(file)[2]
                     self._offset = file.tell()
             except (OSError, ValueError):
                 return np.zeros(0, self._dtype)
         block = _read(self._path, self._offset)
-        count = len(block) // self._dtype.itemsize
-        self._offset += count * self._dtype.itemsize
-        return np.frombuffer(block, self._dtype, count=count)
+        count = len(block) // self._theirs.itemsize
+        self._offset += count * self._theirs.itemsize
+        return as_rows(np.frombuffer(block, self._theirs, count=count), self._dtype)
 
 
 class McapTail:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,26 @@ def test_two_campaigns_do_not_make_the_same_report(
     monkeypatch.setattr(campaign, "run_seeds", play)
     assert start().episodes == (episode,) and played == [episode]
     assert [path.name for path in out.parent.iterdir()] == ["dom.json"]
+
+
+def test_a_disk_that_locks_no_files_holds_reports_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    cell, out = Cell(config=CellConfig(), first_seed=0, trials=1), tmp_path / "dom.json"
+    episode = msgspec.json.decode(report_of(cell), type=CampaignReport).episodes[0]
+
+    def play(
+        _work: object, _left: object, _workers: int, take: Callable[[int, bytes], None]
+    ) -> None:
+        take(0, msgspec.json.encode(episode))
+
+    monkeypatch.setattr(campaign, "InstanceLock", no_locks)
+    monkeypatch.setattr(campaign, "run_seeds", play)
+    report = run_campaign(cell, out, workers=1, command="-", progress=lambda _: None)
+    assert report.episodes == (episode,)
 
 
 def test_a_report_that_a_full_disk_cut_off_is_told(tmp_path: Path) -> None:

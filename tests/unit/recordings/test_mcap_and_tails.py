@@ -109,6 +109,18 @@ def test_lines_and_rows_come_once_and_whole(tmp_path: Path) -> None:
     assert lines.take() == [] and len(rows.take()) == 0
 
 
+def test_rows_of_an_older_version_are_followed_too(tmp_path: Path) -> None:
+    names = SERVO_TICK.names[:-1]
+    older = np.dtype([(name, SERVO_TICK[name]) for name in names])
+    ticks = servo_ticks(0.1)
+    array, rows = AppendArray(tmp_path / "r.npy", older), RowTail(tmp_path / "r.npy", SERVO_TICK)
+    array.append(ticks[list(names)].astype(older))
+    found = rows.take()
+    for name in names:
+        np.testing.assert_array_equal(found[name], ticks[name])
+    assert not found[SERVO_TICK.names[-1]].any()
+
+
 def test_a_growing_mcap_gives_every_message_once(tmp_path: Path) -> None:
     tail, log = McapTail(tmp_path), McapLog(tmp_path, 1_500_000)
     random, found, count = np.random.default_rng(0), [], 0

@@ -77,6 +77,6 @@ def test_stamps_of_the_arm_are_read_on_our_clock() -> None:
 
 
 def test_clocks_that_are_not_known_well_enough_move_nothing() -> None:
-    require_for_execute(ClockOffset(offset_ns=0, bound_ns=4_900_000, t_ns=0), 0)
+    require_for_execute(ClockOffset(offset_ns=0, bound_ns=3_100_000, t_ns=0), 0)
     with pytest.raises(WireError, match=r"6\.1 ms.*at most 5 ms"):
-        require_for_execute(ClockOffset(offset_ns=0, bound_ns=4_900_000, t_ns=0), 1_000_000_000)
+        require_for_execute(ClockOffset(offset_ns=0, bound_ns=3_100_000, t_ns=0), 1_000_000_000)

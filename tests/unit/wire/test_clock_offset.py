@@ -62,7 +62,7 @@ def test_a_clock_that_stepped_is_noticed_and_followed() -> None:
 def test_a_clock_that_is_slewed_faster_is_noticed_and_bounded_from_then_on(slew: float) -> None:
     estimator, second = ClockEstimator(), 1_000 * MS
     offset = None
-    for place in range(30):
+    for place in range(200):  # longer than the calm that ends a drift
         asked_ns = place * second
         slewed_ns = max(0, asked_ns - 10 * second)
         if offset is not None and estimator.contradictions:
@@ -76,7 +76,7 @@ def test_a_clock_that_is_slewed_faster_is_noticed_and_bounded_from_then_on(slew:
     assert offset is not None
     if abs(slew) > 4e-3:
         with pytest.raises(WireError):
-            require_for_execute(offset, 30 * second)
+            require_for_execute(offset, 200 * second)
 
 
 def test_a_drift_that_is_over_is_forgotten() -> None:
@@ -93,11 +93,11 @@ def test_a_drift_that_is_over_is_forgotten() -> None:
 
 
 def test_an_uncertain_clock_moves_no_arm() -> None:
-    good = ClockOffset(offset_ns=7, bound_ns=MAX_EXECUTE_BOUND_NS, t_ns=0)
-    require_for_execute(good, 0)
-    with pytest.raises(WireError, match=r"up to 5\.7 ms"):
+    good = ClockOffset(offset_ns=7, bound_ns=MAX_EXECUTE_BOUND_NS - 2 * MS, t_ns=0)
+    require_for_execute(good, 100 * MS)  # it is good until the next answer
+    with pytest.raises(WireError, match=r"up to 5\.5 ms"):
         require_for_execute(good, 600 * MS)
-    assert good.bound_at(5_000 * MS) == MAX_EXECUTE_BOUND_NS + 6 * MS
+    assert good.bound_at(5_000 * MS) == MAX_EXECUTE_BOUND_NS + 4 * MS
 
 
 def test_what_is_not_known_makes_things_older_never_younger() -> None:

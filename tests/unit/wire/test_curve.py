@@ -205,6 +205,15 @@ def test_keys_in_a_folder_that_is_open_to_others_are_not_read(keys: Path, mode: 
     assert client_curve(keys, "arm", public).server == public, "it has no use for the list"
 
 
+def test_the_folder_of_keys_may_be_a_link_to_one(keys: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(keys)
+    assert server_curve(link, "arm").allowed
+    keys.chmod(0o750)
+    with pytest.raises(WireError, match=r"open to others.*mode 750"):
+        server_curve(link, "arm")
+
+
 def test_an_empty_allow_list_is_refused(keys: Path) -> None:
     (keys / "allowed" / "jetson.public").unlink()
     with pytest.raises(WireError, match="allow-list"):

@@ -170,3 +170,26 @@ def test_of_what_waits_the_newest_of_each_session_counts(addresses, context, ope
         return waited == {7: 2, 8: 9}
 
     until(all_there)
+
+
+def test_what_a_stall_has_left_is_behind_after_one_turn(addresses, context, opened) -> None:  # type: ignore[no-untyped-def]
+    arm = CommandSubscriber(addresses, context=context)
+    open_in(opened, arm)
+    waiting = [msgspec.msgpack.encode(command(sequence)) for sequence in range(3 * MAX_PER_CALL)]
+
+    class Full:
+        """A socket in which they wait, and nothing comes after them."""
+
+        def recv(self, _flags: int) -> bytes:
+            if not waiting:
+                raise zmq.Again
+            return waiting.pop(0)
+
+        def getsockopt(self, _option: int) -> int:
+            return 0
+
+    real, arm.socket = arm.socket, Full()
+    try:
+        assert arm.drain() == [command(3 * MAX_PER_CALL - 1)]
+    finally:
+        arm.socket = real

@@ -132,7 +132,7 @@ def train_command(
     def report(curve: Curve) -> None:
         print(
             f"step {curve.step}  flow {curve.flow:.4f}  object {1e3 * curve.object_error_m:.1f} mm"
-            f" {1e3 * curve.object_error_m_s:.0f} mm/s"
+            f" {1e3 * curve.object_error_m_s:.0f} mm/s, meant {100 * curve.meant:.0f} %"
             f"  held out {1e3 * curve.error_m:.1f} mm, first {1e3 * curve.first_error_m:.1f} mm,"
             f" gripper {100 * curve.gripper_accuracy:.1f} %"
             f"  {curve.samples_per_s:.0f} samples/s of {curve.episodes} episodes"

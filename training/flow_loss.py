@@ -10,6 +10,7 @@ import math
 
 import msgspec
 
+from dvla.export.model.decoder import KeyValue
 from dvla.export.model.policy import POSE_DIM, DynamicVla
 from dvla.export.torch_ import F, Tensor, torch
 
@@ -60,24 +61,37 @@ def relative_actions(policy: DynamicVla, actions: Tensor, state: Tensor) -> Tens
     return F.pad(normalised, (0, policy.config.max_action_dim - normalised.shape[-1]))
 
 
+def read_prefix(policy: DynamicVla, tokens: Tensor, batch: Batch) -> tuple[list[KeyValue], Tensor]:
+    """Run pictures' tokens (B, N, T, hidden), instructions and states through the language model.
+
+    Returns:
+        Its keys and values per layer, and which of the L tokens are any (B, L) bool.
+    """
+    embedded, mask = policy.embed_prefix(
+        tokens, batch.token_ids, batch.token_mask, batch.state[:, None]
+    )
+    return policy.prefix_cache(embedded, mask), mask
+
+
 def flow_loss(
-    policy: DynamicVla, tokens: Tensor, batch: Batch, draws: int, generator: torch.Generator
+    policy: DynamicVla,
+    prefix: tuple[list[KeyValue], Tensor],
+    batch: Batch,
+    draws: int,
+    generator: torch.Generator,
 ) -> Tensor:
     """Return the mean flow-matching loss.
 
     Args:
         policy: with gradients.
-        tokens: of the batch's pictures, (B, N, T, hidden).
+        prefix: of the batch (``read_prefix``).
         batch: of B samples.
         draws: of noise and flow time per sample.
         generator: draws them.
     """
-    embedded, mask = policy.embed_prefix(
-        tokens, batch.token_ids, batch.token_mask, batch.state[:, None]
-    )
+    once, mask = prefix
     cache = [
-        (k.repeat_interleave(draws, dim=0), v.repeat_interleave(draws, dim=0))
-        for k, v in policy.prefix_cache(embedded, mask)
+        (k.repeat_interleave(draws, dim=0), v.repeat_interleave(draws, dim=0)) for k, v in once
     ]
     target = relative_actions(policy, batch.actions, batch.state).repeat_interleave(draws, dim=0)
     times = draw_flow_times(len(target), generator)
@@ -90,7 +104,7 @@ def flow_loss(
 
 
 def _velocity(
-    policy: DynamicVla, x: Tensor, times: Tensor, cache: list[tuple[Tensor, Tensor]], mask: Tensor
+    policy: DynamicVla, x: Tensor, times: Tensor, cache: list[KeyValue], mask: Tensor
 ) -> Tensor:
     """Return the velocity (B, H, D) of noisy actions at a flow time each."""
     model, config = policy.model, policy.config

@@ -58,8 +58,10 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the training curve.
 
     Attributes:
-        flow / object / spot / place: mean losses since the last line.
+        flow / object / spot / place / told: mean losses since the last line.
         object_error_m / object_error_m_s: of what the helpers read, held out: mean, and median.
+        meant: share of held-out samples of which the language model knows the object that is
+            asked for to 5 cm; None where it is not known.
         error_m: held-out error of sampled positions, averaged over the chunk [m].
         first_error_m: the same over its first five actions [m].
         gripper_accuracy: share of held-out gripper decisions that are the expert's.
@@ -72,8 +74,10 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     object: float
     spot: float
     place: float
+    told: float
     object_error_m: float
     object_error_m_s: float
+    meant: float
     error_m: float
     first_error_m: float
     gripper_accuracy: float

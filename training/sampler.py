@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dvla.export.torch_ import Tensor, torch
 from dvla.runtime.tokenizer import PromptEncoder
-from dvla.training.collect.frames import HORIZON, EpisodeInfo
+from dvla.training.collect.frames import HORIZON
 from dvla.training.dataset import Episodes
 from dvla.training.flow_loss import Batch
 
@@ -21,8 +21,7 @@ APPROACH_SHARE = 0.4
 """Of a training batch, drawn among the steps on the way to the object, where it must be seen from
 afar; most steps of an episode come after it is in hand."""
 _GRAIN = 0.01
-_SIDED = re.compile(r"left|right")
-"""Instructions that a mirror would make false."""
+_SIDES = re.compile(r"left|right")
 _FLIPPED, _TURNS = [1, 3, 5], [3, 5]
 
 
@@ -34,7 +33,7 @@ class Sampler:
         encoder: of the instructions.
         seed: of the draws.
         augment: change light and colour, the same in both frames of a camera, mirror half of
-            the samples (none whose instruction names a side, or whose arm is not our twin), and
+            the samples of our twins (an instruction that names a side names the other then), and
             draw more often what is decisive and what leads to the object.
     """
 
@@ -60,15 +59,19 @@ class Sampler:
                 indices[at : at + count] = chosen[self.rng.integers(0, max(1, len(chosen)), count)]
                 at += count
         now, frames, state, infos = self._episodes.rows(indices)
-        prompts = [self._prompt(info.instruction) for info in infos]
-        # In steps of eight, so that few shapes are compiled.
-        longest = -(-max(int(mask.sum()) for _, mask in prompts) // 8) * 8
+        texts = [info.instruction for info in infos]
         target = now["object"].copy()
         actions, spots = now["actions"][:, :HORIZON].copy(), self._episodes.spots(indices)
         if self._augment:
-            allowed = np.array([_has_mirror_image(info) for info in infos])
+            # Cameras of others than our twins need not stand in the middle.
+            allowed = np.array([bool(info.robot) for info in infos])
             chosen = np.flatnonzero((self.rng.random(size) < 0.5) & allowed)
             mirror(chosen, frames, state, actions, target, spots)
+            for index in chosen:
+                texts[index] = mirrored_words(texts[index])
+        prompts = [self._prompt(text) for text in texts]
+        # In steps of eight, so that few shapes are compiled.
+        longest = -(-max(int(mask.sum()) for _, mask in prompts) // 8) * 8
         return Batch(
             images=self._images(frames),
             token_ids=torch.from_numpy(np.stack([ids for ids, _ in prompts])[:, :longest]),
@@ -136,12 +139,9 @@ class Sampler:
         return torch.from_numpy(self.rng.uniform(low, high, shape).astype(np.float32))
 
 
-def _has_mirror_image(info: EpisodeInfo) -> bool:
-    """Whether an episode, mirrored, could have been: on our twins, and where no side is named.
-
-    Cameras of others need not stand in the middle.
-    """
-    return bool(info.robot) and _SIDED.search(info.instruction) is None
+def mirrored_words(instruction: str) -> str:
+    """Return an instruction with its sides exchanged."""
+    return _SIDES.sub(lambda side: "right" if side[0] == "left" else "left", instruction)
 
 
 def mirror(

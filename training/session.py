@@ -29,7 +29,8 @@ from dvla.training.checkpoints import (
 from dvla.training.closed_loop import PlayOptions
 from dvla.training.dataset import Episodes
 from dvla.training.dense_vision import embed_images
-from dvla.training.helpers import Helpers
+from dvla.training.flow_loss import read_prefix
+from dvla.training.helpers import Helpers, Words
 from dvla.training.initialise import initialise
 from dvla.training.options import Curve, TrainOptions
 from dvla.training.parallel import Group
@@ -108,11 +109,16 @@ def train(
     encoder = PromptEncoder(tokenizer, config.tokenizer_max_length, arch.vocab)
     sampler = Sampler(episodes, encoder, options.seed + group.rank, augment=True)
     checks = Sampler(held_out, encoder, _HELD_OUT_SEED, augment=False)
-    images = checks.batch(1).images
+    one = checks.batch(1)
+    images = one.images
     with torch.no_grad():
         seen = embed_images(policy.eval(), images)
+        cache, _ = read_prefix(policy, seen.tokens, one)
+        words = Words(policy.vlm.embed_tokens(one.token_ids), one.token_mask)
     helpers = Helpers(
         seen,
+        words,
+        cache,
         config.max_state_dim,
         torch.tensor(statistics.object_mean),
         torch.tensor(statistics.object_std),

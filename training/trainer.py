@@ -19,8 +19,8 @@ from dvla.export.torch_ import Tensor, torch
 from dvla.training.checkpoints import load_state, save_state, write_checkpoint
 from dvla.training.closed_loop import PlayOptions, play
 from dvla.training.dense_vision import embed_images
-from dvla.training.flow_loss import flow_loss
-from dvla.training.helpers import Helpers
+from dvla.training.flow_loss import flow_loss, read_prefix
+from dvla.training.helpers import Helpers, Words
 from dvla.training.muon import Muon, feature_matrices
 from dvla.training.options import Curve, TrainOptions
 from dvla.training.parallel import Group
@@ -39,7 +39,7 @@ class Trainer:
 
     Args:
         policy: with its normalisation set.
-        helpers: of the encoder.
+        helpers: of its encoder and its language model.
         config: plain data of ``config.json``, written out with every checkpoint.
         arch: dims of the policy.
         options: how.
@@ -110,7 +110,7 @@ class Trainer:
             Diverged: a loss is no number; nothing is saved after that.
         """
         options = self._options
-        sums, since, started_s = np.zeros(4), 0, time.perf_counter()
+        sums, since, started_s = np.zeros(5), 0, time.perf_counter()
         while self.step < options.steps:
             if self.step % options.refresh_every == 0:
                 sampler.refresh()
@@ -129,29 +129,30 @@ class Trainer:
                 self.save(sampler)
                 curve = self._curve(sums / since, sampler, held_out, rate)
                 report(self._played(curve) if plays else curve)
-                sums, since, started_s = np.zeros(4), 0, time.perf_counter()
+                sums, since, started_s = np.zeros(5), 0, time.perf_counter()
         self._group.wait()
 
     def _step(self, sampler: Sampler) -> NDArray[np.float64]:
-        """Take one optimiser step; return the losses of flow, state, spot and place."""
+        """Take one optimiser step; return the losses of flow, state, spot, place and told."""
         options = self._options
         self._policy.train()
-        total = np.zeros(4)
+        total = np.zeros(5)
         for _ in range(options.accumulate):
             batch = sampler.batch(options.batch)
             with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=options.bf16):
                 seen = embed_images(self._policy, batch.images)
                 known = self._policy.normalized_state(batch.state[:, None])
-                helped = self._helpers.losses(seen, known, batch.object_state, batch.spots)
+                words = Words(self._policy.vlm.embed_tokens(batch.token_ids), batch.token_mask)
+                helped = self._helpers.losses(seen, known, words, batch.object_state, batch.spots)
                 loss = options.object_weight * helped.state + options.spot_weight * helped.spot
                 loss = loss + options.place_weight * helped.place
                 if self.step >= options.see_first:
-                    flow = flow_loss(
-                        self._policy, seen.tokens, batch, options.draws, self._generator
-                    )
-                    total[0] += flow.item()
-                    loss = loss + flow
-            total[1:] += [each.item() for each in helped]
+                    prefix = read_prefix(self._policy, seen.tokens, batch)
+                    flow = flow_loss(self._policy, prefix, batch, options.draws, self._generator)
+                    told = self._helpers.told_loss(prefix[0], batch.object_state)
+                    total[[0, 4]] += flow.item(), told.item()
+                    loss = loss + flow + options.object_weight * told
+            total[1:4] += [each.item() for each in helped]
             (loss / options.accumulate).backward()  # type: ignore[no-untyped-call]
         self._group.average_gradients(self._parameters)
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
@@ -243,8 +244,10 @@ class Trainer:
             object=round(float(mean[1]), 5),
             spot=round(float(mean[2]), 5),
             place=round(float(mean[3]), 5),
+            told=round(float(mean[4]), 5),
             object_error_m=round(error.object_m, 5),
             object_error_m_s=round(error.object_m_s, 5),
+            meant=round(error.meant, 4),
             error_m=round(error.chunk_m, 5),
             first_error_m=round(error.first_m, 5),
             gripper_accuracy=round(error.gripper, 4),

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dvla.export.model.decoder import KeyValue
 from dvla.export.torch_ import nn, torch
 from dvla.training.dense_vision import Seen
-from dvla.training.helpers import Helpers, pointed_at
+from dvla.training.helpers import Helpers, Words, pointed_at
 
 B, N, S = 3, 2, 4
 SIDES = (8, 4, 2, 1, 1)
@@ -19,6 +20,20 @@ def seen() -> Seen:
     generator = torch.Generator().manual_seed(0)
     stages = tuple(torch.randn(4, B * N, side, side, generator=generator) for side in SIDES)
     return Seen(torch.randn(B, N, 1, 5, generator=generator), stages)
+
+
+def asked(*tokens: int) -> Words:
+    """One instruction for all B, of one-hot words."""
+    embedded = torch.eye(6)[list(tokens)].expand(B, -1, -1)
+    return Words(embedded, torch.ones(B, len(tokens), dtype=torch.bool))
+
+
+def cached() -> list[KeyValue]:
+    generator = torch.Generator().manual_seed(1)
+    return [(torch.zeros(B, 5, 2, 3), torch.randn(B, 5, 2, 3, generator=generator))]
+
+
+WORDS = asked(0, 1)
 
 
 @given(x=st.floats(0, 1), y=st.floats(0, 1), rows=st.integers(1, 9), columns=st.integers(1, 9))
@@ -33,13 +48,15 @@ def test_the_mean_cell_is_the_spot(x: float, y: float, rows: int, columns: int) 
 
 
 def helpers_of(look: Seen) -> Helpers:
-    return Helpers(look, S, torch.zeros(6), torch.ones(6), picture=(32, 32), frames=2)
+    return Helpers(
+        look, WORDS, cached(), S, torch.zeros(6), torch.ones(6), picture=(32, 32), frames=2
+    )
 
 
 def test_what_is_not_known_teaches_nothing() -> None:
     helpers = helpers_of(seen())
     unknown = torch.full((B, 6), torch.nan), torch.full((B, N, 2, 2), torch.nan)
-    state, spot, place = helpers.losses(seen(), STATE, *unknown)
+    state, spot, place = helpers.losses(seen(), STATE, WORDS, *unknown)
     (state + spot + place).backward()  # type: ignore[no-untyped-call]
     assert state.item() == spot.item() == place.item() == 0.0
     assert all(p.grad is None or not p.grad.any() for p in helpers.parameters())
@@ -59,7 +76,7 @@ def test_a_spot_out_of_view_counts_for_nothing() -> None:
     ]
     older = torch.full_like(alone, torch.nan)
     both = torch.stack([older, alone], dim=2)
-    spot = helpers.losses(seen(), STATE, torch.zeros(B, 6), both).spot
+    spot = helpers.losses(seen(), STATE, WORDS, torch.zeros(B, 6), both).spot
     assert spot.item() == pytest.approx(torch.stack(wanted).sum().item() / 3, rel=1e-5)
 
 
@@ -76,7 +93,7 @@ def test_they_learn_to_point() -> None:
     optimiser = torch.optim.Adam(helpers.parameters(), lr=0.3)
     for _ in range(60):
         known = spots.reshape(B, N, 1, 2).expand(B, N, 2, 2)
-        loss = helpers.losses(look, STATE, torch.zeros(B, 6), known).spot
+        loss = helpers.losses(look, STATE, WORDS, torch.zeros(B, 6), known).spot
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -99,7 +116,7 @@ def test_they_learn_the_place_within_a_cell_of_each_frame() -> None:
     optimiser = torch.optim.Adam(helpers.parameters(), lr=0.01)
     losses = []
     for _ in range(200):
-        place = helpers.losses(look, STATE, torch.zeros(B, 6), spots).place
+        place = helpers.losses(look, STATE, WORDS, torch.zeros(B, 6), spots).place
         optimiser.zero_grad()
         place.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -109,3 +126,56 @@ def test_they_learn_the_place_within_a_cell_of_each_frame() -> None:
     assert isinstance(heads, nn.ModuleList)
     told = heads[1](stages[0][:, :, 1, 2].T)  # pixels of 4 a cell, from its middle
     torch.testing.assert_close(told, (within[1] - 0.5) * 4, atol=0.4, rtol=0)
+
+
+def test_among_two_things_they_learn_to_point_at_the_one_that_is_asked_for() -> None:
+    """Two bright cells in every picture; only the order of the words says which is meant."""
+    torch.manual_seed(0)
+    maps = torch.zeros(4, B * N, 64)
+    maps[1, :, 10], maps[2, :, 53] = 1.0, 1.0
+    look = Seen(seen().tokens, (maps.reshape(4, B * N, 8, 8), *seen().stages[1:]))
+    helpers = helpers_of(look)
+    optimiser = torch.optim.Adam(helpers.parameters(), lr=0.1)
+    asks = [(asked(2, 3, 4), 10), (asked(4, 3, 2), 53)]
+    for _ in range(80):
+        losses = []
+        for words, cell in asks:
+            spot = (torch.tensor([cell % 8, cell // 8]) + 0.5) / 8
+            known = spot.expand(B, N, 2, 2)
+            losses.append(helpers.losses(look, STATE, words, torch.zeros(B, 6), known).spot)
+        optimiser.zero_grad()
+        sum(losses, torch.zeros(())).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    first = torch.tensor([loss.item() for loss in losses])
+    assert (
+        first < 2.6
+    ).all()  # log 2 = 0.69 more where it points at both; the other stages cannot tell
+    queries = [helpers.asked[0](helpers._read(words)) for words, _ in asks]
+    assert (queries[0][:, 1] > queries[0][:, 2]).all()
+    assert (queries[1][:, 2] > queries[1][:, 1]).all()
+
+
+def test_padding_of_an_instruction_says_nothing() -> None:
+    helpers = helpers_of(seen())
+    short = asked(0, 1, 2)
+    padded = Words(
+        torch.cat([short.embedded, torch.full((B, 3, 6), 9.0)], dim=1),
+        torch.tensor([True] * 3 + [False] * 3).expand(B, -1),
+    )
+    torch.testing.assert_close(helpers._read(short), helpers._read(padded))
+
+
+def test_what_the_last_token_tells_is_read() -> None:
+    torch.manual_seed(0)
+    helpers, cache = helpers_of(seen()), cached()
+    truth = torch.randn(B, 6)
+    optimiser = torch.optim.Adam(helpers.told.parameters(), lr=0.03)
+    for _ in range(150):
+        loss = helpers.told_loss(cache, truth)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    torch.testing.assert_close(helpers.understood(cache), truth, atol=0.1, rtol=0)
+    changed = [(keys, values.clone()) for keys, values in cache]
+    changed[0][1][:, :-1] = 0.0  # the tokens before the last
+    assert torch.equal(helpers.understood(changed), helpers.understood(cache))

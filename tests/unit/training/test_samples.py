@@ -15,6 +15,7 @@ from dvla.training import sampler
 from dvla.training.collect.frames import EpisodeInfo
 from dvla.training.collect.teacher import state_of
 from dvla.training.dataset import Episodes
+from dvla.training.flow_loss import Batch
 from dvla.training.sampler import Sampler, mirror
 from dvla.training.tokenizer import train_tokenizer
 
@@ -46,31 +47,62 @@ def test_mirroring_twice_changes_nothing(width: int) -> None:
         assert np.allclose(array, old, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "change", [{"instruction": "pick up the leftmost ball"}, {"robot": ""}], ids=["side", "others"]
-)
-def test_what_has_no_mirror_image_is_not_mirrored(
-    change: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A side that is named; an arm that is not our twin, whose cameras may stand anywhere."""
-    folder = made_up_dataset(tmp_path / "episodes", episodes=6)
+def changed_dataset(folder: Path, **change: str) -> set[int]:
+    """Make up six episodes, three of them changed; return the seeds of those."""
+    made_up_dataset(folder, episodes=6)
     changed = set()
     for path in sorted(folder.glob("*.json"))[3:]:
         info = msgspec.json.decode(path.read_bytes(), type=EpisodeInfo)
         path.write_bytes(msgspec.json.encode(msgspec.structs.replace(info, **change)))
         changed.add(info.seed)
+    return changed
+
+
+def drawn(
+    folder: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Batch, list[EpisodeInfo], list[int]]:
+    """Draw a batch; return it, the episodes of its samples, and which samples are mirrored."""
     mirrored: list[int] = []
     monkeypatch.setattr(sampler, "mirror", lambda chosen, *_: mirrored.extend(chosen))
-    tokenizer = tmp_path / "tokenizer.json"
-    train_tokenizer(["pick up the red ball", "pick up the leftmost ball"], 300, tokenizer)
+    train_tokenizer(["pick up the red ball", *SIDES], 300, tokenizer)
     episodes, asked = Episodes([folder]), []
     rows = episodes.rows
     monkeypatch.setattr(episodes, "rows", lambda at: asked.append(rows(at)) or asked[-1])
-    Sampler(episodes, PromptEncoder(tokenizer, 24, 512), 0, augment=True).batch(200)
+    batch = Sampler(episodes, PromptEncoder(tokenizer, 24, 512), 0, augment=True).batch(200)
     ((*_, infos),) = asked
+    return batch, infos, mirrored
+
+
+SIDES = ("pick up the leftmost ball", "pick up the rightmost ball")
+
+
+def test_pictures_of_other_arms_are_not_mirrored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their cameras may stand anywhere."""
+    changed = changed_dataset(tmp_path / "episodes", robot="")
+    _, infos, mirrored = drawn(tmp_path / "episodes", tmp_path / "tokenizer.json", monkeypatch)
     chosen = [infos[index].seed for index in mirrored]
     assert changed & {info.seed for info in infos} and not changed & set(chosen)
     assert len(chosen) > 0.3 * sum(info.seed not in changed for info in infos)
+
+
+def test_a_mirrored_sample_asks_for_the_other_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, right = SIDES
+    changed = changed_dataset(tmp_path / "episodes", instruction=left)
+    tokenizer = tmp_path / "tokenizer.json"
+    batch, infos, mirrored = drawn(tmp_path / "episodes", tokenizer, monkeypatch)
+    encoder = PromptEncoder(tokenizer, 24, 512)
+    sided = [index for index, info in enumerate(infos) if info.seed in changed]
+    assert set(sided) & set(mirrored) and set(sided) - set(mirrored)
+    for index, info in enumerate(infos):
+        wanted = info.instruction
+        if index in sided and index in mirrored:
+            wanted = right
+        ids = encoder.encode(wanted).token_ids[: batch.token_ids.shape[1]]
+        assert np.array_equal(batch.token_ids[index].numpy(), ids)
 
 
 def test_the_mirrored_arm_stands_where_the_mirror_says() -> None:

@@ -1,4 +1,4 @@
-"""The latency benchmark on a tiny bundle: alternation, counts, hashes, cold start, errors."""
+"""The latency benchmark on a tiny bundle: alternation, parts, peers, cold start, errors."""
 
 import shutil
 from pathlib import Path
@@ -11,7 +11,7 @@ pytest.importorskip("onnx")
 
 import msgspec
 from bench_reports import DEVICE, report
-from bundle_tools import NANO_BUNDLE, NANO_CHECKPOINT, TINY_CHECKPOINT, tiny_bundle
+from bundle_tools import TINY_CHECKPOINT, tiny_bundle
 
 from dvla.benchmarks import engines_cpu, fixtures
 from dvla.benchmarks.latency.alternation import alternate
@@ -24,16 +24,14 @@ from dvla.benchmarks.latency.measure import (
     measure_latency,
 )
 from dvla.benchmarks.latency.run import prepared
-from dvla.benchmarks.latency.work import bundle_work, graph_work, model_work
 from dvla.benchmarks.report.page import page_html
 from dvla.benchmarks.report.roofline import subject_floors
 from dvla.benchmarks.report.schema import DENOISE, END_TO_END, PREFIX, VISION, VISION_PREFIX
 from dvla.benchmarks.report.text import report_text
 from dvla.engines.bundle import read_bundle, write_manifest
 from dvla.engines.cache import complete_precision
-from dvla.engines.errors import BundleError, CheckpointError, UsageError
+from dvla.engines.errors import CheckpointError, UsageError
 from dvla.engines.onnxruntime_ import OnnxRuntimeEngine
-from dvla.export.checkpoint import load_policy
 
 
 class Recorder:
@@ -179,77 +177,6 @@ def test_the_fixture_names_weights_and_inputs(measured):
     assert fixture.bundle_bytes == sum(file.size_bytes for file in manifest.files)
 
 
-def test_graph_and_model_count_the_same_work():
-    bundle, model = read_bundle(tiny_bundle()), load_policy(TINY_CHECKPOINT)
-    graph = bundle_work(bundle, {"prefix": "fp32", "denoise": "fp32"})
-    # With as many tokens as the bundle pads to, both multiply the same matrices, but for the image
-    # resize: it is two products in the graph, over 12 channels of 90x120 to 128x128.
-    resize = 12 * 2 * 128 * (90 * 120 + 120 * 128)
-    case = fixtures.make_case(bundle.manifest.policy, bundle.manifest.policy.tokenizer_max_length)
-    torch_model = model_work(model, case)
-    assert graph[DENOISE].flops == pytest.approx(torch_model[DENOISE].flops, rel=0.1)
-    vision_prefix = torch_model[VISION_PREFIX].flops
-    assert graph[VISION_PREFIX].flops - resize == pytest.approx(vision_prefix, rel=0.01)
-    total = torch_model[VISION].flops + torch_model[PREFIX].flops + torch_model[DENOISE].flops
-    assert torch_model[END_TO_END].flops == total
-    # Ten Euler steps read the expert ten times.
-    assert 9 < graph[DENOISE].weight_bytes_read / graph[DENOISE].weight_bytes < 11
-    assert graph[VISION_PREFIX].weight_bytes_read < 1.2 * graph[VISION_PREFIX].weight_bytes
-    assert graph[DENOISE].weight_bytes == pytest.approx(torch_model[DENOISE].weight_bytes, rel=0.1)
-    half = bundle_work(bundle, {"prefix": "fp32", "denoise": "bf16"})
-    assert half[DENOISE].weight_bytes_read * 2 == graph[DENOISE].weight_bytes_read
-    assert half[VISION_PREFIX] == graph[VISION_PREFIX]
-
-
-def test_a_peer_whose_state_has_motion_runs_and_is_counted():
-    bundle = read_bundle(NANO_BUNDLE)
-    facts = bundle.manifest.policy
-    assert facts.state_motion
-    case = fixtures.make_case(facts, facts.tokenizer_max_length)
-    eager = EagerSubject(NANO_CHECKPOINT, case, threads=1)
-    eager.run()
-    assert eager.actions.shape == (facts.chunk_size, len(facts.action_names))
-    counted = model_work(eager.model, case)
-    eager.close()
-    graph = bundle_work(bundle, {"prefix": "fp32", "denoise": "fp32"})
-    assert counted[DENOISE].flops == pytest.approx(graph[DENOISE].flops, rel=0.1)
-
-
-def test_the_work_of_a_known_graph(tmp_path):
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    weight = numpy_helper.from_array(np.zeros((3, 4), np.float32), "w")
-    kernel = numpy_helper.from_array(np.zeros((6, 1, 3, 3), np.float16), "k")
-    graph = helper.make_graph(
-        [
-            helper.make_node("MatMul", ["x", "w"], ["y"]),
-            helper.make_node("MatMul", ["x", "w"], ["z"]),
-            helper.make_node("Conv", ["image", "k"], ["out"], group=2, pads=[1, 1, 1, 1]),
-            helper.make_node("Relu", ["y"], ["r"]),
-        ],
-        "known",
-        [
-            helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 5, 3]),
-            helper.make_tensor_value_info("image", TensorProto.FLOAT16, [1, 2, 8, 8]),
-        ],
-        [
-            helper.make_tensor_value_info("r", TensorProto.FLOAT, [2, 5, 4]),
-            helper.make_tensor_value_info("z", TensorProto.FLOAT, [2, 5, 4]),
-            helper.make_tensor_value_info("out", TensorProto.FLOAT16, [1, 6, 8, 8]),
-        ],
-        [weight, kernel],
-    )
-    path = tmp_path / "known.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]), str(path))
-    found = graph_work(path)
-    matmul, conv = 2 * (2 * 5 * 4) * 3, 2 * (6 * 8 * 8) * (1 * 3 * 3)
-    assert found.flops == 2 * matmul + conv
-    assert found.weight_bytes == 12 * 4 + 54 * 2
-    assert found.weight_bytes_read == 2 * 12 * 4 + 54 * 2
-    assert graph_work(path, at_most_bits=16).weight_bytes == 12 * 2 + 54 * 2
-
-
 def test_the_error_of_actions_is_relative_to_the_largest():
     wanted = np.array([[1.0, -4.0]], np.float32)
     assert action_error(wanted + np.float32(0.5), wanted) == pytest.approx(0.125)
@@ -267,27 +194,8 @@ def test_a_cold_start_that_fails_says_so(tmp_path, capfd):
     assert "is not a bundle" in capfd.readouterr().err
 
 
-def find(bundle=None, synthetic=None, backends=("onnxruntime",)):
-    return fixtures.find_subject(bundle, synthetic, backends, lambda _line: None)
-
-
-def test_wrong_subjects_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="neither a bundle nor"):
-        find()
-    with pytest.raises(UsageError, match="both a bundle"):
-        find(tmp_path, "tiny")
-    with pytest.raises(UsageError, match="'huge'"):
-        find(synthetic="huge")
-    with pytest.raises(BundleError, match="not a bundle"):
-        find(tmp_path / "none")
-    with pytest.raises(UsageError, match="Unknown backend"):
-        find(tiny_bundle(), backends=("abacus",))
-    with pytest.raises(UsageError, match="Unknown backend"):
-        find(synthetic="tiny", backends=("abacus",))
-
-
 def test_wrong_peers_are_refused():
-    subject = find(tiny_bundle())
+    subject = fixtures.find_subject(tiny_bundle(), None, ("onnxruntime",), lambda _line: None)
     check_peers((), subject)
     with pytest.raises(UsageError, match="Unknown peer"):
         check_peers(("friend",), subject)
@@ -336,53 +244,3 @@ def test_the_peer_takes_the_bundles_euler_steps(tmp_path):
     # This bundle's graphs take ten all the same, and that shows.
     assert result.subjects[0].action_error > 1e-3
     assert EagerSubject(TINY_CHECKPOINT, case, 1, 2).model.config.num_steps == 2
-
-
-def test_the_synthetic_bundle_is_made_once(tmp_path, monkeypatch):
-    from dvla.export import build, synthetic
-
-    made = []
-
-    def export(_checkpoint, output, options, _progress):
-        made.append(options.overwrite)
-        shutil.copytree(tiny_bundle(), output, dirs_exist_ok=True)
-
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(build, "export_bundle", export)
-    monkeypatch.setattr(synthetic, "synthetic_checkpoint", lambda _size, _folder: None)
-    subject = find(synthetic="tiny")
-    assert subject.bundle.is_relative_to(tmp_path) and subject.checkpoint is not None
-    assert find(synthetic="tiny") == subject and made == [True]
-    # A bundle of other code is made anew, and so is one that cannot be read.
-    digest = fixtures.source_digest()
-    monkeypatch.setattr(fixtures, "source_digest", lambda: "other")
-    assert digest != "other" and find(synthetic="tiny") == subject and len(made) == 2
-    (subject.bundle / "manifest.json").write_text("{")
-    assert find(synthetic="tiny") == subject and len(made) == 3
-
-
-def test_one_process_makes_the_synthetic_bundle(tmp_path, monkeypatch):
-    """Another one that wants it too waits: the folder is locked for as long."""
-    import fcntl
-    import os
-    import shutil
-
-    from dvla.export import build, synthetic
-
-    def refuse_a_second():
-        handle = os.open(tmp_path / "dvla" / "bench" / "tiny", os.O_RDONLY)
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.close(handle)
-        asked.append(True)
-
-    def export(_checkpoint, output, _options, _progress):
-        refuse_a_second()
-        shutil.copytree(tiny_bundle(), output)
-
-    asked = []
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(build, "export_bundle", export)
-    monkeypatch.setattr(synthetic, "synthetic_checkpoint", lambda *_: refuse_a_second())
-    find(synthetic="tiny")
-    assert asked == [True, True]

@@ -179,25 +179,20 @@ class Sender(Link):
         return True
 
 
-class Receiver(Link, Generic[T]):
-    """Decodes what arrives; counts and drops what is not a message of this schema.
+class Inlet(Link):
+    """Takes whole messages off a socket, a bounded number of frames in a call.
 
     Attributes:
-        message: its type, or a union of types.
         frame_count: of a message.
         malformed: what arrived and was not a message.
-        foreign: the newest of them that was a message of another schema.
     """
 
-    message: ClassVar[Any]
     frame_count: ClassVar[int] = 1
-    foreign: Envelope | None = None
 
     def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
         super().__init__(addresses, context=context)
         self.malformed = 0
         self._discarding = False
-        self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(self.message)
 
     def _messages(self) -> Iterator[Frames]:
         """Yield the frames of the messages that wait; a call takes a bounded number of either."""
@@ -238,6 +233,22 @@ class Receiver(Link, Generic[T]):
         except zmq.Again:
             self._discarding = False
         return left
+
+
+class Receiver(Inlet, Generic[T]):
+    """Decodes what arrives; counts and drops what is not a message of this schema.
+
+    Attributes:
+        message: its type, or a union of types.
+        foreign: the newest of what was malformed that was a message of another schema.
+    """
+
+    message: ClassVar[Any]
+    foreign: Envelope | None = None
+
+    def __init__(self, addresses: ArmAddresses, *, context: zmq.Context[Any] | None = None) -> None:
+        super().__init__(addresses, context=context)
+        self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(self.message)
 
     def _decode(self, frame: bytes) -> T | None:
         if len(frame) <= self.plug.max_bytes:

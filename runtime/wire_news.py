@@ -20,12 +20,11 @@ from dvla.runtime.events import AnyEvent, Event
 from dvla.runtime.twin.bodies import OF_CODE
 from dvla.runtime.twin.snapshot import SNAPSHOT_BYTES, TwinSnapshot, unpack_snapshot
 from dvla.runtime.wire import EVENT_QUEUE, MAX_EVENT_BYTES, STREAM_QUEUE
-from dvla.runtime.wire_link import Link, Plug, Receiver, Sender
+from dvla.runtime.wire_link import Inlet, Link, Plug, Receiver, Sender
 
 KEPT_SNAPSHOTS = 256
 MAX_SNAPSHOT_BYTES = SNAPSHOT_BYTES + 256
 """The cap counts what CURVE adds."""
-MAX_SNAPSHOTS_PER_CALL = 64
 
 
 class NewsPublisher(Sender):
@@ -57,16 +56,13 @@ class SnapshotPublisher(Link):
         self.socket.send(snapshot, zmq.NOBLOCK)  # a PUB socket drops, it is never full
 
 
-class SnapshotStream(Link):
+class SnapshotStream(Inlet):
     """The world of a twin that runs elsewhere: the newest snapshot, or the nearest to a time.
 
     Args:
         addresses: of the arm.
         offset: tells the offset of its clock; snapshots are stamped on ours.
         context: of the socket.
-
-    Attributes:
-        malformed: frames that were no snapshot.
     """
 
     plug = Plug(
@@ -87,7 +83,6 @@ class SnapshotStream(Link):
         super().__init__(addresses, context=context)
         self._offset = offset
         self._kept: deque[TwinSnapshot] = deque(maxlen=KEPT_SNAPSHOTS)
-        self.malformed = 0
 
     def newest(self) -> TwinSnapshot | None:
         """Return the newest snapshot, or None before the first."""
@@ -100,15 +95,11 @@ class SnapshotStream(Link):
         return min(self._kept, key=lambda one: abs(one.t_ns - t_ns), default=None)
 
     def _drain(self) -> None:
-        for _ in range(MAX_SNAPSHOTS_PER_CALL):
-            try:
-                frames = self.socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            if len(frames) != 1 or len(frames[0]) != SNAPSHOT_BYTES:
+        for (frame,) in self._messages():
+            if len(frame) != SNAPSHOT_BYTES:
                 self.malformed += 1
                 continue
-            snapshot = unpack_snapshot(frames[0])
+            snapshot = unpack_snapshot(frame)
             if snapshot.arm not in OF_CODE or not np.isfinite(snapshot.qpos).all():
                 self.malformed += 1
                 continue

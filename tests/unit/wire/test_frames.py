@@ -9,11 +9,15 @@ import pytest
 import zmq
 from wire_doubles import command, echo, open_in, stranger_in, until
 
+from dvla.runtime.clock_offset import SAME_CLOCK
 from dvla.runtime.events import Note
 from dvla.runtime.messages import HoldRequest
+from dvla.runtime.twin.snapshot import pack_snapshot
+from dvla.runtime.twin.world import TwinWorld
 from dvla.runtime.wire import CommandPublisher, CommandSubscriber, EventPuller
 from dvla.runtime.wire_control import ControlClient, ControlServer
 from dvla.runtime.wire_link import MAX_DISCARDED, MAX_PER_CALL
+from dvla.runtime.wire_news import SnapshotStream
 
 FRAMES = 10_000
 HOLD = HoldRequest(session=1, sequence=1, reason="")
@@ -150,6 +154,29 @@ def test_commands_of_many_frames_are_none_and_the_next_one_is_heard(
         return arm.drain() == [command(5)]
 
     until(heard)
+
+
+def test_a_world_of_many_frames_is_none_and_the_next_one_is_seen(
+    addresses, context, opened
+) -> None:  # type: ignore[no-untyped-def]
+    controller = stranger_in(opened, context, zmq.PUB)
+    controller.bind(addresses.snapshots)
+    stream = SnapshotStream(addresses, lambda: SAME_CLOCK, context=context)
+    open_in(opened, stream)
+    packed = pack_snapshot(TwinWorld().snapshot())
+
+    def thrown_away() -> bool:
+        controller.send_multipart([packed, packed])
+        return stream.newest() is None and stream.malformed > 20
+
+    until(thrown_away)
+
+    def seen() -> bool:
+        controller.send_multipart([b"x"] * 200)
+        controller.send(packed)
+        return stream.newest() is not None
+
+    until(seen)
 
 
 def test_of_what_waits_the_newest_of_each_session_counts(addresses, context, opened) -> None:  # type: ignore[no-untyped-def]

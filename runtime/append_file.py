@@ -11,6 +11,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from dvla.runtime.run_folder import RunFolderError
+
 
 class AppendFile:
     """A new file that only grows; every ``append`` reaches the kernel before it returns.
@@ -96,18 +98,21 @@ def _header(dtype: np.dtype[Any], rows: int) -> bytes:
     return header.getvalue()
 
 
-def as_rows(rows: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return rows as those of a dtype; of an older version they had fewer columns, which are zero.
+def as_rows(path: Path, rows: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return rows of a file as those of a dtype; an older version's missing columns are zero.
 
     Raises:
-        ValueError: they are not of an older version, or not rows of ours.
+        RunFolderError: they are not of an older version, or not rows of ours.
     """
     if rows.dtype == dtype:
         return rows
     theirs: Mapping[str, Any] = rows.dtype.fields or {}
     ours: Mapping[str, Any] = dtype.fields or {}
     if not theirs or any(name not in ours or ours[name][0] != theirs[name][0] for name in theirs):
-        raise ValueError(", ".join(rows.dtype.names or (str(rows.dtype),)))
+        raise RunFolderError(
+            f"{path} holds rows of another version",
+            got=", ".join(rows.dtype.names or (str(rows.dtype),)),
+        )
     filled = np.zeros(len(rows), dtype)
     for name in theirs:
         filled[name] = rows[name]

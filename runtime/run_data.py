@@ -175,10 +175,7 @@ def _read_array(path: Path, dtype: np.dtype[Any], warnings: list[str]) -> NDArra
             warnings.append(f"{path.name} is empty.")
             return np.zeros(0, dtype)
         raise RunFolderError(f"{path} is damaged", got=str(error)) from error
-    try:
-        return as_rows(rows, dtype)
-    except ValueError as error:
-        raise RunFolderError(f"{path} holds rows of another version", got=str(error)) from error
+    return as_rows(path, rows, dtype)
 
 
 def _read_recorded(path: Path, warnings: list[str]) -> NDArray[Any]:

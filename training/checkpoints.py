@@ -72,7 +72,7 @@ def save_state(folder: Path, state: Mapping[str, Any]) -> None:
     Raises:
         OSError: the disk is full, or refuses.
     """
-    scratch = folder / f".{STATE_NAME}.partial"
+    scratch = folder / f".{STATE_NAME}.partial-{os.getpid()}"
     try:
         with scratch.open("wb") as file:
             torch.save(dict(state), file)

@@ -52,7 +52,7 @@ class RowTail:
         """Return the rows (n,) that were completed since the last call.
 
         Raises:
-            ValueError: they are of a version that is not known.
+            RunFolderError: they are of a version that is not known.
         """
         if not self._offset:
             try:
@@ -65,7 +65,7 @@ class RowTail:
         block = _read(self._path, self._offset)
         count = len(block) // self._theirs.itemsize
         self._offset += count * self._theirs.itemsize
-        return as_rows(np.frombuffer(block, self._theirs, count=count), self._dtype)
+        return as_rows(self._path, np.frombuffer(block, self._theirs, count=count), self._dtype)
 
 
 class McapTail:

@@ -19,7 +19,7 @@ from dvla.runtime.recordings.mcap_log import CHUNK_BYTES, McapLog
 from dvla.runtime.recordings.mcap_read import cameras_of, messages, pictures, recordings_of
 from dvla.runtime.recordings.mcap_schemas import ARM_STATE, EVENT, IMAGE, TICK, schema_of
 from dvla.runtime.recordings.tail import LineTail, McapTail, RowTail
-from dvla.runtime.run_folder import RunFolder
+from dvla.runtime.run_folder import RunFolder, RunFolderError
 from dvla.runtime.telemetry import SERVO_TICK
 
 pytest.importorskip("mcap")
@@ -119,6 +119,13 @@ def test_rows_of_an_older_version_are_followed_too(tmp_path: Path) -> None:
     for name in names:
         np.testing.assert_array_equal(found[name], ticks[name])
     assert not found[SERVO_TICK.names[-1]].any()
+
+
+def test_rows_of_an_unknown_version_are_refused(tmp_path: Path) -> None:
+    newer = np.dtype([*SERVO_TICK.descr, ("more", "<i8")])
+    AppendArray(tmp_path / "r.npy", newer).append(np.zeros(3, newer))
+    with pytest.raises(RunFolderError, match=r"r\.npy holds rows of another version.*more"):
+        RowTail(tmp_path / "r.npy", SERVO_TICK).take()
 
 
 def test_a_growing_mcap_gives_every_message_once(tmp_path: Path) -> None:

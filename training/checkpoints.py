@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from dvla.engines.errors import CheckpointError
+from dvla.engines.files import remove_abandoned
 from dvla.export.arch import Arch
 from dvla.export.checkpoint_io import ARCH_NAME, CONFIG_NAME, write_raw
 from dvla.export.model.policy import DynamicVla
@@ -72,6 +73,7 @@ def save_state(folder: Path, state: Mapping[str, Any]) -> None:
     Raises:
         OSError: the disk is full, or refuses.
     """
+    remove_abandoned(folder, STATE_NAME)
     scratch = folder / f".{STATE_NAME}.partial-{os.getpid()}"
     try:
         with scratch.open("wb") as file:

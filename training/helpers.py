@@ -12,8 +12,10 @@ from __future__ import annotations
 from typing import NamedTuple, cast
 
 from dvla.export.model.decoder import KeyValue
+from dvla.export.model.policy import DynamicVla
 from dvla.export.torch_ import F, Tensor, nn, torch
 from dvla.training.dense_vision import Seen
+from dvla.training.flow_loss import Batch
 
 SPOT_STAGES = 3
 """Stages that point at the object: 1/4, 1/8 and 1/16 of the picture."""
@@ -29,6 +31,11 @@ class Words(NamedTuple):
 
     embedded: Tensor
     mask: Tensor
+
+
+def words_of(policy: DynamicVla, batch: Batch) -> Words:
+    """Return the instructions of a batch as a policy embeds them."""
+    return Words(policy.vlm.embed_tokens(batch.token_ids), batch.token_mask)
 
 
 class HelperLosses(NamedTuple):

@@ -61,7 +61,7 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         flow / object / spot / place / told: mean losses since the last line.
         object_error_m / object_error_m_s: of what the helpers read, held out: mean, and median.
         meant: share of held-out samples of which the language model knows the object that is
-            asked for to 5 cm; None where it is not known.
+            asked for to 5 cm; NaN where none of them says where it is.
         error_m: held-out error of sampled positions, averaged over the chunk [m].
         first_error_m: the same over its first five actions [m].
         gripper_accuracy: share of held-out gripper decisions that are the expert's.

@@ -30,7 +30,7 @@ from dvla.training.closed_loop import PlayOptions
 from dvla.training.dataset import Episodes
 from dvla.training.dense_vision import embed_images
 from dvla.training.flow_loss import read_prefix
-from dvla.training.helpers import Helpers, Words
+from dvla.training.helpers import Helpers, words_of
 from dvla.training.initialise import initialise
 from dvla.training.options import Curve, TrainOptions
 from dvla.training.parallel import Group
@@ -114,7 +114,7 @@ def train(
     with torch.no_grad():
         seen = embed_images(policy.eval(), images)
         cache, _ = read_prefix(policy, seen.tokens, one)
-        words = Words(policy.vlm.embed_tokens(one.token_ids), one.token_mask)
+        words = words_of(policy, one)
     helpers = Helpers(
         seen,
         words,

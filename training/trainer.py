@@ -20,7 +20,7 @@ from dvla.training.checkpoints import load_state, save_state, write_checkpoint
 from dvla.training.closed_loop import PlayOptions, play
 from dvla.training.dense_vision import embed_images
 from dvla.training.flow_loss import flow_loss, read_prefix
-from dvla.training.helpers import Helpers, Words
+from dvla.training.helpers import Helpers, words_of
 from dvla.training.muon import Muon, feature_matrices
 from dvla.training.options import Curve, TrainOptions
 from dvla.training.parallel import Group
@@ -142,7 +142,7 @@ class Trainer:
             with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=options.bf16):
                 seen = embed_images(self._policy, batch.images)
                 known = self._policy.normalized_state(batch.state[:, None])
-                words = Words(self._policy.vlm.embed_tokens(batch.token_ids), batch.token_mask)
+                words = words_of(self._policy, batch)
                 helped = self._helpers.losses(seen, known, words, batch.object_state, batch.spots)
                 loss = options.object_weight * helped.state + options.spot_weight * helped.spot
                 loss = loss + options.place_weight * helped.place

@@ -9,7 +9,7 @@ from dvla.export.model.policy import DynamicVla
 from dvla.export.torch_ import Tensor, torch
 from dvla.training.dense_vision import embed_images
 from dvla.training.flow_loss import Batch, read_prefix
-from dvla.training.helpers import Helpers, Words
+from dvla.training.helpers import Helpers, words_of
 from dvla.training.sampler import Sampler
 
 FIRST = 5
@@ -60,8 +60,7 @@ def held_out_error(
             apart.append((actions[..., :3] - batch.actions[..., :3]).norm(dim=-1))
             agrees.append((actions[..., 6] > 0) == (batch.actions[..., 6] > 0))
             known = policy.normalized_state(batch.state[:, None])
-            words = Words(policy.vlm.embed_tokens(batch.token_ids), batch.token_mask)
-            off.append(helpers.answers(seen, known, words) - batch.object_state)
+            off.append(helpers.answers(seen, known, words_of(policy, batch)) - batch.object_state)
             beside.append(helpers.understood(prefix[0]) - batch.object_state)
     distances, errors = torch.cat(apart), torch.cat(off)
     missed_m = torch.cat(beside)[:, :3].norm(dim=-1)

@@ -112,6 +112,16 @@ def test_a_full_disk_leaves_the_last_state(trained: Path, monkeypatch: pytest.Mo
     assert not list(trained.glob(".*partial*"))
 
 
+def test_what_a_killed_training_left_half_written_goes_with_the_next_save(tmp_path: Path) -> None:
+    dead, alive = (
+        tmp_path / f".training-state.pt.partial-{pid}" for pid in (2**22 + 1, os.getppid())
+    )
+    dead.write_bytes(b"half")
+    alive.write_bytes(b"half")
+    save_state(tmp_path, {"step": 3})
+    assert not dead.exists() and alive.exists()
+
+
 def test_a_training_that_diverges_ends_and_saves_nothing(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

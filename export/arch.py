@@ -28,15 +28,14 @@ EXPERT = "model.vlm_with_expert.lm_expert."
 
 # Where the stages sit in ``vision_model.layers``; between them are the down-samplings (1, 3, 5, 8)
 # and, before the two attention stages, the conditional position encodings (6, 9). The published
-# encoder has all five; one for small pictures may end after the fourth.
+# encoder has all five; one for small pictures may end after the third or the fourth.
 STAGE_INDEX = (0, 2, 4, 7, 10)
-_FIRST_LAYER_OF_FIFTH = 8
 HEAD_DIM = {"SmolLM2-135M": 64, "SmolLM2-360M": 64, "SmolLM2-1.7B": 64}
 RMS_NORM_EPS = 1e-5
 
 
 class VisionArch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """FastViT-HD: channels, blocks and MLP width per stage (four or five), the last expansion."""
+    """FastViT-HD: channels, blocks and MLP width per stage (three to five), the last expansion."""
 
     in_channels: int
     dims: tuple[int, ...]
@@ -199,8 +198,8 @@ def _check_layers(vote: _Vote, config: PolicyConfig) -> None:
 
 def _vision_arch(vote: _Vote, head_dim: int, n_obs_steps: int) -> VisionArch:
     root = re.escape(VISION)
-    five = vote.count(root + r"layers\.(\d+)\.") > _FIRST_LAYER_OF_FIFTH
-    stages = STAGE_INDEX if five else STAGE_INDEX[:-1]
+    layers = vote.count(root + r"layers\.(\d+)\.")
+    stages = [index for place, index in enumerate(STAGE_INDEX) if place < 3 or index < layers]
     blocks = [root + rf"layers\.{index}\.(\d+)\." for index in stages]
     return VisionArch(
         in_channels=3 * n_obs_steps,

@@ -27,6 +27,7 @@ def collect_command(
     task: str = "",
     scenes: Literal["plain", "training", "training-one"] | None = None,
     max_s: float | None = None,
+    decoys: float = 0.0,
     workers: int = 2,
     ray: str | None = None,
     first_seed: int = TRAINING_START,
@@ -50,6 +51,9 @@ def collect_command(
             other tasks need training scenes.
         max_s: longer episodes are cut off [s]; by default after 5 s where one object is alone, else
             after the benchmark's limit. A policy that missed tries again in what comes later.
+        decoys: share of the expert's episodes in which the arm goes for another thing first, for
+            0.2 to 1.5 s: otherwise how it moves tells which thing is meant, and a policy need not
+            read the instruction to know.
         workers: processes.
         ray: address of a Ray cluster that records a LeRobot dataset: HOST:PORT, auto, or local;
             its nodes must share the folder.
@@ -74,6 +78,14 @@ def collect_command(
     if max_s is not None and not 0.0 < max_s <= LONGEST_S:
         raise UsageError(
             "--max-s is out of bounds", got=max_s, expected=f"above 0 and at most {LONGEST_S:g} s"
+        )
+    if not 0.0 <= decoys <= 1.0:
+        raise UsageError("--decoys is out of bounds", got=decoys, expected="a share, 0 to 1")
+    if decoys and (policy != EXPERT or format != "episodes"):
+        raise UsageError(
+            "--decoys leads the expert astray, in --format episodes alone",
+            got=f"--policy {policy} --format {format}",
+            next_command="leave --decoys out",
         )
     marks = ("manifest.json", "model.safetensors")
     if policy != EXPERT and not any(Path(policy, mark).is_file() for mark in marks):
@@ -119,7 +131,16 @@ def collect_command(
 
     seeds = range(first_seed, first_seed + episodes)
     done = collect(
-        out, seeds, policy, workers, progress, robot=robot, task=task, scenes=scenes, max_s=max_s
+        out,
+        seeds,
+        policy,
+        workers,
+        progress,
+        robot=robot,
+        task=task,
+        scenes=scenes,
+        max_s=max_s,
+        decoys=decoys,
     )
     outcomes = Counter(info.outcome for info in done.values())
     steps = sum(info.steps for info in done.values())

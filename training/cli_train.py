@@ -19,6 +19,7 @@ def train_command(
     config: Literal["nano", "full"] = "nano",
     init: Path | None = None,
     new_encoder: bool = False,
+    encoder: Path | None = None,
     resume: bool = False,
     steps: int = 6000,
     batch: int = 64,
@@ -49,6 +50,8 @@ def train_command(
         config: architecture to start from nothing.
         init: checkpoint to start from instead.
         new_encoder: of --init keep all but the encoder, which begins anew as that of --config.
+        encoder: checkpoint with whose encoder a policy from nothing begins, as far as its layers
+            have the same form.
         resume: go on from the last save in --out.
         steps: optimiser steps in all.
         batch: samples per forward pass.
@@ -56,8 +59,8 @@ def train_command(
         draws: of noise and flow time per sample.
         lr: learning rate.
         ema: decay of the averaged weights that are written.
-        muon: train the encoder's matrices by Muon instead of Adam, at so many times --lr; for an
-            encoder from nothing, which sees much sooner (1.5 is a good value).
+        muon: train the matrices of encoder and language model by Muon instead of Adam, at so many
+            times --lr; for those from nothing, which learn much sooner (1.5 is a good value).
         see_first: steps at the start that teach the encoder alone where the object is, which is
             faster; for a policy from nothing.
         freeze_backbone: train the expert and the projections alone.
@@ -110,6 +113,11 @@ def train_command(
             expected="--init CHECKPOINT beside it",
             next_command="leave it out: without --init all begins anew",
         )
+    if encoder is not None and init is not None:
+        raise UsageError(
+            "--encoder is for a policy from nothing, and --init brings its own",
+            next_command="leave one of them out",
+        )
     play.check()
     if threads is not None:
         torch.set_num_threads(threads)
@@ -144,7 +152,7 @@ def train_command(
 
     seen = train(
         config, init, data, out, options, resume=resume, report=report, play=play,
-        new_encoder=new_encoder,
+        new_encoder=new_encoder, encoder=encoder,
     )  # fmt: skip
     height, width = seen.camera
     print(f"next: dvla-export {out} -o {out}.bundle --camera-size {width}x{height}")

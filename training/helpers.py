@@ -17,13 +17,18 @@ from dvla.export.torch_ import F, Tensor, nn, torch
 from dvla.training.dense_vision import Seen
 from dvla.training.flow_loss import Batch
 
+_YAW = 5
+"""Of an action's columns, the hand's turn about the vertical."""
 SPOT_STAGES = 3
-"""Stages that point at the object: 1/4, 1/8 and 1/16 of the picture."""
+"""Stages that point at the object, beside the tokens: 1/4, 1/8 and 1/16 of the picture."""
 PLACE_STAGES = 2
 """Of them, those whose features tell the object's place within the cell where it is."""
-_PLACE_WIDTH, _READ_WIDTH, _EARLY_WIDTH, _ASKED_WIDTH = 64, 256, 64, 64
+_PLACE_WIDTH, _READ_WIDTH, _ASKED_WIDTH = 64, 256, 64
 _PHRASE = 5
 """Tokens that are read together, so that the order of words counts."""
+_TRUTHS = 8
+"""Of the object: position, velocity, and the hand's turn for it as sine and cosine of twice it: a
+hand turned by half a circle takes it as well."""
 
 
 class Words(NamedTuple):
@@ -46,14 +51,40 @@ class HelperLosses(NamedTuple):
     place: Tensor
 
 
+class TextLosses(NamedTuple):
+    """The same of what the language model understood: of its last token, of the pictures'."""
+
+    told: Tensor
+    marked: Tensor
+
+
+class Truth(NamedTuple):
+    """What is known of the object that is meant.
+
+    Attributes:
+        state: (B, 6) position and velocity [m, m/s]; NaN where it is not known.
+        spots: (B, N, n_obs, 2) from the left and the top, in [0, 1] where in view.
+        yaw: (B,) of the hand at the end of the expert's chunk [rad].
+    """
+
+    state: Tensor
+    spots: Tensor
+    yaw: Tensor
+
+
+def truth_of(batch: Batch) -> Truth:
+    """Return what a batch knows of the object."""
+    return Truth(batch.object_state, batch.spots, batch.actions[:, -1, _YAW])
+
+
 class Helpers(nn.Module):
-    """Reads the object's position and velocity off tokens and features, and its place off maps.
+    """Points at the object in every picture, and reads off what it points at where the object is.
 
     Args:
         seen: of any one observation, for the widths.
         words: of any one instruction, for the width.
         cache: of the same prefix, for the widths.
-        state_width: of the normalised, padded states, which are read beside the tokens.
+        state_width: of the normalised, padded states, which are read beside the features.
         mean / std: (6,) of the object's state [m, m/s].
         picture: its width and height [pixels].
         frames: of each camera in an observation.
@@ -72,29 +103,23 @@ class Helpers(nn.Module):
     ) -> None:
         super().__init__()
         self._picture = torch.tensor(picture, dtype=torch.float32)
-        self.register_buffer("mean", mean)
-        self.register_buffer("std", std)
+        self.register_buffer("mean", F.pad(mean, (0, _TRUTHS - len(mean))))
+        self.register_buffer("std", F.pad(std, (0, _TRUTHS - len(std)), value=1.0))
         self.phrases = nn.Conv1d(
             words.embedded.shape[-1], _ASKED_WIDTH, _PHRASE, padding=_PHRASE // 2
         )
-        self.hidden = nn.Linear(seen.tokens[0].numel() + state_width, _READ_WIDTH)
-        self.gate = _silent(_READ_WIDTH)
-        self.out = nn.Linear(_READ_WIDTH, 6)
-        pointing = seen.stages[:SPOT_STAGES]
-        self.spots = nn.ModuleList(nn.Linear(len(stage), 1) for stage in pointing)
-        self.asked = nn.ModuleList(_silent(len(stage)) for stage in pointing)
-        self.early = nn.Linear(pointing[-1].numel() // len(seen.tokens), _EARLY_WIDTH)
-        self.early_gate = _silent(_EARLY_WIDTH)
-        self.early_out = nn.Linear(_EARLY_WIDTH, 6)
+        maps, cameras = _maps(seen), seen.tokens.shape[1]
+        self.spots = nn.ModuleList(nn.Linear(len(each), 1) for each in maps)
+        self.asked = nn.ModuleList(_silent(len(each)) for each in maps)
+        self.readers = nn.ModuleList(
+            _reader(cameras * (len(each) + 3) + state_width) for each in maps[-2:]
+        )
         self.places = nn.ModuleList(
             nn.ModuleList(_place_head(len(stage)) for _ in range(frames))
-            for stage in pointing[:PLACE_STAGES]
+            for stage in seen.stages[:PLACE_STAGES]
         )
-        self.told = nn.Sequential(
-            nn.Linear(_last_values(cache).shape[1], _READ_WIDTH),
-            nn.GELU(),
-            nn.Linear(_READ_WIDTH, 6),
-        )
+        self.told = _reader(_values(cache)[:, -1].shape[1])
+        self.marked = nn.Linear(_values(cache).shape[2], 1)
 
     def _read(self, words: Words) -> Tensor:
         """Return what instructions ask for (B, 64): of each feature of a phrase the largest."""
@@ -102,58 +127,79 @@ class Helpers(nn.Module):
         phrases = F.gelu(self.phrases(words.embedded.detach().movedim(1, 2) * mask))
         return phrases.masked_fill(~mask, -1.0).amax(dim=2)
 
-    def _state(self, seen: Seen, state: Tensor, asked: Tensor) -> Tensor:
-        """Return the object's state (B, 6), normalised, as tokens and state (B, S) tell it."""
-        read = torch.cat([seen.tokens.flatten(1), state], dim=1)
-        answer: Tensor = self.out(F.gelu(self.hidden(read)) * (1.0 + self.gate(asked)))
+    def _point(self, level: int, features: Tensor, asked: Tensor) -> Tensor:
+        """Return logits (B N, h, w) of the cells of a map (C, B N, h, w)."""
+        cells = features.movedim(0, -1)
+        query = self.asked[level](asked.repeat_interleave(len(cells) // len(asked), dim=0))
+        logits: Tensor = self.spots[level](cells).squeeze(-1)
+        return logits + torch.einsum("nhwc,nc->nhw", cells, query)
+
+    def _object(self, reader: int, features: Tensor, logits: Tensor, state: Tensor) -> Tensor:
+        """Return the truths (B, 8), normalised, of what logits (B N, h, w) point at in a map."""
+        rows, columns = logits.shape[1:]
+        shares = logits.flatten(1).softmax(dim=1)
+        found = torch.einsum("np,cnp->nc", shares, features.flatten(2))
+        down, across = torch.meshgrid(
+            torch.linspace(-1.0, 1.0, rows), torch.linspace(-1.0, 1.0, columns), indexing="ij"
+        )
+        at = shares @ torch.stack([across.flatten(), down.flatten()], dim=1)
+        sure = logits.flatten(1).amax(dim=1, keepdim=True).tanh()
+        each = torch.cat([found, at, sure], dim=1).reshape(len(state), -1)
+        answer: Tensor = self.readers[reader](torch.cat([each, state], dim=1))
         return answer
 
     def answers(self, seen: Seen, state: Tensor, words: Words) -> Tensor:
-        """Return the object's positions and velocities (B, 6) [m, m/s] as they are read."""
-        return self._in_metres(self._state(seen, state, self._read(words)))
+        """Return the object's positions and velocities (B, 6) [m, m/s] as the tokens tell them."""
+        features = _maps(seen)[-1]
+        logits = self._point(len(self.spots) - 1, features, self._read(words))
+        return self._in_metres(self._object(-1, features, logits, state))
 
     def understood(self, cache: list[KeyValue]) -> Tensor:
         """Return the same (B, 6) as the language model's last token tells it to the expert."""
-        return self._in_metres(self.told(_last_values(cache)))
+        return self._in_metres(self.told(_values(cache)[:, -1]))
 
     def _in_metres(self, answer: Tensor) -> Tensor:
-        return answer * self.get_buffer("std") + self.get_buffer("mean")
+        return (answer * self.get_buffer("std") + self.get_buffer("mean"))[:, :6]
 
-    def told_loss(self, cache: list[KeyValue], object_state: Tensor) -> Tensor:
-        """Return the loss of what the language model understood, of (B, 6) [m, m/s]."""
-        return _known_l1(self.told(_last_values(cache)), self._normalised(object_state))
+    def _normalised(self, truth: Truth) -> Tensor:
+        turn = torch.stack([(2.0 * truth.yaw).sin(), (2.0 * truth.yaw).cos()], dim=1)
+        both = torch.cat([truth.state, turn], dim=1)
+        both = torch.where(truth.state.isfinite().all(dim=1, keepdim=True), both, torch.nan)
+        return (both - self.get_buffer("mean")) / self.get_buffer("std")
 
-    def _normalised(self, object_state: Tensor) -> Tensor:
-        return (object_state - self.get_buffer("mean")) / self.get_buffer("std")
+    def text_losses(self, cache: list[KeyValue], seen: Seen, truth: Truth) -> TextLosses:
+        """Return the losses of what the language model understood, from the prefix's cache.
 
-    def losses(
-        self, seen: Seen, state: Tensor, words: Words, object_state: Tensor, spots: Tensor
-    ) -> HelperLosses:
+        Its last token must tell the expert what the helpers know; of the pictures' tokens the one
+        where the object is must be marked.
+        """
+        values = _values(cache)
+        told = _known_l1(self.told(values[:, -1]), self._normalised(truth))
+        cameras, count = seen.tokens.shape[1:3]
+        rows, columns = seen.stages[-1].shape[-2:]
+        logits = self.marked(values[:, : cameras * count]).reshape(-1, rows, columns)
+        return TextLosses(told, _spot_loss(logits, truth.spots.flatten(0, 1)[:, -1]))
+
+    def losses(self, seen: Seen, state: Tensor, words: Words, truth: Truth) -> HelperLosses:
         """Return the losses; what is not known, or not in view, teaches nothing.
 
         Args:
             seen: of B observations with N cameras.
             state: (B, S), normalised and padded.
             words: of their instructions.
-            object_state: (B, 6) [m, m/s].
-            spots: (B, N, n_obs, 2) from the left and the top, in [0, 1] where in view.
+            truth: of the objects that they mean.
         """
-        truth, asked = self._normalised(object_state), self._read(words)
-        features = seen.stages[SPOT_STAGES - 1].movedim(0, -1).reshape(len(truth), -1)
-        early = self.early_out(F.gelu(self.early(features)) * (1.0 + self.early_gate(asked)))
-        both = _known_l1(self._state(seen, state, asked), truth) + _known_l1(early, truth)
-        frames = spots.flatten(0, 1)
-        flat, shown = frames[:, -1], in_view(frames[:, -1])
-        spot = truth.new_zeros(())
-        if shown.any():
-            each = asked.repeat_interleave(spots.shape[1], dim=0)[shown]
-            for head, query, stage in zip(self.spots, self.asked, seen.stages, strict=False):
-                features = stage.movedim(0, -1)[shown]
-                logits = head(features).squeeze(-1)
-                logits = logits + torch.einsum("nhwc,nc->nhw", features, query(each))
-                share = pointed_at(flat[shown], *logits.shape[1:])
-                chances = logits.flatten(1).log_softmax(dim=1)
-                spot = spot - (share * chances).sum(dim=1).mean() / SPOT_STAGES
+        wanted, asked = self._normalised(truth), self._read(words)
+        frames = truth.spots.flatten(0, 1)
+        maps = _maps(seen)
+        both = spot = wanted.new_zeros(())
+        for level, features in enumerate(maps):
+            logits = self._point(level, features, asked)
+            spot = spot + _spot_loss(logits, frames[:, -1]) / len(maps)
+            reader = level - len(maps)
+            if -reader <= len(self.readers):
+                answer = self._object(reader, features, logits, state)
+                both = both + _known_l1(answer, wanted)
         return HelperLosses(both, spot, self._place_loss(seen, frames))
 
     def _place_loss(self, seen: Seen, frames: Tensor) -> Tensor:
@@ -188,9 +234,29 @@ def _silent(features: int) -> nn.Linear:
     return layer
 
 
-def _last_values(cache: list[KeyValue]) -> Tensor:
-    """Return the values (B, V) of all layers at the last token, which has seen all others."""
-    return torch.cat([values[:, -1].flatten(1) for _, values in cache], dim=1)
+def _maps(seen: Seen) -> list[Tensor]:
+    """Return the maps (C, B N, h, w) that point: the first stages, and the tokens."""
+    grid = seen.stages[-1].shape[-2:]
+    tokens = seen.tokens.flatten(0, 1).movedim(2, 0)
+    return [*seen.stages[:SPOT_STAGES], tokens.reshape(*tokens.shape[:2], *grid)]
+
+
+def _values(cache: list[KeyValue]) -> Tensor:
+    """Return the values (B, L, V) of all layers, which say what each token has seen of others."""
+    return torch.cat([values.flatten(2) for _, values in cache], dim=2)
+
+
+def _reader(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, _READ_WIDTH), nn.GELU(), nn.Linear(_READ_WIDTH, _TRUTHS))
+
+
+def _spot_loss(logits: Tensor, spots: Tensor) -> Tensor:
+    """Return the cross-entropy of cells (n, h, w) at the spots (n, 2) that are in view."""
+    shown = in_view(spots)
+    if not shown.any():
+        return logits.new_zeros(())
+    share = pointed_at(spots[shown], *logits.shape[1:])
+    return -(share * logits[shown].flatten(1).log_softmax(dim=1)).sum(dim=1).mean()
 
 
 def _place_head(features: int) -> nn.Module:

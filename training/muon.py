@@ -1,4 +1,4 @@
-"""Steps of equal size in all directions of a matrix, for the layers of an encoder.
+"""Steps of equal size in all directions of a matrix, for the layers that see and read.
 
 Of the gradient's mean over the last steps the singular values are all set to about one, by a few
 steps of Newton and Schulz (Jordan et al., 2024), and the step is scaled to the size that one of
@@ -18,7 +18,7 @@ ADAM_SIZE = 0.2
 """Root mean square of the entries of a step of Adam, in learning rates."""
 _STEPS = 5
 _POLYNOMIAL = 3.4445, -4.7750, 2.0315
-_WIDEST_ANSWER = 6
+_WIDEST_ANSWER = 8
 """Outputs of a layer that answers, which are no features: their sizes mean something."""
 
 

@@ -16,8 +16,8 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             ``decay`` of the steps.
         weight_decay: of all matrices.
         ema: decay of the average that is written out.
-        muon: learning rate of the encoder's matrices by ``Muon``, in those of the rest; by Adam,
-            like the rest, where it is 0.
+        muon: learning rate of the matrices of encoder and language model by ``Muon``, in those of
+            the rest; by Adam, like the rest, where it is 0.
         object_weight / spot_weight / place_weight: of the helpers' losses.
         see_first: steps at the start that train the encoder by the helpers alone, which is twice as
             fast and lets the rest begin with an encoder that sees the object.
@@ -58,7 +58,7 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the training curve.
 
     Attributes:
-        flow / object / spot / place / told: mean losses since the last line.
+        flow / object / spot / place / told / marked: mean losses since the last line.
         object_error_m / object_error_m_s: of what the helpers read, held out: mean, and median.
         meant: share of held-out samples of which the language model knows the object that is
             asked for to 5 cm; NaN where none of them says where it is.
@@ -75,6 +75,7 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     spot: float
     place: float
     told: float
+    marked: float
     object_error_m: float
     object_error_m_s: float
     meant: float

@@ -22,18 +22,18 @@ NANO_VOCAB = 512
 NANO = Arch(
     vision=VisionArch(
         in_channels=6,
-        dims=(32, 64, 64, 128),
-        n_blocks=(1, 1, 2, 1),
-        mlp_dims=(96, 192, 192, 384),
+        dims=(32, 64, 64),
+        n_blocks=(1, 1, 2),
+        mlp_dims=(96, 192, 192),
         out_dim=256,
         squeeze_dim=16,
         head_dim=32,
     ),
     text=TextArch(
-        hidden=128, mlp=256, n_layers=3, n_heads=4, n_kv_heads=2, head_dim=32, rms_norm_eps=1e-5
+        hidden=128, mlp=256, n_layers=5, n_heads=4, n_kv_heads=2, head_dim=32, rms_norm_eps=1e-5
     ),
     expert=TextArch(
-        hidden=64, mlp=160, n_layers=3, n_heads=4, n_kv_heads=2, head_dim=32, rms_norm_eps=1e-5
+        hidden=64, mlp=160, n_layers=5, n_heads=4, n_kv_heads=2, head_dim=32, rms_norm_eps=1e-5
     ),
     vocab=NANO_VOCAB,
     self_attn_every=2,

@@ -12,7 +12,7 @@ import msgspec
 
 from dvla.engines.bundle import TOKENIZER_NAME
 from dvla.engines.errors import UsageError
-from dvla.export.arch import Arch
+from dvla.export.arch import VISION, Arch
 from dvla.export.checkpoint import build_policy, load_checkpoint
 from dvla.export.checkpoint_io import WEIGHTS_NAME
 from dvla.export.config import PolicyConfig, convert_config
@@ -56,6 +56,7 @@ def train(
     report: Callable[[Curve], None],
     play: PlayOptions | None = None,
     new_encoder: bool = False,
+    encoder: Path | None = None,
 ) -> Pictures:
     """Train a policy and leave its checkpoint, tokenizer, statistics and curve in a folder.
 
@@ -69,6 +70,7 @@ def train(
         report: called with each line of the curve.
         play: which episodes are played in closed loop meanwhile; none by default.
         new_encoder: begin the encoder of ``init`` anew, as that of the preset.
+        encoder: checkpoint with whose encoder a policy from nothing begins.
 
     Returns:
         What the policy sees of the cameras' frames.
@@ -81,6 +83,8 @@ def train(
     group = Group()
     torch.manual_seed(options.seed)
     policy, raw, config, arch = _policy(preset, init, options.seed, new_encoder)
+    if encoder is not None:
+        _begin_with(policy, encoder)
     seen_steps = config.delta_timestamps.observation
     width = config.state_dim
     pictures = Pictures.of(config, arch)
@@ -106,9 +110,9 @@ def train(
         group.wait()
     if init is None:
         set_statistics(policy, statistics)
-    encoder = PromptEncoder(tokenizer, config.tokenizer_max_length, arch.vocab)
-    sampler = Sampler(episodes, encoder, options.seed + group.rank, augment=True)
-    checks = Sampler(held_out, encoder, _HELD_OUT_SEED, augment=False)
+    prompts = PromptEncoder(tokenizer, config.tokenizer_max_length, arch.vocab)
+    sampler = Sampler(episodes, prompts, options.seed + group.rank, augment=True)
+    checks = Sampler(held_out, prompts, _HELD_OUT_SEED, augment=False)
     one = checks.batch(1)
     images = one.images
     with torch.no_grad():
@@ -175,3 +179,32 @@ def _policy(
     policy = DynamicVla(config, arch)
     initialise(policy, seed)
     return policy, raw, config, arch
+
+
+def _begin_with(policy: DynamicVla, source: Path) -> None:
+    """Take over an encoder's first layers, in place, as long as they have the same form.
+
+    Raises:
+        UsageError: already the first has another.
+    """
+    lent, vision = load_checkpoint(source).tensors, policy.vlm.vision_model
+    taken = 0
+    for place, layers in (("patch_embedding", vision.patch_embedding), ("layers", vision.layers)):
+        for index, layer in enumerate(layers):
+            prefix = f"{VISION}{place}.{index}."
+            theirs = {n.removeprefix(prefix): t for n, t in lent.items() if n.startswith(prefix)}
+            ours = layer.state_dict()
+            if {n: t.shape for n, t in theirs.items()} != {n: t.shape for n, t in ours.items()}:
+                break
+            layer.load_state_dict(theirs)
+            taken += 1
+        else:
+            continue
+        break
+    if not taken:
+        raise UsageError(
+            "The encoder of --encoder has another form than this policy's from its first layer on",
+            got=str(source),
+            expected=f"{policy.arch.vision.in_channels} channels in, stages of "
+            + ", ".join(str(dim) for dim in policy.arch.vision.dims),
+        )

@@ -20,7 +20,7 @@ from dvla.training.checkpoints import load_state, save_state, write_checkpoint
 from dvla.training.closed_loop import PlayOptions, play
 from dvla.training.dense_vision import embed_images
 from dvla.training.flow_loss import flow_loss, read_prefix
-from dvla.training.helpers import Helpers, words_of
+from dvla.training.helpers import Helpers, truth_of, words_of
 from dvla.training.muon import Muon, feature_matrices
 from dvla.training.options import Curve, TrainOptions
 from dvla.training.parallel import Group
@@ -83,8 +83,8 @@ class Trainer:
     def _make_optimisers(self) -> list[torch.optim.Optimizer]:
         """Return AdamW for all parameters, or for those that Muon does not train."""
         options, vlm = self._options, self._policy.vlm
-        seeing = (vlm.vision_model, vlm.connector, self._helpers) if options.muon else ()
-        by_muon = feature_matrices(*seeing)
+        reading = vlm.vision_model, vlm.connector, vlm.text_model.layers, self._helpers
+        by_muon = feature_matrices(*(reading if options.muon else ()))
         taken = {id(p) for p in by_muon}
         left = [p for p in self._parameters if id(p) not in taken]
         adam = torch.optim.AdamW(
@@ -110,7 +110,7 @@ class Trainer:
             Diverged: a loss is no number; nothing is saved after that.
         """
         options = self._options
-        sums, since, started_s = np.zeros(5), 0, time.perf_counter()
+        sums, since, started_s = np.zeros(6), 0, time.perf_counter()
         while self.step < options.steps:
             if self.step % options.refresh_every == 0:
                 sampler.refresh()
@@ -129,29 +129,31 @@ class Trainer:
                 self.save(sampler)
                 curve = self._curve(sums / since, sampler, held_out, rate)
                 report(self._played(curve) if plays else curve)
-                sums, since, started_s = np.zeros(5), 0, time.perf_counter()
+                sums, since, started_s = np.zeros(6), 0, time.perf_counter()
         self._group.wait()
 
     def _step(self, sampler: Sampler) -> NDArray[np.float64]:
-        """Take one optimiser step; return the losses of flow, state, spot, place and told."""
+        """Take one optimiser step; return the losses of flow, state, spot, place, told, marked."""
         options = self._options
         self._policy.train()
-        total = np.zeros(5)
+        total = np.zeros(6)
         for _ in range(options.accumulate):
             batch = sampler.batch(options.batch)
             with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=options.bf16):
                 seen = embed_images(self._policy, batch.images)
                 known = self._policy.normalized_state(batch.state[:, None])
                 words = words_of(self._policy, batch)
-                helped = self._helpers.losses(seen, known, words, batch.object_state, batch.spots)
+                truth = truth_of(batch)
+                helped = self._helpers.losses(seen, known, words, truth)
                 loss = options.object_weight * helped.state + options.spot_weight * helped.spot
                 loss = loss + options.place_weight * helped.place
                 if self.step >= options.see_first:
                     prefix = read_prefix(self._policy, seen.tokens, batch)
                     flow = flow_loss(self._policy, prefix, batch, options.draws, self._generator)
-                    told = self._helpers.told_loss(prefix[0], batch.object_state)
-                    total[[0, 4]] += flow.item(), told.item()
-                    loss = loss + flow + options.object_weight * told
+                    text = self._helpers.text_losses(prefix[0], seen, truth)
+                    total[[0, 4, 5]] += flow.item(), text.told.item(), text.marked.item()
+                    loss = loss + flow + options.object_weight * text.told
+                    loss = loss + options.spot_weight * text.marked
             total[1:4] += [each.item() for each in helped]
             (loss / options.accumulate).backward()  # type: ignore[no-untyped-call]
         self._group.average_gradients(self._parameters)
@@ -245,6 +247,7 @@ class Trainer:
             spot=round(float(mean[2]), 5),
             place=round(float(mean[3]), 5),
             told=round(float(mean[4]), 5),
+            marked=round(float(mean[5]), 5),
             object_error_m=round(error.object_m, 5),
             object_error_m_s=round(error.object_m_s, 5),
             meant=round(error.meant, 4),

@@ -178,7 +178,8 @@ class Expansion(nn.Module):
 class FastVit(nn.Module):
     """The vision encoder: a stem, stages, an expansion; of five stages, 1/64 of the resolution.
 
-    The published encoder has five. One for small pictures may have four, which end at 1/32.
+    The published encoder has five. One for small pictures may have four, which end at 1/32, or
+    three, which end at 1/16.
     """
 
     def __init__(self, arch: VisionArch) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.errors import StaleObservation
 from dvla.runtime.observation import Observation
-from dvla.runtime.oracle.expert import ExpertConfig
+from dvla.runtime.oracle.expert import ExpertConfig, Rollout
 from dvla.runtime.oracle.scene_expert import rollout_of
 from dvla.runtime.pose import unwrap_near
 from dvla.runtime.twin.snapshot import TwinSnapshot
@@ -65,7 +65,7 @@ class OraclePolicy:
                 got=type(snapshot).__name__,
                 expected="a TwinSnapshot, which only a simulated arm provides (--sim)",
             )
-        rollout = rollout_of(self._config, snapshot)
+        rollout = self._rollout(snapshot)
         actions = rollout.run(self._chunk_size, self._control_period_s)
         if observation.state.size:
             actions[:, 3:6:2] = unwrap_near(actions[:, 3:6:2], observation.state[-1, 3:6:2])
@@ -75,6 +75,10 @@ class OraclePolicy:
             inference_s=time.perf_counter() - started_s,
             control_period_s=self._control_period_s,
         )
+
+    def _rollout(self, snapshot: TwinSnapshot) -> Rollout:
+        """Return the expert's rollout from a true state."""
+        return rollout_of(self._config, snapshot)
 
     def reset(self) -> None:
         """Forget nothing: the oracle keeps nothing between chunks."""

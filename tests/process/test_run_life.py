@@ -110,7 +110,11 @@ def test_ctrl_c_stops_in_order_and_reports(story: Story) -> None:
 
 
 def test_a_closed_terminal_stops_in_order_and_reports(start: Start) -> None:
-    run = start(*ORACLE)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may be under nohup
+    try:
+        run = start(*ORACLE)
+    finally:
+        signal.signal(signal.SIGHUP, before)
     run.until_following()
     # The shell tells its jobs, and the kernel tells the whole group once the shell has ended.
     for pid in (run.process.pid, *run.pids().values(), run.process.pid):

@@ -33,6 +33,7 @@ def collect(
     task: str = "",
     scenes: str | None = None,
     max_s: float | None = None,
+    decoys: float = 0.0,
 ) -> dict[int, EpisodeInfo]:
     """Record what is missing of some episodes.
 
@@ -46,6 +47,7 @@ def collect(
         task: "pick", "place", "long", or the objects that are drawn; any when empty.
         scenes: "plain", or a family for training; by what the task needs when None.
         max_s: longer episodes are cut off [s]; by what the scenes need when None.
+        decoys: share of the expert's episodes in which it goes for another thing first.
 
     Returns:
         All whole episodes of the folder, by seed.
@@ -73,6 +75,7 @@ def collect(
         task=task,
         scenes=scenes,
         max_s=max_s,
+        decoys=decoys,
     )
     work = Work.of(EpisodeRecorder, job)
     run_seeds(work, left, min(workers, len(left)), take, environment=ONE_THREAD)

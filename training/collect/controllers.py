@@ -1,4 +1,5 @@
-"""Who moves the arm while episodes are recorded: the expert, disturbed, or a policy and then it.
+"""Who moves the arm while episodes are recorded: the expert, disturbed or led astray, or a policy
+and then it.
 
 What is recorded as the right answer is the expert's in every case; these decide only which states
 are visited. A cloned policy leaves the expert's states within a few steps, so most of the value
@@ -12,7 +13,12 @@ from numpy.typing import NDArray
 
 from dvla.runtime.chunk import Chunk
 from dvla.runtime.observation import Observation
+from dvla.runtime.oracle.expert import Rollout
+from dvla.runtime.oracle.policy import OraclePolicy
 from dvla.runtime.policy_api import ChunkPolicy, WrappedPolicy
+from dvla.runtime.twin.scenes.recall import spec_of
+from dvla.runtime.twin.scenes.spec import SceneSpec
+from dvla.runtime.twin.snapshot import TwinSnapshot
 
 
 class DisturbedPolicy(WrappedPolicy):
@@ -61,6 +67,30 @@ class DisturbedPolicy(WrappedPolicy):
             inference_s=chunk.inference_s,
             control_period_s=chunk.control_period_s,
         )
+
+
+class DecoyPolicy(OraclePolicy):
+    """The expert, after a thing that nobody asked for, where there is one.
+
+    How the arm moves while the expert itself moves it tells which thing is meant, and a policy that
+    is trained on that alone need never read the instruction.
+
+    Args:
+        seed: of the draw among the things.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._draw = float(np.random.default_rng((seed, 0xDEC0)).random())
+
+    def _rollout(self, snapshot: TwinSnapshot) -> Rollout:
+        """Return the expert's rollout to the decoy."""
+        spec = spec_of(snapshot)
+        others = len(spec.things) - spec.targets if isinstance(spec, SceneSpec) else 0
+        if not isinstance(spec, SceneSpec) or not others:
+            return super()._rollout(snapshot)
+        decoy = spec.targets + int(self._draw * others)
+        return Rollout(self._config, spec.things[decoy], snapshot, decoy)
 
 
 class TakeOver(WrappedPolicy):

@@ -23,13 +23,15 @@ from dvla.runtime.twin.scene import CAMERAS
 from dvla.runtime.twin.scenes.choice import SceneChoice, scene_words
 from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld
-from dvla.training.collect.controllers import DisturbedPolicy, TakeOver
+from dvla.training.collect.controllers import DecoyPolicy, DisturbedPolicy, TakeOver
 from dvla.training.collect.frames import HORIZON, STEP, EpisodeInfo, in_crop
 from dvla.training.collect.teacher import expert_actions, state_of, target_of
 from dvla.training.pictures import STORED
 
 PERIOD_S = 0.04
 EXPERT = "expert"
+DECOY_S = 0.2, 1.5
+"""How long the expert goes for another thing, at least and at most [s]."""
 SERVO = ServoConfig(rate_hz=100)
 """Python's share of an episode is its servo ticks: 2.5 times fewer of them than on an arm."""
 
@@ -43,7 +45,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         latency_ms: injected inference latency.
         ci / laas: switches of the scheduler.
         rtc: the previous chunk guides the next one, as policies that stream are best run.
-        take_over_s: when the expert takes over from a policy; never when None.
+        take_over_s: when the expert takes over from a policy, or comes back from a decoy; never
+            when None.
+        decoy: the expert goes for another thing first.
     """
 
     seed: int
@@ -53,10 +57,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     laas: bool
     rtc: bool = False
     take_over_s: float | None = None
+    decoy: bool = False
 
 
-def draw_plan(seed: int, controller: str) -> Plan:
-    """Draw how an episode is recorded: latencies and switches as policies will meet them."""
+def draw_plan(seed: int, controller: str, decoys: float = 0.0) -> Plan:
+    """Draw how an episode is recorded: latencies and switches as policies will meet them.
+
+    Args:
+        seed: of the episode.
+        controller: ``expert``, or the folder of a bundle.
+        decoys: share of the expert's episodes in which it goes for another thing first.
+    """
     rng = np.random.default_rng((seed, 0x91A))
     latency_ms = float(rng.choice((0.0, 40.0, 80.0, 120.0, 200.0, 280.0)))
     streaming = bool(rng.random() < 0.8)
@@ -64,6 +75,9 @@ def draw_plan(seed: int, controller: str) -> Plan:
     take_over_s = float(rng.uniform(0.2, 3.0))
     laas = streaming or bool(rng.random() < 0.5)
     guided = bool(rng.random() < 0.5)
+    decoy = controller == EXPERT and bool(rng.random() < decoys)
+    back_s = float(rng.uniform(*DECOY_S))
+    taken_over = take_over and controller != EXPERT
     return Plan(
         seed=seed,
         controller=controller,
@@ -71,7 +85,8 @@ def draw_plan(seed: int, controller: str) -> Plan:
         ci=streaming,
         laas=laas,
         rtc=streaming and guided and controller != EXPERT,
-        take_over_s=take_over_s if take_over and controller != EXPERT else None,
+        take_over_s=back_s if decoy else take_over_s if taken_over else None,
+        decoy=decoy,
     )
 
 
@@ -136,7 +151,7 @@ class Recorder:
             speed=round(spec.speed, 4),
             outcome=outcome,
             steps=len(rows),
-            controller=Path(plan.controller).name,
+            controller=Path(plan.controller).name + (" after a decoy" if plan.decoy else ""),
             latency_ms=plan.latency_ms,
             duration_s=round(time.perf_counter() - started_s, 3),
             scenes=self._scenes,
@@ -147,6 +162,9 @@ class Recorder:
 
     def _controller(self, plan: Plan) -> ChunkPolicy:
         expert = DisturbedPolicy(OraclePolicy(), plan.seed)
+        if plan.decoy and plan.take_over_s is not None:
+            decoy = DisturbedPolicy(DecoyPolicy(plan.seed), plan.seed)
+            return TakeOver(decoy, expert, plan.take_over_s)
         if self._learner is None or plan.controller == EXPERT:
             return expert
         learner = SeededPolicy(self._learner, plan.seed)

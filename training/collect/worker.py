@@ -35,6 +35,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         task: "pick", "place", "long", or what objects are drawn; any when empty.
         scenes: "plain", or a family for training; by what the task needs when None.
         max_s: longer episodes are cut off [s]; by what the scenes need when None.
+        decoys: share of the expert's episodes in which it goes for another thing first.
     """
 
     folder: str
@@ -43,6 +44,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     task: str = ""
     scenes: str | None = None
     max_s: float | None = None
+    decoys: float = 0.0
 
 
 def open_recorder(job: Job) -> Recorder:
@@ -98,6 +100,6 @@ class EpisodeRecorder:
 
     def run(self, seed: int) -> EpisodeInfo:
         """Record the episode of a seed."""
-        info, steps = self._recorder.record(draw_plan(seed, self._job.controller))
+        info, steps = self._recorder.record(draw_plan(seed, self._job.controller, self._job.decoys))
         write_episode(Path(self._job.folder), info, steps)
         return info

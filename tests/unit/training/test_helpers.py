@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dvla.export.model.decoder import KeyValue
-from dvla.export.torch_ import nn, torch
+from dvla.export.torch_ import Tensor, nn, torch
 from dvla.training.dense_vision import Seen
-from dvla.training.helpers import Helpers, Words, pointed_at
+from dvla.training.helpers import Helpers, Truth, Words, pointed_at
 
 B, N, S = 3, 2, 4
 SIDES = (8, 4, 2, 1, 1)
@@ -47,6 +47,10 @@ def test_the_mean_cell_is_the_spot(x: float, y: float, rows: int, columns: int) 
         assert int((along > 0).sum()) <= 2
 
 
+def truth(spots: Tensor, state: Tensor | None = None) -> Truth:
+    return Truth(torch.zeros(B, 6) if state is None else state, spots, torch.zeros(B))
+
+
 def helpers_of(look: Seen) -> Helpers:
     return Helpers(
         look, WORDS, cached(), S, torch.zeros(6), torch.ones(6), picture=(32, 32), frames=2
@@ -55,10 +59,13 @@ def helpers_of(look: Seen) -> Helpers:
 
 def test_what_is_not_known_teaches_nothing() -> None:
     helpers = helpers_of(seen())
-    unknown = torch.full((B, 6), torch.nan), torch.full((B, N, 2, 2), torch.nan)
-    state, spot, place = helpers.losses(seen(), STATE, WORDS, *unknown)
-    (state + spot + place).backward()  # type: ignore[no-untyped-call]
-    assert state.item() == spot.item() == place.item() == 0.0
+    unknown = truth(torch.full((B, N, 2, 2), torch.nan), torch.full((B, 6), torch.nan))
+    losses = (
+        *helpers.losses(seen(), STATE, WORDS, unknown),
+        *helpers.text_losses(cached(), seen(), unknown),
+    )
+    sum(losses, torch.zeros(())).backward()  # type: ignore[no-untyped-call]
+    assert all(loss.item() == 0.0 for loss in losses)
     assert all(p.grad is None or not p.grad.any() for p in helpers.parameters())
 
 
@@ -71,13 +78,13 @@ def test_a_spot_out_of_view_counts_for_nothing() -> None:
     first = Seen(seen().tokens, tuple(stage[:, :1] for stage in seen().stages))
     wanted = [
         -(pointed_at(spots[0, :1], side, side) * chances).sum()
-        for side, head, stage in zip(SIDES, helpers.spots, first.stages, strict=False)
+        for side, head, stage in zip(SIDES, helpers.spots[:3], first.stages, strict=False)
         for chances in [head(stage.movedim(0, -1)).flatten(1).log_softmax(1)]
-    ]
+    ]  # the tokens' map has one cell: nothing to be wrong about
     older = torch.full_like(alone, torch.nan)
     both = torch.stack([older, alone], dim=2)
-    spot = helpers.losses(seen(), STATE, WORDS, torch.zeros(B, 6), both).spot
-    assert spot.item() == pytest.approx(torch.stack(wanted).sum().item() / 3, rel=1e-5)
+    spot = helpers.losses(seen(), STATE, WORDS, truth(both)).spot
+    assert spot.item() == pytest.approx(torch.stack(wanted).sum().item() / 4, rel=1e-5)
 
 
 def test_they_learn_to_point() -> None:
@@ -93,7 +100,7 @@ def test_they_learn_to_point() -> None:
     optimiser = torch.optim.Adam(helpers.parameters(), lr=0.3)
     for _ in range(60):
         known = spots.reshape(B, N, 1, 2).expand(B, N, 2, 2)
-        loss = helpers.losses(look, STATE, WORDS, torch.zeros(B, 6), known).spot
+        loss = helpers.losses(look, STATE, WORDS, truth(known)).spot
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -116,7 +123,7 @@ def test_they_learn_the_place_within_a_cell_of_each_frame() -> None:
     optimiser = torch.optim.Adam(helpers.parameters(), lr=0.01)
     losses = []
     for _ in range(200):
-        place = helpers.losses(look, STATE, WORDS, torch.zeros(B, 6), spots).place
+        place = helpers.losses(look, STATE, WORDS, truth(spots)).place
         optimiser.zero_grad()
         place.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -142,7 +149,7 @@ def test_among_two_things_they_learn_to_point_at_the_one_that_is_asked_for() -> 
         for words, cell in asks:
             spot = (torch.tensor([cell % 8, cell // 8]) + 0.5) / 8
             known = spot.expand(B, N, 2, 2)
-            losses.append(helpers.losses(look, STATE, words, torch.zeros(B, 6), known).spot)
+            losses.append(helpers.losses(look, STATE, words, truth(known)).spot)
         optimiser.zero_grad()
         sum(losses, torch.zeros(())).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -165,17 +172,83 @@ def test_padding_of_an_instruction_says_nothing() -> None:
     torch.testing.assert_close(helpers._read(short), helpers._read(padded))
 
 
+def test_what_is_pointed_at_is_read() -> None:
+    """Each observation has its object in another cell of each map, whose features say all of it."""
+    torch.manual_seed(0)
+    wanted = torch.randn(B, 6)
+    maps = torch.randn(8, B * N, 4, 4)
+    cells = torch.tensor([3, 9, 6, 12, 1, 14])  # of B observations, N cameras each
+    for index, cell in enumerate(cells):
+        maps[:6, index].flatten(1)[:, cell] = wanted[index // N]
+        maps[6, index].flatten()[cell] = 4.0
+    tokens = maps.flatten(2).permute(1, 2, 0).reshape(B, N, 16, 8)
+    look = Seen(tokens, (*seen().stages[:2], maps, maps))
+    helpers = helpers_of(look)
+    spots = (torch.stack([cells % 4, cells // 4], dim=1) + 0.5) / 4
+    known = truth(spots.reshape(B, N, 1, 2).expand(B, N, 2, 2), wanted)
+    optimiser = torch.optim.Adam(helpers.parameters(), lr=0.01)
+    for _ in range(200):
+        losses = helpers.losses(look, STATE, WORDS, known)
+        optimiser.zero_grad()
+        (losses.state + losses.spot).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    torch.testing.assert_close(helpers.answers(look, STATE, WORDS), wanted, atol=0.2, rtol=0)
+    elsewhere = tokens.clone()
+    flat = elsewhere.flatten(0, 1)
+    for index, cell in enumerate(cells):
+        flat[index, (cell + 5) % 16, :6] += 3.0
+    moved = helpers.answers(Seen(elsewhere, look.stages), STATE, WORDS)
+    assert (moved - wanted).abs().max() < 0.5, "what is not pointed at says little"
+
+
+def test_a_hand_turned_by_half_a_circle_is_no_other_answer() -> None:
+    helpers = helpers_of(seen())
+    spots, yaw = torch.full((B, N, 2, 2), torch.nan), torch.tensor([0.3, -1.0, 2.0])
+    once, twice = (
+        helpers.losses(seen(), STATE, WORDS, Truth(torch.zeros(B, 6), spots, turned)).state.item()
+        for turned in (yaw, yaw + torch.pi)
+    )
+    assert once == pytest.approx(twice, rel=1e-4)
+    other = helpers.losses(seen(), STATE, WORDS, Truth(torch.zeros(B, 6), spots, yaw + 0.7)).state
+    assert other.item() != pytest.approx(once, rel=1e-3)
+
+
 def test_what_the_last_token_tells_is_read() -> None:
     torch.manual_seed(0)
     helpers, cache = helpers_of(seen()), cached()
-    truth = torch.randn(B, 6)
+    known = truth(torch.full((B, N, 2, 2), torch.nan), torch.randn(B, 6))
     optimiser = torch.optim.Adam(helpers.told.parameters(), lr=0.03)
     for _ in range(150):
-        loss = helpers.told_loss(cache, truth)
+        loss = helpers.text_losses(cache, seen(), known).told
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    torch.testing.assert_close(helpers.understood(cache), truth, atol=0.1, rtol=0)
+    torch.testing.assert_close(helpers.understood(cache), known.state, atol=0.1, rtol=0)
     changed = [(keys, values.clone()) for keys, values in cache]
     changed[0][1][:, :-1] = 0.0  # the tokens before the last
     assert torch.equal(helpers.understood(changed), helpers.understood(cache))
+
+
+def test_the_token_of_the_picture_where_the_object_is_gets_marked() -> None:
+    torch.manual_seed(0)
+    tokens, stage = torch.zeros(B, N, 6, 5), torch.zeros(4, B * N, 2, 3)
+    look = Seen(tokens, (*seen().stages[:3], stage))
+    values = torch.zeros(B, N * 6 + 3, 1, 4)
+    cells = torch.randint(0, 6, (B, N))
+    for camera in range(N):
+        values[torch.arange(B), camera * 6 + cells[:, camera], 0, 2] = 1.0
+    cache = [(torch.zeros_like(values), values)]
+    helpers = Helpers(
+        look, WORDS, cache, S, torch.zeros(6), torch.ones(6), picture=(32, 32), frames=2
+    )
+    spots = (torch.stack([cells % 3, cells // 3], dim=2) + 0.5) / torch.tensor([3, 2])
+    known = truth(spots[:, :, None].expand(B, N, 2, 2))
+    optimiser = torch.optim.Adam(helpers.marked.parameters(), lr=0.3)
+    for _ in range(60):
+        loss = helpers.text_losses(cache, look, known).marked
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    assert loss.item() < 0.05
+    wrong = helpers.text_losses(cache, look, truth(1.0 - known.spots)).marked
+    assert wrong.item() > 1.0

@@ -28,7 +28,10 @@ def main() -> int:
             answer = failure(seed, error)
         else:
             answer = answered(runner, seed)
-        answers.write(msgspec.json.encode(answer) + b"\n")
+        try:
+            answers.write(msgspec.json.encode(answer) + b"\n")
+        except BrokenPipeError:  # whoever asked has ended
+            return 1
     return 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +62,23 @@ def test_a_full_disk_is_said_and_nothing_more_is_begun(tmp_path: Path) -> None:
     with pytest.raises(WorkerFailed, match=r"disk is full.*episode\.npy.*it goes on") as raised:
         run(Behaviour(folder=str(tmp_path), full=3), seeds(), workers=1)
     assert raised.value.exit_code == 3 and begun == [0, 1, 2, 3]
+
+
+def test_a_worker_whose_pool_has_ended_ends_in_order(tmp_path: Path) -> None:
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "dvla.benchmarks.pool.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert worker.stdin and worker.stdout and worker.stderr
+    worker.stdout.close()
+    work = Work.of(Squares, Behaviour(folder=str(tmp_path)))
+    worker.stdin.write(msgspec.json.encode(work) + b"\n1\n2\n")
+    worker.stdin.flush()
+    assert worker.wait(60.0) == 1
+    assert b"Traceback" not in worker.stderr.read()
+    worker.stdin.close()
 
 
 def test_a_fault_of_ours_keeps_its_exit_code(tmp_path: Path) -> None:

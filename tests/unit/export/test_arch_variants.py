@@ -1,14 +1,16 @@
-"""Encoders of four stages, crops and states with motion: what a small policy may have."""
+"""Encoders of three and four stages, crops and states with motion: what a small policy may have."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from four_stages import FOUR_STAGES, four_stages_config
 
 from dvla.engines.errors import CheckpointError
-from dvla.export.arch import Crop
+from dvla.export.arch import Arch, Crop
 from dvla.export.checkpoint import load_checkpoint
 from dvla.export.config import convert_config
 from dvla.export.facts import policy_facts
@@ -22,20 +24,31 @@ from dvla.training.presets import NANO, preset_config
 CONFIG = convert_config(preset_config("nano"), "nano")
 
 
+def written(folder: Path, arch: Arch = NANO, raw: dict[str, Any] | None = None) -> Path:
+    raw = raw or preset_config("nano")
+    policy = DynamicVla(convert_config(raw, "nano"), arch)
+    initialise(policy, 0)
+    write_checkpoint(folder, policy.state_dict(), raw, arch)
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    policy = DynamicVla(CONFIG, NANO)
-    initialise(policy, 0)
-    write_checkpoint(tmp_path, policy.state_dict(), preset_config("nano"), NANO)
-    return tmp_path
+    return written(tmp_path)
 
 
-def test_four_stages_and_crops_come_back_from_disk(folder: Path) -> None:
-    checkpoint = load_checkpoint(folder)
-    assert checkpoint.arch == NANO and len(checkpoint.arch.vision.dims) == 4
-    policy = DynamicVla(CONFIG, NANO).eval()
+@pytest.mark.parametrize(
+    ("arch", "raw", "stages", "count"),
+    [(NANO, preset_config("nano"), 3, 24), (FOUR_STAGES, four_stages_config(), 4, 6)],
+)
+def test_fewer_stages_and_crops_come_back_from_disk(
+    tmp_path: Path, arch: Arch, raw: dict[str, Any], stages: int, count: int
+) -> None:
+    checkpoint = load_checkpoint(written(tmp_path, arch, raw))
+    assert checkpoint.arch == arch and len(checkpoint.arch.vision.dims) == stages
+    policy = DynamicVla(checkpoint.config, arch).eval()
     tokens = policy.embed_images(torch.zeros(1, 2, 6, 64, 96))
-    assert tokens.shape[2] == image_tokens(policy) == 6
+    assert tokens.shape[2] == image_tokens(policy) == count
 
 
 def test_a_state_of_twelve_is_a_pose_and_its_motion() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 
 import pytest
+from four_stages import FOUR_STAGES
 
+from dvla.export.arch import Arch
 from dvla.export.config import convert_config
 from dvla.export.model.policy import DynamicVla
 from dvla.export.torch_ import torch
@@ -13,11 +15,15 @@ from dvla.training import dense_vision
 from dvla.training.initialise import initialise
 from dvla.training.presets import NANO, preset_config
 
+CONFIG = convert_config(preset_config("nano"), "nano")
+ARCHS = pytest.mark.parametrize("arch", [NANO, FOUR_STAGES], ids=["three stages", "four stages"])
 
+
+@ARCHS
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (64, 64), (32, 32)])
-def test_it_is_the_encoder(training: bool, height: int, width: int) -> None:
-    policy = DynamicVla(convert_config(preset_config("nano"), "nano"), NANO).train(training)
+def test_it_is_the_encoder(arch: Arch, training: bool, height: int, width: int) -> None:
+    policy = DynamicVla(CONFIG, arch).train(training)
     initialise(policy, 0)
     other = copy.deepcopy(policy)
     images = torch.rand(3, 2, 6, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -34,8 +40,9 @@ def test_it_is_the_encoder(training: bool, height: int, width: int) -> None:
         assert torch.allclose(a.float(), b.float(), atol=1e-5), name
 
 
-def test_its_stages_are_the_encoders() -> None:
-    policy = DynamicVla(convert_config(preset_config("nano"), "nano"), NANO).eval()
+@ARCHS
+def test_its_stages_are_the_encoders(arch: Arch) -> None:
+    policy = DynamicVla(CONFIG, arch).eval()
     initialise(policy, 0)
     images = torch.rand(3, 2, 6, 64, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.inference_mode():
@@ -45,12 +52,14 @@ def test_its_stages_are_the_encoders() -> None:
         assert torch.allclose(other.transpose(0, 1), stage, atol=1e-4 * float(stage.abs().max()))
 
 
-def test_larger_pictures_take_the_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
-    policy = DynamicVla(convert_config(preset_config("nano"), "nano"), NANO).eval()
+@ARCHS
+def test_larger_pictures_take_the_convolutions(monkeypatch: pytest.MonkeyPatch, arch: Arch) -> None:
+    policy = DynamicVla(CONFIG, arch).eval()
     monkeypatch.setattr(dense_vision, "_dense_features", None)
     images = torch.rand(1, 2, 6, 128, 160)
     with torch.inference_mode():
         seen = dense_vision.embed_images(policy, images)
-        assert torch.equal(seen.tokens, policy.embed_images(images)) and seen.tokens.shape[2] == 20
-    sizes = [(2, 4 * n, 5 * n) for n in (8, 4, 2, 1)]
+        assert torch.equal(seen.tokens, policy.embed_images(images))
+    sizes = [(2, 4 * n, 5 * n) for n in (8, 4, 2, 1)][: len(arch.vision.dims)]
+    assert seen.tokens.shape[2] == sizes[-1][1] * sizes[-1][2]
     assert [stage.shape[1:] for stage in seen.stages] == sizes

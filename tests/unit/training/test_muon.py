@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from four_stages import FOUR_STAGES
 
 from dvla.export.config import convert_config
 from dvla.export.model.policy import DynamicVla
 from dvla.export.torch_ import nn, torch
 from dvla.training.muon import ADAM_SIZE, Muon, feature_matrices, orthogonal
-from dvla.training.presets import NANO, preset_config
+from dvla.training.presets import preset_config
 
 
 @pytest.mark.parametrize("shape", [(8, 40), (40, 8), (16, 16), (1, 9)])
@@ -72,10 +73,10 @@ def test_a_saved_optimiser_goes_on_where_it_was() -> None:
 
 
 def test_only_what_mixes_features_is_trained_by_it() -> None:
-    policy = DynamicVla(convert_config(preset_config("nano"), "nano"), NANO)
+    policy = DynamicVla(convert_config(preset_config("nano"), "nano"), FOUR_STAGES)
     policy.requires_grad_(True)
     encoder = policy.vlm.vision_model
-    found = {id(each) for each in feature_matrices(encoder, nn.Linear(4, 6), nn.Linear(4, 7))}
+    found = {id(each) for each in feature_matrices(encoder, nn.Linear(4, 8), nn.Linear(4, 9))}
     convolutions = [m for m in encoder.modules() if isinstance(m, nn.Conv2d)]
     assert any(m.groups > 1 for m in convolutions)
     for convolution in convolutions:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from four_stages import FOUR_STAGES, four_stages_config
 from training_data import made_up_dataset, made_up_episode
 
 from dvla.engines.errors import CheckpointError, UsageError
@@ -30,16 +31,6 @@ from dvla.training.sampler import Sampler
 from dvla.training.session import train
 from dvla.training.tokenizer import train_tokenizer
 
-OLDER = msgspec.structs.replace(
-    NANO,
-    vision=msgspec.structs.replace(
-        NANO.vision,
-        dims=(16, 32, 64, 128),
-        n_blocks=(1, 1, 2, 1),
-        mlp_dims=(48, 96, 192, 384),
-    ),
-)
-"""With an encoder of four stages, as earlier policies have."""
 WIDER = msgspec.structs.replace(
     NANO,
     vision=msgspec.structs.replace(NANO.vision, dims=(32, 64, 128), mlp_dims=(96, 192, 384)),
@@ -225,9 +216,10 @@ def test_fine_tuning_keeps_the_checkpoints_own_statistics(data: Path, tmp_path: 
 
 def test_a_new_encoder_begins_anew_and_the_rest_goes_on(data: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    policy = DynamicVla(convert_config(preset_config("nano"), "nano"), OLDER)
+    raw = four_stages_config()
+    policy = DynamicVla(convert_config(raw, "nano"), FOUR_STAGES)
     initialise(policy, 3)
-    write_checkpoint(first, policy.state_dict(), preset_config("nano"), OLDER)
+    write_checkpoint(first, policy.state_dict(), raw, FOUR_STAGES)
     train_tokenizer(
         ["pick up the red ball", "pick up the blue ball"], 300, first / "tokenizer.json"
     )
@@ -236,7 +228,7 @@ def test_a_new_encoder_begins_anew_and_the_rest_goes_on(data: Path, tmp_path: Pa
         "nano", first, [data], second, still, resume=False, report=lambda _: None, new_encoder=True
     )
     kept, renewed = load_checkpoint(first), load_checkpoint(second)
-    assert renewed.arch == msgspec.structs.replace(OLDER, vision=NANO.vision) != kept.arch
+    assert renewed.arch == msgspec.structs.replace(FOUR_STAGES, vision=NANO.vision) != kept.arch
     for name, tensor in renewed.tensors.items():
         if not (".vision_model." in name or ".connector." in name):
             assert torch.allclose(tensor, kept.tensors[name], atol=1e-6), name

@@ -47,6 +47,17 @@ MAX_STEP_NS = 12_000_000
 BAD_WORDS = ("reflex", "violation", "aborted", "Traceback")
 
 
+@pytest.fixture(autouse=True)
+def own_priority() -> Iterator[None]:
+    """Take back what the driver gives the thread that commands: the highest real-time priority.
+
+    It would be the other tests' too, and everything's that they start.
+    """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    yield
+    os.sched_setscheduler(0, policy, parameters)
+
+
 class Server:
     """The simulated arm on the loopback."""
 

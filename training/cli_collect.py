@@ -94,7 +94,13 @@ def collect_command(
             got=repr(policy),
             next_command="dvla-export MODEL -o BUNDLE",
         )
-    asked_scene(task, scenes)  # a wrong one is said before workers start
+    asked = asked_scene(task, scenes)  # a wrong one is said before workers start
+    if decoys and asked.scene is None:
+        raise UsageError(
+            "--decoys needs other things on the table, and the plain scene has one",
+            got=f"--scenes {scenes or 'plain'}",
+            expected="scenes with several, as --scenes training",
+        )
     robot_with_twin(robot)
     import_mujoco()
     if format != "episodes":

@@ -83,7 +83,7 @@ def train(
     group = Group()
     torch.manual_seed(options.seed)
     policy, raw, config, arch = _policy(preset, init, options.seed, new_encoder)
-    if encoder is not None:
+    if encoder is not None and not resume:
         _begin_with(policy, encoder)
     seen_steps = config.delta_timestamps.observation
     width = config.state_dim
@@ -188,19 +188,18 @@ def _begin_with(policy: DynamicVla, source: Path) -> None:
         UsageError: already the first has another.
     """
     lent, vision = load_checkpoint(source).tensors, policy.vlm.vision_model
+    parts = (("patch_embedding", vision.patch_embedding), ("layers", vision.layers))
+    layers = [
+        (f"{VISION}{part}.{i}.", layer) for part, each in parts for i, layer in enumerate(each)
+    ]
     taken = 0
-    for place, layers in (("patch_embedding", vision.patch_embedding), ("layers", vision.layers)):
-        for index, layer in enumerate(layers):
-            prefix = f"{VISION}{place}.{index}."
-            theirs = {n.removeprefix(prefix): t for n, t in lent.items() if n.startswith(prefix)}
-            ours = layer.state_dict()
-            if {n: t.shape for n, t in theirs.items()} != {n: t.shape for n, t in ours.items()}:
-                break
-            layer.load_state_dict(theirs)
-            taken += 1
-        else:
-            continue
-        break
+    for prefix, layer in layers:
+        theirs = {n.removeprefix(prefix): t for n, t in lent.items() if n.startswith(prefix)}
+        ours = layer.state_dict()
+        if {n: t.shape for n, t in theirs.items()} != {n: t.shape for n, t in ours.items()}:
+            break
+        layer.load_state_dict(theirs)
+        taken += 1
     if not taken:
         raise UsageError(
             "The encoder of --encoder has another form than this policy's from its first layer on",

@@ -1,5 +1,4 @@
-"""Who moves the arm while episodes are recorded: the expert, disturbed or led astray, or a policy
-and then it.
+"""Who moves the arm while episodes are recorded: the expert, disturbed or led astray, or a policy.
 
 What is recorded as the right answer is the expert's in every case; these decide only which states
 are visited. A cloned policy leaves the expert's states within a few steps, so most of the value
@@ -86,10 +85,9 @@ class DecoyPolicy(OraclePolicy):
     def _rollout(self, snapshot: TwinSnapshot) -> Rollout:
         """Return the expert's rollout to the decoy."""
         spec = spec_of(snapshot)
-        others = len(spec.things) - spec.targets if isinstance(spec, SceneSpec) else 0
-        if not isinstance(spec, SceneSpec) or not others:
+        if not isinstance(spec, SceneSpec) or len(spec.things) == spec.targets:
             return super()._rollout(snapshot)
-        decoy = spec.targets + int(self._draw * others)
+        decoy = spec.targets + int(self._draw * (len(spec.things) - spec.targets))
         return Rollout(self._config, spec.things[decoy], snapshot, decoy)
 
 

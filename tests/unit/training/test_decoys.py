@@ -99,11 +99,12 @@ def test_plans_with_decoys_are_the_others_plans_but_for_them() -> None:
         ({"decoys": float("nan")}, "--decoys is out of bounds"),
         ({"decoys": 0.5, "format": "lerobot-v3.0"}, "leads the expert astray"),
         ({"decoys": 0.5, "policy": "some.bundle"}, "leads the expert astray"),
+        ({"decoys": 0.5, "scenes": "plain"}, "the plain scene has one"),
     ],
 )
 def test_decoys_that_cannot_be_are_refused(
     asked: dict[str, Any], told: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=told):
-        collect_command(tmp_path / "out", episodes=1, scenes="training", **asked)
+        collect_command(tmp_path / "out", episodes=1, **({"scenes": "training"} | asked))
     assert not (tmp_path / "out").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Literal
@@ -138,10 +139,12 @@ def train_command(
     )
 
     def report(curve: Curve) -> None:
+        astray_m = curve.container_error_m
         print(
             f"step {curve.step}  flow {curve.flow:.4f}  object {1e3 * curve.object_error_m:.1f} mm"
             f" {1e3 * curve.object_error_m_s:.0f} mm/s, meant {100 * curve.meant:.0f} %"
-            f"  held out {1e3 * curve.error_m:.1f} mm, first {1e3 * curve.first_error_m:.1f} mm,"
+            + (f", container {1e3 * astray_m:.0f} mm" if math.isfinite(astray_m) else "")
+            + f"  held out {1e3 * curve.error_m:.1f} mm, first {1e3 * curve.first_error_m:.1f} mm,"
             f" gripper {100 * curve.gripper_accuracy:.1f} %"
             f"  {curve.samples_per_s:.0f} samples/s of {curve.episodes} episodes"
             + (f"  caught {curve.successes} of {curve.trials}" if curve.trials else ""),

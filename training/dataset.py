@@ -13,6 +13,7 @@ from dvla.engines.errors import UsageError
 from dvla.runtime.policy_api import HISTORY_STEPS
 from dvla.runtime.pose import state_input
 from dvla.training.collect.frames import EpisodeInfo, map_episode, recorded
+from dvla.training.containers import container_of
 from dvla.training.lerobot.imported import as_episodes
 from dvla.training.pictures import STORED, Pictures
 from dvla.training.seeds import refuse_test_seeds
@@ -76,6 +77,7 @@ class Episodes:
         self._held_out = held_out
         self._maps: list[NDArray[np.void]] = []
         self.infos: list[EpisodeInfo] = []
+        self._containers: list[NDArray[np.float32]] = []
         self._known: set[tuple[Path, int]] = set()
         self._decisive: list[NDArray[np.int64]] = []
         self._approach: list[NDArray[np.int64]] = []
@@ -111,6 +113,7 @@ class Episodes:
                 self._known.add((folder, seed))
                 self._maps.append(map_episode(folder, seed, self._layout))
                 self.infos.append(info)
+                self._containers.append(container_of(info))
         _refuse_mixed_arms(self.infos)
         lengths = [len(steps) for steps in self._maps]
         self._starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
@@ -182,6 +185,10 @@ class Episodes:
         return np.array(
             [[spots[max(i + step, 0)] for step in self._history_steps] for spots, i in at]
         ).swapaxes(1, 2)
+
+    def containers(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return where the containers of some steps stand (B, 2) [m]; NaN where there is none."""
+        return np.stack([self._containers[e] for e, _ in self._places(indices)])
 
     def _states(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the states (B, S) of some steps as the network takes them."""

@@ -26,6 +26,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         object_state: (B, 6) true position and velocity [m, m/s]; for the helpers alone.
         spots: (B, N, n_obs, 2) where the object is in each picture, from the left and from the top
             as a share of its sides; NaN where it is not known. For the helpers alone.
+        container: (B, 2) where the container stands [m]; NaN where there is none. For the helpers
+            alone.
     """
 
     images: Tensor
@@ -35,6 +37,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     actions: Tensor
     object_state: Tensor
     spots: Tensor
+    container: Tensor
 
 
 def draw_flow_times(count: int, generator: torch.Generator) -> Tensor:

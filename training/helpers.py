@@ -16,6 +16,7 @@ from dvla.export.model.policy import DynamicVla
 from dvla.export.torch_ import F, Tensor, nn, torch
 from dvla.training.dense_vision import Seen
 from dvla.training.flow_loss import Batch
+from dvla.training.spots import in_view, spot_loss
 
 _YAW = 5
 """Of an action's columns, the hand's turn about the vertical."""
@@ -29,6 +30,8 @@ _PHRASE = 5
 _TRUTHS = 8
 """Of the object: position, velocity, and the hand's turn for it as sine and cosine of twice it: a
 hand turned by half a circle takes it as well."""
+_PLANE = 2
+"""Of a position, what says where something stands on the table."""
 
 
 class Words(NamedTuple):
@@ -52,10 +55,17 @@ class HelperLosses(NamedTuple):
 
 
 class TextLosses(NamedTuple):
-    """The same of what the language model understood: of its last token, of the pictures'."""
+    """Mean losses of what the language model understood.
+
+    Attributes:
+        told: of the object, by the last token.
+        marked: of the pictures' tokens, which must say in which of them the object is.
+        container: of where it stands, by the last token.
+    """
 
     told: Tensor
     marked: Tensor
+    container: Tensor
 
 
 class Truth(NamedTuple):
@@ -65,16 +75,18 @@ class Truth(NamedTuple):
         state: (B, 6) position and velocity [m, m/s]; NaN where it is not known.
         spots: (B, N, n_obs, 2) from the left and the top, in [0, 1] where in view.
         yaw: (B,) of the hand at the end of the expert's chunk [rad].
+        container: (B, 2) where it stands [m]; NaN where there is none.
     """
 
     state: Tensor
     spots: Tensor
     yaw: Tensor
+    container: Tensor
 
 
 def truth_of(batch: Batch) -> Truth:
     """Return what a batch knows of the object."""
-    return Truth(batch.object_state, batch.spots, batch.actions[:, -1, _YAW])
+    return Truth(batch.object_state, batch.spots, batch.actions[:, -1, _YAW], batch.container)
 
 
 class Helpers(nn.Module):
@@ -120,6 +132,7 @@ class Helpers(nn.Module):
         )
         self.told = _reader(_values(cache)[:, -1].shape[1])
         self.marked = nn.Linear(_values(cache).shape[2], 1)
+        self.container = _reader(_values(cache)[:, -1].shape[1], _PLANE)
 
     def _read(self, words: Words) -> Tensor:
         """Return what instructions ask for (B, 64): of each feature of a phrase the largest."""
@@ -158,6 +171,15 @@ class Helpers(nn.Module):
         """Return the same (B, 6) as the language model's last token tells it to the expert."""
         return self._in_metres(self.told(_values(cache)[:, -1]))
 
+    def understood_container(self, cache: list[KeyValue]) -> Tensor:
+        """Return where the container stands (B, 2) [m] as the last token tells it."""
+        answer: Tensor = self.container(_values(cache)[:, -1])
+        return answer * self._on_table + self.get_buffer("mean")[:_PLANE]
+
+    @property
+    def _on_table(self) -> Tensor:
+        return self.get_buffer("std")[:_PLANE]
+
     def _in_metres(self, answer: Tensor) -> Tensor:
         return (answer * self.get_buffer("std") + self.get_buffer("mean"))[:, :6]
 
@@ -170,15 +192,18 @@ class Helpers(nn.Module):
     def text_losses(self, cache: list[KeyValue], seen: Seen, truth: Truth) -> TextLosses:
         """Return the losses of what the language model understood, from the prefix's cache.
 
-        Its last token must tell the expert what the helpers know; of the pictures' tokens the one
-        where the object is must be marked.
+        Its last token must tell the expert what the helpers know and where the container stands;
+        of the pictures' tokens the one where the object is must be marked.
         """
         values = _values(cache)
         told = _known_l1(self.told(values[:, -1]), self._normalised(truth))
         cameras, count = seen.tokens.shape[1:3]
         rows, columns = seen.stages[-1].shape[-2:]
         logits = self.marked(values[:, : cameras * count]).reshape(-1, rows, columns)
-        return TextLosses(told, _spot_loss(logits, truth.spots.flatten(0, 1)[:, -1]))
+        marked = spot_loss(logits, truth.spots.flatten(0, 1)[:, -1])
+        stands = (truth.container - self.get_buffer("mean")[:_PLANE]) / self._on_table
+        known = stands.isfinite().float().mean().clamp(min=1.0 / stands.numel())
+        return TextLosses(told, marked, _known_l1(self.container(values[:, -1]), stands) / known)
 
     def losses(self, seen: Seen, state: Tensor, words: Words, truth: Truth) -> HelperLosses:
         """Return the losses; what is not known, or not in view, teaches nothing.
@@ -195,7 +220,7 @@ class Helpers(nn.Module):
         both = spot = wanted.new_zeros(())
         for level, features in enumerate(maps):
             logits = self._point(level, features, asked)
-            spot = spot + _spot_loss(logits, frames[:, -1]) / len(maps)
+            spot = spot + spot_loss(logits, frames[:, -1]) / len(maps)
             reader = level - len(maps)
             if -reader <= len(self.readers):
                 answer = self._object(reader, features, logits, state)
@@ -221,11 +246,6 @@ class Helpers(nn.Module):
         return loss / (len(self.places) * frames.shape[1])
 
 
-def in_view(spots: Tensor) -> Tensor:
-    """Return which spots (n, 2) lie in their picture (n,)."""
-    return spots.isfinite().all(dim=1) & (spots >= 0).all(dim=1) & (spots <= 1).all(dim=1)
-
-
 def _silent(features: int) -> nn.Linear:
     """Return a layer that reads what is asked for, and says nothing of it to begin with."""
     layer = nn.Linear(_ASKED_WIDTH, features)
@@ -246,36 +266,12 @@ def _values(cache: list[KeyValue]) -> Tensor:
     return torch.cat([values.flatten(2) for _, values in cache], dim=2)
 
 
-def _reader(width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, _READ_WIDTH), nn.GELU(), nn.Linear(_READ_WIDTH, _TRUTHS))
-
-
-def _spot_loss(logits: Tensor, spots: Tensor) -> Tensor:
-    """Return the cross-entropy of cells (n, h, w) at the spots (n, 2) that are in view."""
-    shown = in_view(spots)
-    if not shown.any():
-        return logits.new_zeros(())
-    share = pointed_at(spots[shown], *logits.shape[1:])
-    return -(share * logits[shown].flatten(1).log_softmax(dim=1)).sum(dim=1).mean()
+def _reader(width: int, answers: int = _TRUTHS) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, _READ_WIDTH), nn.GELU(), nn.Linear(_READ_WIDTH, answers))
 
 
 def _place_head(features: int) -> nn.Module:
     return nn.Sequential(nn.Linear(features, _PLACE_WIDTH), nn.GELU(), nn.Linear(_PLACE_WIDTH, 2))
-
-
-def pointed_at(spots: Tensor, rows: int, columns: int) -> Tensor:
-    """Share each spot (n, 2) in [0, 1] among the four cells around it.
-
-    Returns:
-        (n, rows * columns), each row of sum 1.
-    """
-
-    def along(at: Tensor, cells: int) -> Tensor:
-        centre = (at * cells - 0.5).clamp(0, cells - 1)
-        return (1.0 - (centre[:, None] - torch.arange(cells)).abs()).clamp(min=0.0)
-
-    across, down = along(spots[:, 0], columns), along(spots[:, 1], rows)
-    return (down[:, :, None] * across[:, None]).flatten(1)
 
 
 def _known_l1(answer: Tensor, truth: Tensor) -> Tensor:

@@ -58,10 +58,12 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the training curve.
 
     Attributes:
-        flow / object / spot / place / told / marked: mean losses since the last line.
+        flow / object / spot / place / told / marked / container: mean losses since the last line.
         object_error_m / object_error_m_s: of what the helpers read, held out: mean, and median.
         meant: share of held-out samples of which the language model knows the object that is
             asked for to 5 cm; NaN where none of them says where it is.
+        container_error_m: mean error of where it says that the container stands [m]; NaN where
+            none of them has one.
         error_m: held-out error of sampled positions, averaged over the chunk [m].
         first_error_m: the same over its first five actions [m].
         gripper_accuracy: share of held-out gripper decisions that are the expert's.
@@ -76,9 +78,11 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     place: float
     told: float
     marked: float
+    container: float
     object_error_m: float
     object_error_m_s: float
     meant: float
+    container_error_m: float
     error_m: float
     first_error_m: float
     gripper_accuracy: float

@@ -62,11 +62,12 @@ class Sampler:
         texts = [info.instruction for info in infos]
         target = now["object"].copy()
         actions, spots = now["actions"][:, :HORIZON].copy(), self._episodes.spots(indices)
+        container = self._episodes.containers(indices)
         if self._augment:
             # Cameras of others than our twins need not stand in the middle.
             allowed = np.array([bool(info.robot) for info in infos])
             chosen = np.flatnonzero((self.rng.random(size) < 0.5) & allowed)
-            mirror(chosen, frames, state, actions, target, spots)
+            mirror(chosen, frames, state, actions, target, spots, container)
             for index in chosen:
                 texts[index] = mirrored_words(texts[index])
         prompts = [self._prompt(text) for text in texts]
@@ -80,6 +81,7 @@ class Sampler:
             actions=torch.from_numpy(actions),
             object_state=torch.from_numpy(target),
             spots=torch.from_numpy(spots),
+            container=torch.from_numpy(container),
         )
 
     @property
@@ -151,6 +153,7 @@ def mirror(
     actions: NDArray[np.float32],
     target: NDArray[np.float32],
     spots: NDArray[np.float32],
+    container: NDArray[np.float32],
 ) -> None:
     """Mirror some samples at the plane y = 0, in place.
 
@@ -164,6 +167,7 @@ def mirror(
         actions: (B, H, 7) absolute [m, rad, -], angles near the state's.
         target: (B, 6) position and velocity of the object [m, m/s].
         spots: (B, N, n_obs, 2) its place in the pictures, from the left and the top in [0, 1].
+        container: (B, 2) where the container stands [m].
     """
     frames[chosen] = frames[chosen][..., ::-1, :]
     relative = actions[chosen, :, :6] - state[chosen, None, :6]
@@ -174,3 +178,4 @@ def mirror(
     actions[chosen, :, :6] = state[chosen, None, :6] + relative
     target[chosen[:, None], [1, 4]] *= -1.0
     spots[chosen, ..., 0] = 1.0 - spots[chosen, ..., 0]
+    container[chosen, 1] *= -1.0

@@ -20,12 +20,14 @@ from dvla.training.checkpoints import load_state, save_state, write_checkpoint
 from dvla.training.closed_loop import PlayOptions, play
 from dvla.training.dense_vision import embed_images
 from dvla.training.flow_loss import flow_loss, read_prefix
-from dvla.training.helpers import Helpers, truth_of, words_of
+from dvla.training.helpers import HelperLosses, Helpers, TextLosses, truth_of, words_of
 from dvla.training.muon import Muon, feature_matrices
 from dvla.training.options import Curve, TrainOptions
 from dvla.training.parallel import Group
 from dvla.training.sampler import Sampler
 from dvla.training.validate import held_out_error
+
+_LOSSES = 1 + len(HelperLosses._fields) + len(TextLosses._fields)
 
 
 class Diverged(DvlaError):
@@ -110,7 +112,7 @@ class Trainer:
             Diverged: a loss is no number; nothing is saved after that.
         """
         options = self._options
-        sums, since, started_s = np.zeros(6), 0, time.perf_counter()
+        sums, since, started_s = np.zeros(_LOSSES), 0, time.perf_counter()
         while self.step < options.steps:
             if self.step % options.refresh_every == 0:
                 sampler.refresh()
@@ -129,14 +131,14 @@ class Trainer:
                 self.save(sampler)
                 curve = self._curve(sums / since, sampler, held_out, rate)
                 report(self._played(curve) if plays else curve)
-                sums, since, started_s = np.zeros(6), 0, time.perf_counter()
+                sums, since, started_s = np.zeros(_LOSSES), 0, time.perf_counter()
         self._group.wait()
 
     def _step(self, sampler: Sampler) -> NDArray[np.float64]:
-        """Take one optimiser step; return the losses of flow, state, spot, place, told, marked."""
+        """Take one optimiser step; return its losses: the flow's, the three and three helpers'."""
         options = self._options
         self._policy.train()
-        total = np.zeros(6)
+        total = np.zeros(_LOSSES)
         for _ in range(options.accumulate):
             batch = sampler.batch(options.batch)
             with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=options.bf16):
@@ -151,8 +153,9 @@ class Trainer:
                     prefix = read_prefix(self._policy, seen.tokens, batch)
                     flow = flow_loss(self._policy, prefix, batch, options.draws, self._generator)
                     text = self._helpers.text_losses(prefix[0], seen, truth)
-                    total[[0, 4, 5]] += flow.item(), text.told.item(), text.marked.item()
-                    loss = loss + flow + options.object_weight * text.told
+                    total[0] += flow.item()
+                    total[4:] += [each.item() for each in text]
+                    loss = loss + flow + options.object_weight * (text.told + text.container)
                     loss = loss + options.spot_weight * text.marked
             total[1:4] += [each.item() for each in helped]
             (loss / options.accumulate).backward()  # type: ignore[no-untyped-call]
@@ -248,9 +251,11 @@ class Trainer:
             place=round(float(mean[3]), 5),
             told=round(float(mean[4]), 5),
             marked=round(float(mean[5]), 5),
+            container=round(float(mean[6]), 5),
             object_error_m=round(error.object_m, 5),
             object_error_m_s=round(error.object_m_s, 5),
             meant=round(error.meant, 4),
+            container_error_m=round(error.container_m, 5),
             error_m=round(error.chunk_m, 5),
             first_error_m=round(error.first_m, 5),
             gripper_accuracy=round(error.gripper, 4),

@@ -27,6 +27,7 @@ class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
         object_m: mean distance of the helper's answer from the object [m].
         object_m_s: median error of its velocity over the table [m/s].
         meant: share of the samples of which the language model knows the object to ``MEANT_M``.
+        container_m: mean distance of its answer from the container [m].
     """
 
     chunk_m: float
@@ -35,6 +36,7 @@ class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
     object_m: float
     object_m_s: float
     meant: float
+    container_m: float
 
 
 def held_out_error(
@@ -50,7 +52,7 @@ def held_out_error(
         at_once: observations of a forward pass, which memory grows with.
     """
     sampler.rewind()
-    apart, agrees, off, beside = [], [], [], []
+    apart, agrees, off, beside, astray = [], [], [], [], []
     with torch.inference_mode():
         for first in range(0, samples, at_once):
             batch = sampler.batch(min(at_once, samples - first))
@@ -62,6 +64,7 @@ def held_out_error(
             known = policy.normalized_state(batch.state[:, None])
             off.append(helpers.answers(seen, known, words_of(policy, batch)) - batch.object_state)
             beside.append(helpers.understood(prefix[0]) - batch.object_state)
+            astray.append(helpers.understood_container(prefix[0]) - batch.container)
     distances, errors = torch.cat(apart), torch.cat(off)
     missed_m = torch.cat(beside)[:, :3].norm(dim=-1)
     missed_m = missed_m[missed_m.isfinite()]
@@ -72,6 +75,7 @@ def held_out_error(
         object_m=float(errors[:, :3].norm(dim=-1).nanmean()),
         object_m_s=float(errors[:, 3:5].norm(dim=-1).nanmedian()),
         meant=float((missed_m < MEANT_M).float().mean()),
+        container_m=float(torch.cat(astray).norm(dim=-1).nanmean()),
     )
 
 

@@ -85,10 +85,15 @@ class DecoyPolicy(OraclePolicy):
     def _rollout(self, snapshot: TwinSnapshot) -> Rollout:
         """Return the expert's rollout to the decoy."""
         spec = spec_of(snapshot)
-        if not isinstance(spec, SceneSpec) or len(spec.things) == spec.targets:
+        if not isinstance(spec, SceneSpec) or not has_decoy(spec):
             return super()._rollout(snapshot)
         decoy = spec.targets + int(self._draw * (len(spec.things) - spec.targets))
         return Rollout(self._config, spec.things[decoy], snapshot, decoy)
+
+
+def has_decoy(spec: SceneSpec) -> bool:
+    """Return whether something lies on the table that is not asked for."""
+    return len(spec.things) > spec.targets
 
 
 class TakeOver(WrappedPolicy):

@@ -21,9 +21,15 @@ from dvla.runtime.oracle.policy import OraclePolicy
 from dvla.runtime.policy_api import ChunkPolicy, GuidedPolicy
 from dvla.runtime.twin.scene import CAMERAS
 from dvla.runtime.twin.scenes.choice import SceneChoice, scene_words
+from dvla.runtime.twin.scenes.spec import SceneSpec
 from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld
-from dvla.training.collect.controllers import DecoyPolicy, DisturbedPolicy, TakeOver
+from dvla.training.collect.controllers import (
+    DecoyPolicy,
+    DisturbedPolicy,
+    TakeOver,
+    has_decoy,
+)
 from dvla.training.collect.frames import HORIZON, STEP, EpisodeInfo, in_crop
 from dvla.training.collect.teacher import expert_actions, state_of, target_of
 from dvla.training.pictures import STORED
@@ -144,6 +150,7 @@ class Recorder:
         finally:
             loop.close()
         spec = self._world.spec
+        led = plan.decoy and isinstance(spec, SceneSpec) and has_decoy(spec)
         info = EpisodeInfo(
             seed=plan.seed,
             instruction=spec.instruction,
@@ -151,7 +158,7 @@ class Recorder:
             speed=round(spec.speed, 4),
             outcome=outcome,
             steps=len(rows),
-            controller=Path(plan.controller).name + (" after a decoy" if plan.decoy else ""),
+            controller=Path(plan.controller).name + (" after a decoy" if led else ""),
             latency_ms=plan.latency_ms,
             duration_s=round(time.perf_counter() - started_s, 3),
             scenes=self._scenes,

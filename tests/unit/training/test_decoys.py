@@ -74,8 +74,9 @@ def test_a_thing_that_is_alone_has_no_decoy() -> None:
         for spec in (draw_scene(seed, CHOICE) for seed in range(100_000, 101_000))
         if len(spec.things) == 1
     )
-    _, led = record(alone, decoy=True, take_over_s=LEAD_S)
+    controller, led = record(alone, decoy=True, take_over_s=LEAD_S)
     _, straight = record(alone)
+    assert controller == "expert"
     near = np.linalg.norm(led["state"][:20, :3] - straight["state"][:20, :3], axis=1)
     assert near.max() < 0.05  # both are disturbed, each by its own noise
 

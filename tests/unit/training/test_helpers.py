@@ -7,12 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dvla.export.model.decoder import KeyValue
-from dvla.export.torch_ import Tensor, nn, torch
+from dvla.export.torch_ import F, Tensor, nn, torch
 from dvla.training.dense_vision import Seen
-from dvla.training.helpers import Helpers, Truth, Words, pointed_at
+from dvla.training.helpers import Helpers, Truth, Words
+from dvla.training.spots import pointed_at
 
 B, N, S = 3, 2, 4
 SIDES = (8, 4, 2, 1, 1)
+NOWHERE = torch.full((B, 2), torch.nan)
 STATE = torch.linspace(-1.0, 1.0, B * S).reshape(B, S)
 
 
@@ -48,7 +50,8 @@ def test_the_mean_cell_is_the_spot(x: float, y: float, rows: int, columns: int) 
 
 
 def truth(spots: Tensor, state: Tensor | None = None) -> Truth:
-    return Truth(torch.zeros(B, 6) if state is None else state, spots, torch.zeros(B))
+    known = torch.zeros(B, 6) if state is None else state
+    return Truth(known, spots, torch.zeros(B), NOWHERE)
 
 
 def helpers_of(look: Seen) -> Helpers:
@@ -205,11 +208,11 @@ def test_a_hand_turned_by_half_a_circle_is_no_other_answer() -> None:
     helpers = helpers_of(seen())
     spots, yaw = torch.full((B, N, 2, 2), torch.nan), torch.tensor([0.3, -1.0, 2.0])
     once, twice = (
-        helpers.losses(seen(), STATE, WORDS, Truth(torch.zeros(B, 6), spots, turned)).state.item()
+        helpers.losses(seen(), STATE, WORDS, truth(spots)._replace(yaw=turned)).state.item()
         for turned in (yaw, yaw + torch.pi)
     )
     assert once == pytest.approx(twice, rel=1e-4)
-    other = helpers.losses(seen(), STATE, WORDS, Truth(torch.zeros(B, 6), spots, yaw + 0.7)).state
+    other = helpers.losses(seen(), STATE, WORDS, truth(spots)._replace(yaw=yaw + 0.7)).state
     assert other.item() != pytest.approx(once, rel=1e-3)
 
 
@@ -227,6 +230,25 @@ def test_what_the_last_token_tells_is_read() -> None:
     changed = [(keys, values.clone()) for keys, values in cache]
     changed[0][1][:, :-1] = 0.0  # the tokens before the last
     assert torch.equal(helpers.understood(changed), helpers.understood(cache))
+
+
+def test_the_last_token_tells_where_the_container_stands_of_those_samples_that_have_one() -> None:
+    torch.manual_seed(0)
+    helpers, cache = helpers_of(seen()), cached()
+    nowhere = truth(torch.full((B, N, 2, 2), torch.nan), torch.full((B, 6), torch.nan))
+    stands = torch.tensor([[0.4, -0.2], [0.6, 0.1], [torch.nan, torch.nan]])
+    only_first = nowhere._replace(container=stands[[0, 2, 2]])
+    off = helpers.understood_container(cache)[0] - stands[0]
+    wanted = F.smooth_l1_loss(off, torch.zeros(2), beta=0.1)
+    torch.testing.assert_close(helpers.text_losses(cache, seen(), only_first).container, wanted)
+    optimiser = torch.optim.Adam(helpers.container.parameters(), lr=0.03)
+    for _ in range(150):
+        losses = helpers.text_losses(cache, seen(), nowhere._replace(container=stands))
+        optimiser.zero_grad()
+        losses.container.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    told = helpers.understood_container(cache)
+    torch.testing.assert_close(told[:2], stands[:2], atol=0.03, rtol=0)
 
 
 def test_the_token_of_the_picture_where_the_object_is_gets_marked() -> None:

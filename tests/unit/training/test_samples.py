@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,8 @@ import pytest
 from training_data import made_up_dataset
 
 from dvla.runtime.tokenizer import PromptEncoder
+from dvla.runtime.twin.scenes.choice import SceneChoice, scene_words
+from dvla.runtime.twin.scenes.draw import draw_scene
 from dvla.runtime.twin.world import TwinWorld
 from dvla.training import sampler
 from dvla.training.collect.frames import EpisodeInfo
@@ -29,7 +32,8 @@ def test_mirroring_twice_changes_nothing(width: int) -> None:
     actions[..., :6] += state[:, None, :6]
     target = rng.normal(size=(4, 6)).astype(np.float32)
     spots = rng.uniform(size=(4, 2, 2, 2)).astype(np.float32)
-    arrays = (frames, state, actions, target, spots)
+    container = rng.normal(size=(4, 2)).astype(np.float32)
+    arrays = (frames, state, actions, target, spots, container)
     before = [array.copy() for array in arrays]
     chosen = np.array([1, 3])
     mirror(chosen, *arrays)
@@ -105,6 +109,28 @@ def test_a_mirrored_sample_asks_for_the_other_side(
         assert np.array_equal(batch.token_ids[index].numpy(), ids)
 
 
+def test_where_the_container_stands_is_known_from_the_seed_as_long_as_it_draws_the_scene(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placing = SceneChoice(family="training", task="place")
+    changed = changed_dataset(tmp_path / "episodes", scenes=scene_words(placing))
+    drawn_again = min(changed)
+    for path in (tmp_path / "episodes").glob("*.json"):
+        info = msgspec.json.decode(path.read_bytes(), type=EpisodeInfo)
+        if info.seed in changed - {drawn_again}:
+            told = draw_scene(info.seed, placing).instruction
+            path.write_bytes(msgspec.json.encode(msgspec.structs.replace(info, instruction=told)))
+    monkeypatch.setattr(sampler, "_SIDES", re.compile("nothing"))
+    batch, infos, _ = drawn(tmp_path / "episodes", tmp_path / "tokenizer.json", monkeypatch)
+    for info, container in zip(infos, batch.container.numpy(), strict=True):
+        if info.seed in changed - {drawn_again}:
+            scene = draw_scene(info.seed, placing)
+            assert scene.container is not None
+            assert container == pytest.approx(scene.container.position)
+        else:
+            assert np.isnan(container).all()
+
+
 def test_the_mirrored_arm_stands_where_the_mirror_says() -> None:
     """Turn the joints that mirror the arm, and compare the measured pose with ``mirror``'s."""
     world = TwinWorld()
@@ -119,7 +145,8 @@ def test_the_mirrored_arm_stands_where_the_mirror_says() -> None:
     state = states[0][None].copy()
     frames, actions = np.zeros((1, 2, 2, 2, 2, 3), np.uint8), np.zeros((1, 20, 7), np.float32)
     target, spots = np.zeros((1, 6), np.float32), np.zeros((1, 2, 2, 2), np.float32)
-    mirror(np.array([0]), frames, state, actions, target, spots)
+    container = np.zeros((1, 2), np.float32)
+    mirror(np.array([0]), frames, state, actions, target, spots, container)
     assert state[0] == pytest.approx(states[1], abs=1e-5)
 
 

@@ -16,8 +16,8 @@ from dvla.export.arch import Arch
 from dvla.export.checkpoint_io import ARCH_NAME, CONFIG_NAME, write_raw
 from dvla.export.model.policy import DynamicVla
 from dvla.export.torch_ import Tensor, torch
-from dvla.training.dataset import Statistics
 from dvla.training.presets import arch_json
+from dvla.training.statistics import Statistics
 
 STATE_NAME = "training-state.pt"
 STATISTICS_NAME = "statistics.json"

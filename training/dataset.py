@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,30 +16,14 @@ from dvla.training.containers import container_of
 from dvla.training.lerobot.imported import as_episodes
 from dvla.training.pictures import STORED, Pictures
 from dvla.training.seeds import refuse_test_seeds
+from dvla.training.statistics import Moments, Statistics
 
 VALIDATION_SHARE = 20
 """One in so many episodes is held out."""
 _NEAR_M, _LIFTED_M = 0.06, 0.05
-
-
-class Statistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Mean and deviation of state, relative actions and object, with where they come from.
-
-    Attributes:
-        state_mean / state_std: (S,) [m, rad], as the network takes it.
-        action_mean / action_std: (7,) relative actions [m, rad, -].
-        object_mean / object_std: (6,) [m, m/s].
-        episodes / steps: that they were computed from.
-    """
-
-    state_mean: tuple[float, ...]
-    state_std: tuple[float, ...]
-    action_mean: tuple[float, ...]
-    action_std: tuple[float, ...]
-    object_mean: tuple[float, ...]
-    object_std: tuple[float, ...]
-    episodes: int
-    steps: int
+_ACTION_WIDTH, _OBJECT_WIDTH = 7, 6
+_LEAST = 0.01
+"""Deviation of what never varies."""
 
 
 class Episodes:
@@ -136,28 +119,29 @@ class Episodes:
         return int(self._starts[-1])
 
     def statistics(self) -> Statistics:
-        """Return the statistics of all steps; rotations that never vary get a deviation of 0.01."""
-        state = self._states(np.arange(len(self))).astype(np.float64)
-        actions = np.concatenate([steps["actions"] for steps in self._maps]).astype(np.float64)
-        target = np.concatenate([steps["object"] for steps in self._maps]).astype(np.float64)
-        target = target[np.isfinite(target).all(axis=1)]  # datasets of others do not know it
-        target = target if len(target) else np.zeros((1, 6))
-        actions[..., :6] -= state[:, None, :6]
-        flat = actions.reshape(-1, actions.shape[-1])
+        """Return the statistics of all steps; rotations that never vary get a deviation of 0.01.
 
-        def row(values: NDArray[np.float64]) -> tuple[float, ...]:
-            return tuple(float(value) for value in values)
-
-        def deviation(values: NDArray[np.float64]) -> tuple[float, ...]:
-            return row(np.maximum(values.std(axis=0), 0.01))
-
+        One episode after another is read, once: they may be more than memory holds.
+        """
+        width = self._state_width
+        state, actions, target = Moments(width), Moments(_ACTION_WIDTH), Moments(_OBJECT_WIDTH)
+        for steps in self._maps:
+            poses = np.array(steps["state"])
+            back = np.arange(len(poses))[:, None] + self._history_steps
+            inputs = state_input(poses[np.maximum(back, 0)], width)
+            relative = steps["actions"].astype(np.float64)
+            relative[..., :6] -= inputs[:, None, :6]
+            objects = np.array(steps["object"])
+            state.add(inputs)
+            actions.add(relative.reshape(-1, _ACTION_WIDTH))
+            target.add(objects[np.isfinite(objects).all(axis=1)])  # others do not know it
         return Statistics(
-            state_mean=row(state.mean(axis=0)),
-            state_std=deviation(state),
-            action_mean=row(flat.mean(axis=0)),
-            action_std=deviation(flat),
-            object_mean=row(target.mean(axis=0)),
-            object_std=deviation(target),
+            state_mean=state.mean,
+            state_std=state.deviation(least=_LEAST),
+            action_mean=actions.mean,
+            action_std=actions.deviation(least=_LEAST),
+            object_mean=target.mean,
+            object_std=target.deviation(least=_LEAST),
             episodes=len(self.infos),
             steps=len(self),
         )

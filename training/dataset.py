@@ -41,8 +41,8 @@ class Episodes:
         pictures: of the policy that is trained.
 
     Raises:
-        UsageError: a folder holds no episodes, or episodes of reserved seeds or with pictures of
-            another policy, or the folders' episodes are of different arms.
+        UsageError: a folder is not there, none holds episodes, one holds episodes of reserved seeds
+            or with pictures of another policy, or the folders' episodes are of different arms.
     """
 
     def __init__(
@@ -56,12 +56,20 @@ class Episodes:
     ) -> None:
         self._layout = pictures.step
         self._history_steps, self._state_width = tuple(history_steps), state_width
+        for folder in folders:
+            if not folder.is_dir():
+                raise UsageError(
+                    f"There is no folder {folder}",
+                    expected="what dvla-collect wrote, or a LeRobot dataset",
+                    next_command=f"dvla-collect --out {folder}",
+                )
         self._folders = tuple(as_episodes(folder, pictures) for folder in folders)
         self._held_out = held_out
         self._maps: list[NDArray[np.void]] = []
         self.infos: list[EpisodeInfo] = []
         self._containers: list[NDArray[np.float32]] = []
         self._known: set[tuple[Path, int]] = set()
+        self._looked_ns: dict[Path, int] = {}
         self._decisive: list[NDArray[np.int64]] = []
         self._approach: list[NDArray[np.int64]] = []
         self.refresh()
@@ -87,6 +95,10 @@ class Episodes:
     def refresh(self) -> None:
         """Take in what was recorded since."""
         for folder in self._folders:
+            changed_ns = folder.stat().st_mtime_ns
+            if self._looked_ns.get(folder) == changed_ns:
+                continue  # reading ten thousands of descriptions again takes a second
+            self._looked_ns[folder] = changed_ns
             found = recorded(folder)
             refuse_test_seeds(found)
             for seed, info in found.items():

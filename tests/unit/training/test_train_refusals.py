@@ -58,6 +58,12 @@ def test_nothing_to_train_on_says_how_to_get_it(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_that_is_not_there_is_not_left_out_in_silence(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"There is no folder .*mistyped"):
+        train_command((data, tmp_path / "mistyped"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_trained_folder_is_not_overwritten(data: Path, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"x")
     with pytest.raises(UsageError, match=r"--init .* or choose another --out"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ _NEAR_M, _LIFTED_M = 0.06, 0.05
 _ACTION_WIDTH, _OBJECT_WIDTH = 7, 6
 _LEAST = 0.01
 """Deviation of what never varies."""
+_OPEN = 512
+"""Episodes that are kept open."""
 
 
 class Episodes:
@@ -65,7 +68,9 @@ class Episodes:
                 )
         self._folders = tuple(as_episodes(folder, pictures) for folder in folders)
         self._held_out = held_out
-        self._maps: list[NDArray[np.void]] = []
+        self._lengths: list[int] = []
+        self._at: list[tuple[Path, int]] = []
+        self._map = lru_cache(_OPEN)(self._open)
         self.infos: list[EpisodeInfo] = []
         self._containers: list[NDArray[np.float32]] = []
         self._known: set[tuple[Path, int]] = set()
@@ -106,20 +111,27 @@ class Episodes:
                 if held_out != self._held_out or (folder, seed) in self._known or not info.steps:
                     continue
                 self._known.add((folder, seed))
-                self._maps.append(map_episode(folder, seed, self._layout))
-                self.infos.append(info)
-                self._containers.append(container_of(info))
+                self._take_in(folder, info)
         _refuse_mixed_arms(self.infos)
-        lengths = [len(steps) for steps in self._maps]
-        self._starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        for steps in self._maps[len(self._decisive) :]:
-            gripper = steps["actions"][..., 6]
-            self._decisive.append(np.flatnonzero(gripper.min(axis=1) != gripper.max(axis=1)))
-            target, hand = steps["object"], steps["state"]
-            apart_m = np.linalg.norm(target[:, :2] - hand[:, :2], axis=1)
-            self._approach.append(np.flatnonzero((apart_m > _NEAR_M) & (target[:, 2] < _LIFTED_M)))
+        self._starts = np.concatenate([[0], np.cumsum(self._lengths, dtype=np.int64)])
         self.decisive = self._in_all(self._decisive)
         self.approach = self._in_all(self._approach)
+
+    def _take_in(self, folder: Path, info: EpisodeInfo) -> None:
+        steps = map_episode(folder, info.seed, self._layout)
+        self._at.append((folder, info.seed))
+        self._lengths.append(len(steps))
+        self.infos.append(info)
+        self._containers.append(container_of(info))
+        gripper = steps["actions"][..., 6]
+        self._decisive.append(np.flatnonzero(gripper.min(axis=1) != gripper.max(axis=1)))
+        target, hand = steps["object"], steps["state"]
+        apart_m = np.linalg.norm(target[:, :2] - hand[:, :2], axis=1)
+        self._approach.append(np.flatnonzero((apart_m > _NEAR_M) & (target[:, 2] < _LIFTED_M)))
+
+    def _open(self, episode: int) -> NDArray[np.void]:
+        """Map an episode; each that is open holds a file descriptor, of which there are few."""
+        return map_episode(*self._at[episode], self._layout)
 
     def _in_all(self, places: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
         """Return the indices among all steps of places in each episode."""
@@ -137,7 +149,8 @@ class Episodes:
         """
         width = self._state_width
         state, actions, target = Moments(width), Moments(_ACTION_WIDTH), Moments(_OBJECT_WIDTH)
-        for steps in self._maps:
+        for episode in range(len(self.infos)):
+            steps = self._open(episode)
             poses = np.array(steps["state"])
             back = np.arange(len(poses))[:, None] + self._history_steps
             inputs = state_input(poses[np.maximum(back, 0)], width)
@@ -167,9 +180,9 @@ class Episodes:
             The steps (B,), frames (B, N, n_obs, H, W, 3), states (B, S), and B episodes.
         """
         places = self._places(indices)
-        now = np.stack([self._maps[e][i] for e, i in places])
+        now = np.stack([self._map(e)[i] for e, i in places])
         older = [
-            np.stack([self._maps[e]["images"][max(i + step, 0)] for e, i in places])
+            np.stack([self._map(e)["images"][max(i + step, 0)] for e, i in places])
             for step in self._history_steps[:-1]
         ]
         frames = np.stack([*older, now["images"]], axis=2)
@@ -177,7 +190,7 @@ class Episodes:
 
     def spots(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return where the object is in the frames of some steps (B, N, n_obs, 2)."""
-        at = [(self._maps[e]["spots"], i) for e, i in self._places(indices)]
+        at = [(self._map(e)["spots"], i) for e, i in self._places(indices)]
         return np.array(
             [[spots[max(i + step, 0)] for step in self._history_steps] for spots, i in at]
         ).swapaxes(1, 2)
@@ -188,7 +201,7 @@ class Episodes:
 
     def _states(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the states (B, S) of some steps as the network takes them."""
-        at = [(self._maps[e]["state"], i) for e, i in self._places(indices)]
+        at = [(self._map(e)["state"], i) for e, i in self._places(indices)]
         observed = [[state[max(i + step, 0)] for step in self._history_steps] for state, i in at]
         return state_input(np.array(observed), self._state_width)
 

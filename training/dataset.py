@@ -151,9 +151,8 @@ class Episodes:
         state, actions, target = Moments(width), Moments(_ACTION_WIDTH), Moments(_OBJECT_WIDTH)
         for episode in range(len(self.infos)):
             steps = self._open(episode)
-            poses = np.array(steps["state"])
-            back = np.arange(len(poses))[:, None] + self._history_steps
-            inputs = state_input(poses[np.maximum(back, 0)], width)
+            back = np.maximum(np.arange(len(steps))[:, None] + self._history_steps, 0)
+            inputs = state_input(steps["state"][back], width)
             relative = steps["actions"].astype(np.float64)
             relative[..., :6] -= inputs[:, None, :6]
             objects = np.array(steps["object"])
@@ -180,20 +179,24 @@ class Episodes:
             The steps (B,), frames (B, N, n_obs, H, W, 3), states (B, S), and B episodes.
         """
         places = self._places(indices)
-        now = np.stack([self._map(e)[i] for e, i in places])
-        older = [
-            np.stack([self._map(e)["images"][max(i + step, 0)] for e, i in places])
-            for step in self._history_steps[:-1]
-        ]
-        frames = np.stack([*older, now["images"]], axis=2)
+        now = np.empty(len(places), self._layout)
+        pictures = now["images"]
+        seen = len(self._history_steps)
+        frames = np.empty((*pictures.shape[:2], seen, *pictures.shape[2:]), pictures.dtype)
+        for row, (episode, step) in enumerate(places):
+            steps = self._map(episode)
+            now[row] = steps[step]
+            frames[row] = steps["images"][self._back(step)].swapaxes(0, 1)
         return now, frames, self._states(indices), [self.infos[e] for e, _ in places]
+
+    def _back(self, step: int) -> NDArray[np.int64]:
+        """Return the steps of an observation, oldest first; what lies before the start is it."""
+        back: NDArray[np.int64] = np.maximum(step + np.array(self._history_steps), 0)
+        return back
 
     def spots(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return where the object is in the frames of some steps (B, N, n_obs, 2)."""
-        at = [(self._map(e)["spots"], i) for e, i in self._places(indices)]
-        return np.array(
-            [[spots[max(i + step, 0)] for step in self._history_steps] for spots, i in at]
-        ).swapaxes(1, 2)
+        return self._observed("spots", indices).swapaxes(1, 2)
 
     def containers(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return where the containers of some steps stand (B, 2) [m]; NaN where there is none."""
@@ -201,9 +204,12 @@ class Episodes:
 
     def _states(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the states (B, S) of some steps as the network takes them."""
-        at = [(self._map(e)["state"], i) for e, i in self._places(indices)]
-        observed = [[state[max(i + step, 0)] for step in self._history_steps] for state, i in at]
-        return state_input(np.array(observed), self._state_width)
+        return state_input(self._observed("state", indices), self._state_width)
+
+    def _observed(self, field: str, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return a field of the steps of some observations (B, n_obs, ...), oldest first."""
+        places = self._places(indices)
+        return np.stack([self._map(e)[field][self._back(i)] for e, i in places])
 
     def _places(self, indices: NDArray[np.int64]) -> list[tuple[int, int]]:
         """Return the episode of each step, and its place in it."""

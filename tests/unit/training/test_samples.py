@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import resource
 from pathlib import Path
 
 import msgspec
@@ -14,7 +16,7 @@ from dvla.runtime.tokenizer import PromptEncoder
 from dvla.runtime.twin.scenes.choice import SceneChoice, scene_words
 from dvla.runtime.twin.scenes.draw import draw_scene
 from dvla.runtime.twin.world import TwinWorld
-from dvla.training import sampler
+from dvla.training import dataset, sampler
 from dvla.training.collect.frames import EpisodeInfo
 from dvla.training.collect.teacher import state_of
 from dvla.training.dataset import Episodes
@@ -148,6 +150,21 @@ def test_the_mirrored_arm_stands_where_the_mirror_says() -> None:
     container = np.zeros((1, 2), np.float32)
     mirror(np.array([0]), frames, state, actions, target, spots, container)
     assert state[0] == pytest.approx(states[1], abs=1e-5)
+
+
+def test_more_episodes_than_files_may_be_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = made_up_dataset(tmp_path / "episodes", episodes=60)
+    monkeypatch.setattr(dataset, "_OPEN", 4)
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 20, most))
+    try:
+        episodes = Episodes([folder])
+        statistics, (now, *_) = episodes.statistics(), episodes.rows(np.arange(len(episodes)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+    assert statistics.episodes > 50 and len(now) == statistics.steps
 
 
 def test_decisive_steps_are_those_whose_chunk_moves_the_fingers(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ class ExpertConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         hover_m: height of the TCP over the grasp while the hand is not over the object.
         over_m: distance in the plane within which the hand may go all the way down.
         funnel_m: distance over which the hand rises from there to the hover height.
+        turned: angle to the yaw of the grasp within which it may go all the way down over a brick;
+            at twice as much it hovers [rad].
         close_m: distance in the plane within which the fingers close.
         close_above_m: height over the grasp from which they may begin to close.
         finger_speed: assumed closing speed of both fingers together [m/s].
@@ -60,6 +62,7 @@ class ExpertConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     hover_m: float = 0.065
     over_m: float = 0.016
     funnel_m: float = 0.03
+    turned: float = 0.3
     close_m: float = 0.010
     close_above_m: float = 0.02
     finger_speed: float = 0.1
@@ -83,6 +86,8 @@ PIPER_EXPERT = ExpertConfig(
 EXPERTS = {"franka": ExpertConfig(), "piper": PIPER_EXPERT}
 
 _SUBSTEPS = 2
+_TURN_KEPT = 0.35
+"""How far the hand's own yaw counts when one is chosen [rad]."""
 _GRASP_SLACK_M = 0.006
 _LIFTED_M = 0.01
 _IN_HAND_M = 0.025
@@ -109,7 +114,6 @@ class Rollout:
         self._body = body_of_code(snapshot.arm)
         self._config = config = config or EXPERTS[self._body.name]
         self._snapshot = snapshot
-        self._aim(spec, index)
         self._hand = np.array(snapshot.measured[:3])
         self._command = np.array(snapshot.commanded[:3])
         self._velocity = np.array(snapshot.commanded_velocity)
@@ -120,6 +124,7 @@ class Rollout:
                 self._body.wrist, config.lean_rate, self._command, snapshot.commanded[3:7]
             )
             self._yaw = self._leaning.yaw
+        self._aim(spec, index)
         self._width = snapshot.finger_width_m
         self._t_s = 0.0
         self._gripper = 1.0 if snapshot.commanded[7] > 0.0 else -1.0
@@ -138,9 +143,18 @@ class Rollout:
         self._free = RollingMotion(pose[:3], velocity[:3], spec.deceleration)
         self._object = np.array(pose[:3])
         self._object_velocity = np.array(velocity[:3])
-        # Of an arm whose last joint ends, the yaw that is nearest to the arm's own plane.
-        own_plane = math.atan2(pose[1], pose[0]) if self._body.wrist is not None else 0.0
-        self._yaw_target = grasp_yaw(spec, pose[3:7], own_plane)
+        self._yaw_target = grasp_yaw(spec, pose[3:7], self._preferred_yaw(pose))
+
+    def _preferred_yaw(self, pose: NDArray[np.float64]) -> float:
+        """Return the yaw whose neighbour among those that take the object alike is chosen [rad].
+
+        Of an arm whose last joint ends, the arm's own plane. Otherwise straight ahead, and a little
+        towards where the hand has turned: of two yaws that are equally far, the one that it has
+        begun to turn to stays the nearer, whichever way the object turns a little.
+        """
+        if self._body.wrist is not None:
+            return math.atan2(pose[1], pose[0])
+        return max(-_TURN_KEPT, min(_TURN_KEPT, self._yaw))
 
     def run(self, steps: int, period_s: float) -> NDArray[np.float64]:
         """Return absolute actions (steps, 7) [m, rad, -] on the grid of the control period.
@@ -258,8 +272,11 @@ class Rollout:
         """Return 0 where the hand may be all the way down, 1 where it must hover."""
         if self._width < self._body.opened_m:
             return 1.0
-        excess = self._planar_distance() - self._config.over_m
-        return max(0.0, min(1.0, excess / self._config.funnel_m))
+        excess = (self._planar_distance() - self._config.over_m) / self._config.funnel_m
+        if self._spec.kind == "brick":  # its long side does not fit between the fingers
+            turn = abs(self._yaw_target - self._yaw)
+            excess = max(excess, (turn - self._config.turned) / self._config.turned)
+        return max(0.0, min(1.0, excess))
 
     def _planar_distance(self) -> float:
         return math.hypot(*(self._hand - self._object)[:2])

@@ -7,6 +7,8 @@ lies in the states off them.
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,7 @@ from dvla.runtime.observation import Observation
 from dvla.runtime.oracle.expert import Rollout
 from dvla.runtime.oracle.policy import OraclePolicy
 from dvla.runtime.policy_api import ChunkPolicy, WrappedPolicy
+from dvla.runtime.twin.objects import EpisodeSpec
 from dvla.runtime.twin.scenes.recall import spec_of
 from dvla.runtime.twin.scenes.spec import SceneSpec
 from dvla.runtime.twin.snapshot import TwinSnapshot
@@ -85,15 +88,15 @@ class DecoyPolicy(OraclePolicy):
     def _rollout(self, snapshot: TwinSnapshot) -> Rollout:
         """Return the expert's rollout to the decoy."""
         spec = spec_of(snapshot)
-        if not isinstance(spec, SceneSpec) or not has_decoy(spec):
+        if not has_decoy(spec):
             return super()._rollout(snapshot)
         decoy = spec.targets + int(self._draw * (len(spec.things) - spec.targets))
         return Rollout(self._config, spec.things[decoy], snapshot, decoy)
 
 
-def has_decoy(spec: SceneSpec) -> bool:
+def has_decoy(spec: EpisodeSpec | SceneSpec) -> TypeGuard[SceneSpec]:
     """Return whether something lies on the table that is not asked for."""
-    return len(spec.things) > spec.targets
+    return isinstance(spec, SceneSpec) and len(spec.things) > spec.targets
 
 
 class TakeOver(WrappedPolicy):

@@ -21,7 +21,6 @@ from dvla.runtime.oracle.policy import OraclePolicy
 from dvla.runtime.policy_api import ChunkPolicy, GuidedPolicy
 from dvla.runtime.twin.scene import CAMERAS
 from dvla.runtime.twin.scenes.choice import SceneChoice, scene_words
-from dvla.runtime.twin.scenes.spec import SceneSpec
 from dvla.runtime.twin.snapshot import TwinSnapshot
 from dvla.runtime.twin.world import TwinWorld
 from dvla.training.collect.controllers import (
@@ -150,7 +149,7 @@ class Recorder:
         finally:
             loop.close()
         spec = self._world.spec
-        led = plan.decoy and isinstance(spec, SceneSpec) and has_decoy(spec)
+        led = plan.decoy and has_decoy(spec)
         info = EpisodeInfo(
             seed=plan.seed,
             instruction=spec.instruction,

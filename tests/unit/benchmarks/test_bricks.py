@@ -34,7 +34,7 @@ def lies_across(seed: int) -> bool:
     return thing.form == "brick" and still and turned < 8 and len(spec.things) < 3
 
 
-SEEDS = [seed for seed in range(100_000, 106_000) if lies_across(seed)][:4]
+SEEDS = 100_712, 100_797, 101_000, 101_317
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +44,7 @@ def world() -> TwinWorld:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_it_is_caught_with_200_ms_of_latency(seed: int, world: TwinWorld) -> None:
+    assert lies_across(seed)
     assert run_episode(CONFIG, OraclePolicy(), world, seed).outcome == "success"
 
 

@@ -18,6 +18,7 @@ def train_command(
     data: tuple[Path, ...],
     out: Path,
     config: Literal["nano", "full"] = "nano",
+    weights: tuple[float, ...] = (),
     init: Path | None = None,
     new_encoder: bool = False,
     encoder: Path | None = None,
@@ -49,6 +50,8 @@ def train_command(
         data: folders that dvla-collect wrote, LeRobot datasets among them.
         out: folder of the checkpoint, in the official format, with its curve.
         config: architecture to start from nothing.
+        weights: how often a step of each folder of --data is drawn, relative to the others': 3 for
+            one draws from it as if it held three times its episodes. All alike when not given.
         init: checkpoint to start from instead.
         new_encoder: of --init keep all but the encoder, which begins anew as that of --config.
         encoder: checkpoint with whose encoder a policy from nothing begins, as far as its layers
@@ -155,7 +158,7 @@ def train_command(
 
     seen = train(
         config, init, data, out, options, resume=resume, report=report, play=play,
-        new_encoder=new_encoder, encoder=encoder,
+        new_encoder=new_encoder, encoder=encoder, weights=weights,
     )  # fmt: skip
     height, width = seen.camera
     print(f"next: dvla-export {out} -o {out}.bundle --camera-size {width}x{height}")

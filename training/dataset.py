@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from dvla.runtime.policy_api import HISTORY_STEPS
 from dvla.runtime.pose import state_input
 from dvla.training.collect.frames import EpisodeInfo, map_episode, recorded
 from dvla.training.containers import container_of
+from dvla.training.draws import Pool
 from dvla.training.lerobot.imported import as_episodes
 from dvla.training.pictures import STORED, Pictures
 from dvla.training.seeds import refuse_test_seeds
@@ -32,11 +34,13 @@ _OPEN = 512
 class Episodes:
     """The steps of all whole episodes in some folders, mapped from disk.
 
-    ``decisive`` holds the indices of the steps whose chunk opens or closes the fingers, and
-    ``approach`` those of the steps on the way to the object, where it is known.
+    ``steps`` are all of them, ``decisive`` those whose chunk opens or closes the fingers, and
+    ``approach`` those on the way to the object, where it is known.
 
     Args:
         folders: of recorded episodes, or LeRobot datasets.
+        weights: how often a step of each folder is drawn, relative to the others'; alike when none
+            are given.
         history_steps: frames of an observation relative to now, oldest first; what lies before the
             start of an episode is its first frame.
         state_width: of the states that the network takes (``dvla.runtime.pose.state_input``).
@@ -53,12 +57,14 @@ class Episodes:
         folders: Sequence[Path],
         history_steps: Sequence[int] = HISTORY_STEPS,
         *,
+        weights: Sequence[float] = (),
         state_width: int = 6,
         held_out: bool = False,
         pictures: Pictures = STORED,
     ) -> None:
         self._layout = pictures.step
         self._history_steps, self._state_width = tuple(history_steps), state_width
+        self._folder_weights = _one_for_each(folders, weights)
         for folder in folders:
             if not folder.is_dir():
                 raise UsageError(
@@ -69,6 +75,7 @@ class Episodes:
         self._folders = tuple(as_episodes(folder, pictures) for folder in folders)
         self._held_out = held_out
         self._lengths: list[int] = []
+        self._weights: list[float] = []
         self._at: list[tuple[Path, int]] = []
         self._map = lru_cache(_OPEN)(self._open)
         self.infos: list[EpisodeInfo] = []
@@ -99,7 +106,7 @@ class Episodes:
 
     def refresh(self) -> None:
         """Take in what was recorded since."""
-        for folder in self._folders:
+        for folder, weight in zip(self._folders, self._folder_weights, strict=True):
             changed_ns = folder.stat().st_mtime_ns
             if self._looked_ns.get(folder) == changed_ns:
                 continue  # reading ten thousands of descriptions again takes a second
@@ -112,10 +119,12 @@ class Episodes:
                     continue
                 self._known.add((folder, seed))
                 self._take_in(folder, info)
+                self._weights.append(weight)
         _refuse_mixed_arms(self.infos)
         self._starts = np.concatenate([[0], np.cumsum(self._lengths, dtype=np.int64)])
-        self.decisive = self._in_all(self._decisive)
-        self.approach = self._in_all(self._approach)
+        self.steps = self._pool([np.arange(length) for length in self._lengths])
+        self.decisive = self._pool(self._decisive)
+        self.approach = self._pool(self._approach)
 
     def _take_in(self, folder: Path, info: EpisodeInfo) -> None:
         steps = map_episode(folder, info.seed, self._layout)
@@ -133,10 +142,10 @@ class Episodes:
         """Map an episode; each that is open holds a file descriptor, of which there are few."""
         return map_episode(*self._at[episode], self._layout)
 
-    def _in_all(self, places: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-        """Return the indices among all steps of places in each episode."""
+    def _pool(self, places: Sequence[NDArray[np.int64]]) -> Pool:
+        """Return what is drawn of places in each episode."""
         found = [start + at for start, at in zip(self._starts[:-1], places, strict=True)]
-        return np.concatenate(found) if found else np.empty(0, np.int64)
+        return Pool(found, self._weights)
 
     def __len__(self) -> int:
         """Return the number of steps."""
@@ -216,6 +225,23 @@ class Episodes:
         episodes = np.searchsorted(self._starts, indices, side="right") - 1
         places = indices - self._starts[episodes]
         return list(zip(episodes.tolist(), places.tolist(), strict=True))
+
+
+def _one_for_each(folders: Sequence[Path], weights: Sequence[float]) -> tuple[float, ...]:
+    """Return the weight of each folder, or raise a UsageError."""
+    if weights and len(weights) != len(folders):
+        raise UsageError(
+            "--weights must give one number for each folder of --data",
+            got=f"{len(weights)} for {len(folders)} folders",
+            next_command=f"--weights {' '.join('1' for _ in folders)} draws from all alike",
+        )
+    if not all(weight > 0.0 and math.isfinite(weight) for weight in weights):
+        raise UsageError(
+            "--weights must be above 0",
+            got=" ".join(f"{weight:g}" for weight in weights),
+            next_command="leave a folder that is not wanted out of --data",
+        )
+    return tuple(weights) or (1.0,) * len(folders)
 
 
 def _refuse_mixed_arms(infos: Sequence[EpisodeInfo]) -> None:

@@ -48,16 +48,16 @@ class Sampler:
 
     def batch(self, size: int) -> Batch:
         """Draw a batch."""
-        indices = self.rng.integers(0, len(self._episodes), size)
+        indices = self._episodes.steps.draw(self.rng, size)
         if self._augment:
             at = 0
-            for chosen, share in (
+            for pool, share in (
                 (self._episodes.decisive, DECISIVE_SHARE),
                 (self._episodes.approach, APPROACH_SHARE),
             ):
-                count = round(share * size) if len(chosen) else 0
-                indices[at : at + count] = chosen[self.rng.integers(0, max(1, len(chosen)), count)]
-                at += count
+                drawn = pool.draw(self.rng, round(share * size))
+                indices[at : at + len(drawn)] = drawn
+                at += len(drawn)
         now, frames, state, infos = self._episodes.rows(indices)
         texts = [info.instruction for info in infos]
         target = now["object"].copy()

@@ -57,6 +57,7 @@ def train(
     play: PlayOptions | None = None,
     new_encoder: bool = False,
     encoder: Path | None = None,
+    weights: Sequence[float] = (),
 ) -> Pictures:
     """Train a policy and leave its checkpoint, tokenizer, statistics and curve in a folder.
 
@@ -71,6 +72,7 @@ def train(
         play: which episodes are played in closed loop meanwhile; none by default.
         new_encoder: begin the encoder of ``init`` anew, as that of the preset.
         encoder: checkpoint with whose encoder a policy from nothing begins.
+        weights: how often a step of each folder is drawn; all alike by default.
 
     Returns:
         What the policy sees of the cameras' frames.
@@ -88,7 +90,7 @@ def train(
     seen_steps = config.delta_timestamps.observation
     width = config.state_dim
     pictures = Pictures.of(config, arch)
-    episodes = Episodes(data, seen_steps, state_width=width, pictures=pictures)
+    episodes = Episodes(data, seen_steps, weights=weights, state_width=width, pictures=pictures)
     held_out = Episodes(data, seen_steps, state_width=width, held_out=True, pictures=pictures)
     raw["robot_type"] = robot = episodes.robot or config.robot_type
     out.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from dvla.training import dataset, sampler
 from dvla.training.collect.frames import EpisodeInfo
 from dvla.training.collect.teacher import state_of
 from dvla.training.dataset import Episodes
+from dvla.training.draws import Pool
 from dvla.training.flow_loss import Batch
 from dvla.training.sampler import Sampler, mirror
 from dvla.training.tokenizer import train_tokenizer
@@ -172,7 +173,7 @@ def test_decisive_steps_are_those_whose_chunk_moves_the_fingers(tmp_path: Path) 
     now, *_ = episodes.rows(np.arange(len(episodes)))
     gripper = now["actions"][..., 6]
     wanted = np.flatnonzero(gripper.min(axis=1) != gripper.max(axis=1))
-    assert np.array_equal(episodes.decisive, wanted)
+    assert len(wanted) and np.array_equal(episodes.decisive.indices, wanted)
 
 
 def test_the_way_to_the_object_is_drawn_often(
@@ -184,9 +185,9 @@ def test_the_way_to_the_object_is_drawn_often(
     hand, target = now["state"], now["object"]
     apart_m = np.hypot(*(hand[:, :2] - target[:, :2]).T)
     wanted = np.flatnonzero((apart_m > 0.06) & (target[:, 2] < 0.05))
-    assert np.array_equal(episodes.approach, wanted)
+    assert len(wanted) and np.array_equal(episodes.approach.indices, wanted)
     few = np.arange(3)
-    monkeypatch.setattr(episodes, "approach", few)
+    monkeypatch.setattr(episodes, "approach", Pool([few], [1.0]))
     tokenizer, asked, rows = tmp_path / "tokenizer.json", [], episodes.rows
     train_tokenizer(["pick up the red ball", "pick up the blue ball"], 300, tokenizer)
     monkeypatch.setattr(episodes, "rows", lambda at: asked.append(at) or rows(at))
@@ -194,3 +195,22 @@ def test_the_way_to_the_object_is_drawn_often(
         Sampler(episodes, PromptEncoder(tokenizer, 24, 512), 0, augment=augment).batch(400)
     often, seldom = (np.isin(at, few).mean() for at in asked)
     assert seldom < 0.2 and often > 0.4
+
+
+@pytest.mark.parametrize("kind", ["steps", "decisive", "approach"])
+def test_a_step_of_a_heavier_folder_is_drawn_more_often(tmp_path: Path, kind: str) -> None:
+    light = made_up_dataset(tmp_path / "light", 30)
+    heavy = made_up_dataset(tmp_path / "heavy", 6)
+    alone = len(getattr(Episodes([light]), kind))
+    pool = getattr(Episodes([light, heavy], weights=(1.0, 3.0)), kind)
+    drawn = pool.draw(np.random.default_rng(0), 200_000)
+    times = np.bincount(drawn, minlength=pool.indices.max() + 1)[pool.indices]
+    each = 200_000 / (alone + 3 * (len(pool) - alone))
+    assert times[:alone] == pytest.approx(np.full(alone, each), rel=0.4)
+    assert times[alone:].mean() == pytest.approx(3 * each, rel=0.05)
+    assert times[:alone].mean() == pytest.approx(each, rel=0.05)
+
+
+def test_nothing_is_drawn_where_there_is_nothing() -> None:
+    pool = Pool([np.empty(0, np.int64)], [1.0])
+    assert not len(pool) and not len(pool.draw(np.random.default_rng(0), 5))

@@ -52,6 +52,18 @@ def test_test_seeds_in_the_data_are_refused(tmp_path: Path) -> None:
         Episodes([folder])
 
 
+@pytest.mark.parametrize(
+    ("weights", "match"),
+    [((1.0,), "one number for each"), ((1.0, 0.0), "above 0"), ((1.0, float("nan")), "above 0")],
+)
+def test_weights_that_do_not_fit_the_folders_are_refused(
+    data: Path, tmp_path: Path, weights: tuple[float, ...], match: str
+) -> None:
+    with pytest.raises(UsageError, match=match):
+        train_command((data, tmp_path), tmp_path / "out", weights=weights)
+    assert not (tmp_path / "out").exists()
+
+
 def test_nothing_to_train_on_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="dvla-collect"):
         train_command((tmp_path,), tmp_path / "out")

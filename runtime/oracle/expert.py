@@ -39,8 +39,10 @@ class ExpertConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         hover_m: height of the TCP over the grasp while the hand is not over the object.
         over_m: distance in the plane within which the hand may go all the way down.
         funnel_m: distance over which the hand rises from there to the hover height.
-        turned: angle to the yaw of the grasp within which it may go all the way down over a brick;
-            at twice as much it hovers [rad].
+        turned: angle to the yaw of the grasp within which it may go all the way down over the kinds
+            of ``turned_over``; at twice as much it hovers [rad].
+        turned_over: kinds of object over which the hand turns first: what is gripped askew turns in
+            the fingers and is lost.
         close_m: distance in the plane within which the fingers close.
         close_above_m: height over the grasp from which they may begin to close.
         finger_speed: assumed closing speed of both fingers together [m/s].
@@ -63,6 +65,7 @@ class ExpertConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     over_m: float = 0.016
     funnel_m: float = 0.03
     turned: float = 0.3
+    turned_over: tuple[str, ...] = ("brick",)
     close_m: float = 0.010
     close_above_m: float = 0.02
     finger_speed: float = 0.1
@@ -80,6 +83,8 @@ PIPER_EXPERT = ExpertConfig(
     sink_speed=0.22,
     sink_braking=0.5,
     hover_m=0.055,
+    turned=0.15,
+    turned_over=("brick", "box", "can"),
     yaw_rate=0.6,
 )
 """Within what the PiPER's shaper lets the hand do: 0.4 m/s, 2.2 m/s2 and 1 rad/s."""
@@ -148,13 +153,13 @@ class Rollout:
     def _preferred_yaw(self, pose: NDArray[np.float64]) -> float:
         """Return the yaw whose neighbour among those that take the object alike is chosen [rad].
 
-        Of an arm whose last joint ends, the arm's own plane. Otherwise straight ahead, and a little
-        towards where the hand has turned: of two yaws that are equally far, the one that it has
-        begun to turn to stays the nearer, whichever way the object turns a little.
+        Straight ahead, or in the arm's own plane where its last joint ends; and a little towards
+        where the hand has turned: of two yaws that are equally far, the one that it has begun to
+        turn to stays the nearer, whichever way the object turns a little.
         """
-        if self._body.wrist is not None:
-            return math.atan2(pose[1], pose[0])
-        return max(-_TURN_KEPT, min(_TURN_KEPT, self._yaw))
+        straight = math.atan2(pose[1], pose[0]) if self._body.wrist is not None else 0.0
+        turned = math.remainder(self._yaw - straight, 2 * math.pi)
+        return straight + max(-_TURN_KEPT, min(_TURN_KEPT, turned))
 
     def run(self, steps: int, period_s: float) -> NDArray[np.float64]:
         """Return absolute actions (steps, 7) [m, rad, -] on the grid of the control period.
@@ -273,7 +278,7 @@ class Rollout:
         if self._width < self._body.opened_m:
             return 1.0
         excess = (self._planar_distance() - self._config.over_m) / self._config.funnel_m
-        if self._spec.kind == "brick":  # its long side does not fit between the fingers
+        if self._spec.kind in self._config.turned_over:
             turn = abs(self._yaw_target - self._yaw)
             excess = max(excess, (turn - self._config.turned) / self._config.turned)
         return max(0.0, min(1.0, excess))

@@ -1,4 +1,4 @@
-"""A brick that lies across: the expert turns its hand one way and goes down when it has turned."""
+"""Where the hand must turn first, it turns one way, and goes down when it has turned."""
 
 from __future__ import annotations
 
@@ -64,3 +64,17 @@ def test_the_hand_turns_one_way_and_does_not_go_down_beside_itself(
     heights = np.array([each.measured[2] for each in seen])
     assert turned.max() > TURNED
     assert heights[turned < TURNED].min() > 0.05
+
+
+@pytest.fixture(scope="module")
+def piper() -> TwinWorld:
+    return TwinWorld(WorldConfig(scene=CHOICE, robot="piper"))
+
+
+@pytest.mark.parametrize(
+    ("seed", "kind"), [(110_010, "brick"), (110_016, "box"), (110_017, "can"), (110_062, "bottle")]
+)
+def test_the_pipers_slower_hand_does_not_grip_askew(seed: int, kind: str, piper: TwinWorld) -> None:
+    config = CellConfig(latency=Latency(median_ms=200), robot="piper")
+    result = run_episode(config, OraclePolicy(), piper, seed)
+    assert (result.kind, result.outcome) == (kind, "success")

@@ -1,4 +1,4 @@
-"""The architecture of the policies that ship: an encoder of four stages, three language layers."""
+"""An architecture that policies were trained with: four stages in the encoder, three layers."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "dimensions-oracle": partial(dimensions, folder="dimensions-oracle-200ms"),
     "nano-reactivity": partial(caught, stem="nano-reactivity"),
     "nano-one": partial(caught, stem="nano-one"),
-    "nano-seeds": partial(training_seeds, stem="nano", shipped=7),
+    "nano-seeds": partial(training_seeds, stem="nano", shipped=13),
     "dimensions-nano": partial(dimensions, folder="dimensions-nano"),
 }
 

@@ -46,7 +46,7 @@ def main() -> None:
     )
     run(
         "2/3  The NANO policy: two cameras, the measured pose and an instruction in,\n"
-        "     20 actions out; a network of 1.1 million parameters, trained on the twin.",
+        "     20 actions out; a network of 1.2 million parameters, trained on the twin.",
         *("--bundle", str(BUNDLE), "--duration", "25"),
     )
     run(

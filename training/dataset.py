@@ -106,6 +106,7 @@ class Episodes:
 
     def refresh(self) -> None:
         """Take in what was recorded since."""
+        before = len(self.infos)
         for folder, weight in zip(self._folders, self._folder_weights, strict=True):
             changed_ns = folder.stat().st_mtime_ns
             if self._looked_ns.get(folder) == changed_ns:
@@ -118,18 +119,20 @@ class Episodes:
                 if held_out != self._held_out or (folder, seed) in self._known or not info.steps:
                     continue
                 self._known.add((folder, seed))
-                self._take_in(folder, info)
-                self._weights.append(weight)
+                self._take_in(folder, info, weight)
+        if len(self.infos) == before:
+            return
         _refuse_mixed_arms(self.infos)
         self._starts = np.concatenate([[0], np.cumsum(self._lengths, dtype=np.int64)])
         self.steps = self._pool([np.arange(length) for length in self._lengths])
         self.decisive = self._pool(self._decisive)
         self.approach = self._pool(self._approach)
 
-    def _take_in(self, folder: Path, info: EpisodeInfo) -> None:
+    def _take_in(self, folder: Path, info: EpisodeInfo, weight: float) -> None:
         steps = map_episode(folder, info.seed, self._layout)
         self._at.append((folder, info.seed))
         self._lengths.append(len(steps))
+        self._weights.append(weight)
         self.infos.append(info)
         self._containers.append(container_of(info))
         gripper = steps["actions"][..., 6]

@@ -15,6 +15,7 @@ from dvla.benchmarks.dom.schedules import name_of
 from dvla.benchmarks.report.markdown import said, table
 from dvla.runtime.twin.scenes.choice import DIMENSIONS, Dimension
 
+_Slice = tuple[str, Callable[[EpisodeResult], bool]]
 _SPEEDS = (0.0, 0.25, 0.5, 0.75)
 _SETTINGS = (
     "0ms-rtc-aged", "own-rtc-aged", "200ms-rtc-aged", "200ms-rtc", "200ms-switch",
@@ -28,24 +29,40 @@ _SEED_SETTINGS = (
 
 def dimensions(results: Path, folder: str) -> str:
     """Return the table of a policy in one setting: a line for each dimension."""
-    reports: dict[Dimension, CampaignReport] = {
+    reports = _of_dimensions(results, folder)
+    first = next(iter(reports.values()))
+    return f"{dimensions_table(reports)}\n\n{said(first.command, first.machine)}"
+
+
+def dimensions_by_speed(results: Path, folder: str) -> str:
+    """Return what a policy does in each dimension by the speed of its (first) object."""
+    slices = _by_speed()
+    rows = []
+    for name, report in _of_dimensions(results, folder).items():
+        still = [e for e in report.episodes if e.speed == 0.0]
+        moving = [e for e in report.episodes if e.speed > 0.0]
+        parts = [_share([e for e in moving if chosen(e)]) for _, chosen in slices]
+        rows.append((name, _share(still), *parts))
+    return table(("dimension", "at rest", *(name for name, _ in slices)), rows)
+
+
+def _of_dimensions(results: Path, folder: str) -> dict[Dimension, CampaignReport]:
+    return {
         name: _report(path)
         for name in DIMENSIONS
         if (path := results / folder / f"{name}.json").is_file()
     }
-    first = next(iter(reports.values()))
-    return f"{dimensions_table(reports)}\n\n{said(first.command, first.machine)}"
 
 
 def caught(results: Path, stem: str) -> str:
     """Return the table of a policy's settings: what it catches, by kind and by speed of object."""
     paths = [results / f"{stem}-{setting}.json" for setting in _SETTINGS]
     reports = [_report(path) for path in paths if path.is_file()]
-    slices: list[tuple[str, Callable[[EpisodeResult], bool]]] = [
+    slices: list[_Slice] = [
         ("balls", lambda e: e.kind == "ball"),
         ("cans", lambda e: e.kind == "can"),
         ("boxes", lambda e: e.kind == "box"),
-        *((f"{low:g} to {high:g} m/s", _between(low, high)) for low, high in pairwise(_SPEEDS)),
+        *_by_speed(),
     ]
     heads = ("latency and schedule", "caught", "balls and cans", *(name for name, _ in slices))
     rows = []
@@ -91,6 +108,10 @@ def _round_ones(episodes: Sequence[EpisodeResult]) -> list[EpisodeResult]:
 
 def _report(path: Path) -> CampaignReport:
     return msgspec.json.decode(path.read_bytes(), type=CampaignReport)
+
+
+def _by_speed() -> list[_Slice]:
+    return [(f"{low:g} to {high:g} m/s", _between(low, high)) for low, high in pairwise(_SPEEDS)]
 
 
 def _between(low: float, high: float) -> Callable[[EpisodeResult], bool]:

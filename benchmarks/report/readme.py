@@ -19,7 +19,12 @@ from dvla.benchmarks.latency.cold_cache import STORED, ColdCacheReport
 from dvla.benchmarks.latency.gpu.schema import GpuReport, GpuSubject
 from dvla.benchmarks.latency.gpu.subjects import SUBJECTS
 from dvla.benchmarks.latency.rewrites import RewritesReport
-from dvla.benchmarks.report.dimension_tables import caught, dimensions, training_seeds
+from dvla.benchmarks.report.dimension_tables import (
+    caught,
+    dimensions,
+    dimensions_by_speed,
+    training_seeds,
+)
 from dvla.benchmarks.report.engine_tables import (
     ENGINE_NAMES,
     engines_cpu,
@@ -161,6 +166,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "nano-one": partial(caught, stem="nano-one"),
     "nano-seeds": partial(training_seeds, stem="nano", shipped=13),
     "dimensions-nano": partial(dimensions, folder="dimensions-nano"),
+    "dimensions-nano-speeds": partial(dimensions_by_speed, folder="dimensions-nano"),
 }
 
 

@@ -12,7 +12,11 @@ import pytest
 from dvla.benchmarks.latency.gpu.schema import GpuReport, GpuSubject, PartProfile
 from dvla.benchmarks.latency.gpu.subjects import SUBJECTS
 from dvla.benchmarks.report.activity import Activity
-from dvla.benchmarks.report.dimension_tables import caught, training_seeds
+from dvla.benchmarks.report.dimension_tables import (
+    caught,
+    dimensions_by_speed,
+    training_seeds,
+)
 from dvla.benchmarks.report.engine_tables import engines_cpu, latency
 from dvla.benchmarks.report.machine import describe_bench_machine
 from dvla.benchmarks.report.readme import (
@@ -150,6 +154,20 @@ def test_a_row_of_catches_counts_its_episodes() -> None:
     assert row[3:6] == [share(kind) for kind in every]
     assert row[6] == share(*every, below=0.25)
     assert sum(int(part.split("/")[1].rstrip(" |")) for part in row[6:]) == len(episodes)
+
+
+def test_a_dimension_by_speed_counts_each_episode_once() -> None:
+    """Counted again here, from the JSON alone."""
+    path = ROOT / RESULTS / "dimensions-nano" / "visual.json"
+    episodes = msgspec.json.decode(path.read_bytes())["episodes"]
+    lines = dimensions_by_speed(ROOT / RESULTS, "dimensions-nano").splitlines()
+    row = next(line for line in lines if line.startswith("| visual |")).strip("| ").split(" | ")[1:]
+    still = [e for e in episodes if e["speed"] == 0.0]
+    slow = [e for e in episodes if 0.0 < e["speed"] < 0.25]
+    for part, chosen in zip(row, (still, slow), strict=False):
+        assert chosen
+        assert part == f"{sum(e['outcome'] == 'success' for e in chosen)}/{len(chosen)}"
+    assert sum(int(part.split("/")[1]) for part in row) == len(episodes)
 
 
 def test_a_row_of_training_seeds_counts_balls_and_cans_of_each(tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ def dimensions_by_speed(results: Path, folder: str) -> str:
     for name, report in _of_dimensions(results, folder).items():
         still = [e for e in report.episodes if e.speed == 0.0]
         moving = [e for e in report.episodes if e.speed > 0.0]
-        parts = [_share([e for e in moving if chosen(e)]) for _, chosen in slices]
-        rows.append((name, _share(still), *parts))
+        parts = [still, *([e for e in moving if chosen(e)] for _, chosen in slices)]
+        rows.append((name, *(_share(part) if part else "none" for part in parts)))
     return table(("dimension", "at rest", *(name for name, _ in slices)), rows)
 
 

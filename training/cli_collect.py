@@ -12,6 +12,7 @@ import tyro
 
 from dvla.engines.cli_errors import run_main
 from dvla.engines.errors import UsageError
+from dvla.runtime.twin.scenes.choice import TrainingScenes
 from dvla.training.seeds import TRAINING_START
 
 LONGEST_S = 60.0
@@ -25,7 +26,7 @@ def collect_command(
     episodes: int = 500,
     policy: str = "expert",
     task: str = "",
-    scenes: Literal["plain", "training", "training-one"] | None = None,
+    scenes: TrainingScenes | None = None,
     max_s: float | None = None,
     decoys: float = 0.0,
     workers: int = 2,
@@ -47,12 +48,13 @@ def collect_command(
             names, as in "pick up the ball".
         scenes: "plain": one object; "training": containers, distractors, lights, textures, a camera
             that is off, forces, instructions that tell the object apart; "training-one": one object
-            and at times a second, in such surroundings. Plain for picking unless asked for; the
-            other tasks need training scenes.
+            and at times a second, in such surroundings; "training-wide": those of "training" in
+            more colours and forms. Plain for picking unless asked for; the other tasks need
+            training scenes.
         max_s: longer episodes are cut off [s]; by default after 5 s where one object is alone, else
             after the benchmark's limit. A policy that missed tries again in what comes later.
-        decoys: share of the expert's episodes in which the arm goes for another thing first, for
-            0.2 to 1.5 s: otherwise how it moves tells which thing is meant, and a policy need not
+        decoys: share of the expert's episodes in which the arm goes for another thing first (of two that
+            are asked for in order also the second), for 0.2 to 1.5 s: otherwise how it moves tells which thing is meant, and a policy need not
             read the instruction to know.
         workers: processes.
         ray: address of a Ray cluster that records a LeRobot dataset: HOST:PORT, auto, or local;

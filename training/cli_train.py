@@ -12,6 +12,7 @@ import tyro
 
 from dvla.engines.cli_errors import run_main
 from dvla.engines.errors import UsageError
+from dvla.runtime.twin.scenes.choice import TrainingScenes
 
 
 def train_command(
@@ -38,7 +39,7 @@ def train_command(
     play_every: int = 0,
     play_trials: int = 24,
     play_task: str = "",
-    play_scenes: Literal["plain", "training", "training-one"] | None = None,
+    play_scenes: TrainingScenes | None = None,
     play_latency: float = 0.0,
     threads: int | None = None,
     seed: int = 0,

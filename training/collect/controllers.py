@@ -72,7 +72,7 @@ class DisturbedPolicy(WrappedPolicy):
 
 
 class DecoyPolicy(OraclePolicy):
-    """The expert, after a thing that nobody asked for, where there is one.
+    """The expert, after a thing that nobody asked for, or not yet, where there is one.
 
     How the arm moves while the expert itself moves it tells which thing is meant, and a policy that
     is trained on that alone need never read the instruction.
@@ -90,13 +90,13 @@ class DecoyPolicy(OraclePolicy):
         spec = spec_of(snapshot)
         if not has_decoy(spec):
             return super()._rollout(snapshot)
-        decoy = spec.targets + int(self._draw * (len(spec.things) - spec.targets))
+        decoy = 1 + int(self._draw * (len(spec.things) - 1))
         return Rollout(self._config, spec.things[decoy], snapshot, decoy)
 
 
 def has_decoy(spec: EpisodeSpec | SceneSpec) -> TypeGuard[SceneSpec]:
-    """Return whether something lies on the table that is not asked for."""
-    return isinstance(spec, SceneSpec) and len(spec.things) > spec.targets
+    """Return whether something lies on the table that is not to be taken first."""
+    return isinstance(spec, SceneSpec) and len(spec.things) > 1
 
 
 class TakeOver(WrappedPolicy):

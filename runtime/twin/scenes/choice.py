@@ -17,9 +17,11 @@ Dimension = Literal[
 """Interaction, perception, generalisation: three of each."""
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 TASK_KINDS: tuple[TaskKind, ...] = get_args(TaskKind)
-TrainingFamily = Literal["training", "training-one"]
-"""The mixture of everything that is seen, and one object in varied surroundings."""
+TrainingFamily = Literal["training", "training-one", "training-wide"]
+"""The mixture of everything that is seen; one object in varied surroundings; the mixture in more
+colours and forms."""
 TRAINING_FAMILIES: tuple[TrainingFamily, ...] = get_args(TrainingFamily)
+TrainingScenes = Literal["plain", TrainingFamily]
 Family = Dimension | TrainingFamily
 FAMILIES: tuple[Family, ...] = (*DIMENSIONS, *TRAINING_FAMILIES)
 EPISODE_S: dict[TaskKind, float] = {"pick": 10.0, "place": 12.0, "long": 20.0}

@@ -11,7 +11,14 @@ import numpy as np
 
 from dvla.runtime.twin.layout import FRANKA_LAYOUT, TableLayout
 from dvla.runtime.twin.scenes.choice import FAMILIES, Family
-from dvla.runtime.twin.scenes.forms import SEEN_COLOURS, UNSEEN_COLOURS, UNSEEN_FORMS, Form
+from dvla.runtime.twin.scenes.forms import (
+    MORE_COLOURS,
+    MORE_FORMS,
+    SEEN_COLOURS,
+    UNSEEN_COLOURS,
+    UNSEEN_FORMS,
+    Form,
+)
 from dvla.runtime.twin.scenes.language import Attribute
 
 ENVIRONMENTS = 10
@@ -101,6 +108,12 @@ def _draw(family: Family, index: int) -> Environment:
         return _training(rng)
     if family == "training-one":
         return _training_one(rng)
+    if family == "training-wide":
+        return msgspec.structs.replace(
+            _training(rng),
+            forms=(*SEEN_FORMS, *MORE_FORMS),
+            colours=(*SEEN_COLOURS, *MORE_COLOURS),
+        )
     common = {
         "look": 0.3,
         "camera_m": 0.005,

@@ -12,13 +12,19 @@ import msgspec
 
 Base = Literal["ball", "can", "box", "brick", "cup"]
 """Rolling ball, lying cylinder that rolls, sliding cube, sliding block, standing cylinder."""
-Form = Literal["ball", "can", "box", "apple", "bottle", "brick", "lemon", "cup"]
+Form = Literal[
+    "ball", "can", "box", "apple", "bottle", "brick", "lemon", "cup",
+    "pear", "die", "candle", "jar",
+]  # fmt: skip
 FORMS: tuple[Form, ...] = get_args(Form)
 UNSEEN_FORMS: tuple[Form, ...] = ("lemon", "cup")
 """Never drawn for training."""
+MORE_FORMS: tuple[Form, ...] = ("pear", "die", "candle", "jar")
+"""Drawn for training alone, beside those that everything else draws."""
 BASE: dict[Form, Base] = {
     "ball": "ball", "can": "can", "box": "box", "apple": "ball",
     "bottle": "can", "brick": "brick", "lemon": "ball", "cup": "cup",
+    "pear": "ball", "die": "box", "candle": "cup", "jar": "can",
 }  # fmt: skip
 RADIUS_M: dict[Base, tuple[float, float]] = {
     "ball": (0.020, 0.030), "can": (0.020, 0.027), "box": (0.020, 0.027),
@@ -38,10 +44,17 @@ COLOURS: dict[str, Colour3] = {
     "green": (0.12, 0.62, 0.22), "blue": (0.10, 0.32, 0.85), "purple": (0.52, 0.18, 0.68),
     "pink": (0.96, 0.52, 0.70), "cyan": (0.15, 0.78, 0.85), "brown": (0.42, 0.24, 0.12),
     "white": (0.94, 0.94, 0.92),
+    "black": (0.08, 0.08, 0.09), "grey": (0.50, 0.50, 0.52), "magenta": (0.84, 0.08, 0.60),
+    "navy": (0.06, 0.08, 0.38), "lime": (0.64, 0.92, 0.15), "olive": (0.50, 0.52, 0.12),
+    "maroon": (0.50, 0.02, 0.18), "teal": (0.02, 0.45, 0.45), "gold": (0.80, 0.62, 0.05),
+    "lavender": (0.70, 0.62, 0.92), "mint": (0.62, 0.92, 0.68), "tan": (0.82, 0.70, 0.50),
+    "indigo": (0.25, 0.08, 0.55),
 }  # fmt: skip
 SEEN_COLOURS: tuple[str, ...] = ("red", "orange", "yellow", "green", "blue", "purple")
 UNSEEN_COLOURS: tuple[str, ...] = ("pink", "cyan", "brown", "white")
 """Never drawn for training."""
+MORE_COLOURS: tuple[str, ...] = tuple(COLOURS)[len(SEEN_COLOURS) + len(UNSEEN_COLOURS) :]
+"""Drawn for training alone; each is far from those that are never drawn."""
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +87,14 @@ def parts_of(form: Form, radius_m: float, half_length_m: float) -> tuple[Part, .
         leaf = Part(shape="box", size=(0.3 * r, 0.12 * r, 0.03 * r), at=(0.3 * r, 0, 1.15 * r),
                     rgb=_LEAF)  # fmt: skip
         return stem, leaf
+    if form == "pear":
+        upper = Part(shape="sphere", size=(0.62 * r,) * 3, at=(0, 0, 0.8 * r))
+        stem = Part(shape="cylinder", size=(0.08 * r, 0.2 * r, 0), at=(0, 0, 1.5 * r), rgb=_STEM)
+        return upper, stem
+    if form == "die":
+        pip, out = (0.25 * r,) * 3, 0.9 * r
+        faces = ((out, 0, 0), (-out, 0, 0), (0, out, 0), (0, -out, 0), (0, 0, out), (0, 0, -out))
+        return tuple(Part(shape="sphere", size=pip, at=at, rgb=_CAP) for at in faces)
     if form == "lemon":
         tip = (0.45 * r,) * 3
         return (
@@ -84,6 +105,14 @@ def parts_of(form: Form, radius_m: float, half_length_m: float) -> tuple[Part, .
         neck = Part(shape="cylinder", size=(0.42 * r, 0.30 * h, 0), at=(0, 0, 1.25 * h))
         cap = Part(shape="cylinder", size=(0.50 * r, 0.10 * h, 0), at=(0, 0, 1.6 * h), rgb=_CAP)
         return neck, cap
+    if form == "jar":
+        label = Part(shape="cylinder", size=(1.01 * r, 0.45 * h, 0), at=(0, 0, 0), rgb=_CAP)
+        lid = Part(shape="cylinder", size=(0.9 * r, 0.08 * h, 0), at=(0, 0, 1.05 * h), rgb=_METAL)
+        return label, lid
+    if form == "candle":
+        wick = Part(shape="cylinder", size=(0.05 * r, 0.15 * h, 0), at=(0, 0, 1.15 * h), rgb=_STEM)
+        drip = Part(shape="cylinder", size=(0.6 * r, 0.001, 0), at=(0, 0, h), rgb=_CAP)
+        return wick, drip
     if form == "cup":
         inside = Part(shape="cylinder", size=(0.85 * r, 0.002, 0), at=(0, 0, h), rgb=_INSIDE)
         handle = Part(shape="box", size=(0.006, 0.004, 0.5 * h), at=(1.15 * r, 0, 0))

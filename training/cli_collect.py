@@ -53,9 +53,9 @@ def collect_command(
             training scenes.
         max_s: longer episodes are cut off [s]; by default after 5 s where one object is alone, else
             after the benchmark's limit. A policy that missed tries again in what comes later.
-        decoys: share of the expert's episodes in which the arm goes for another thing first (of two that
-            are asked for in order also the second), for 0.2 to 1.5 s: otherwise how it moves tells which thing is meant, and a policy need not
-            read the instruction to know.
+        decoys: share of the expert's episodes in which the arm goes for another thing first (of two
+            that are asked for in order also the second), for 0.2 to 1.5 s: otherwise how it moves
+            tells which thing is meant, and a policy need not read the instruction to know.
         workers: processes.
         ray: address of a Ray cluster that records a LeRobot dataset: HOST:PORT, auto, or local;
             its nodes must share the folder.

@@ -29,7 +29,8 @@ def asked_scene(task: str, scenes: str | None = None) -> AskedScene:
             empty is "pick".
         scenes: "plain", "training" (containers, distractors, lights, textures, a camera that is
             off), "training-wide" (the same in more colours and forms), "training-one" (the same
-            surroundings, one object, at times a second), or a dimension of the benchmark; by default plain for picking, else training.
+            surroundings, one object, at times a second), or a
+            dimension of the benchmark; by default plain for picking, else training.
 
     Raises:
         ConfigError: a word is unknown, or the two do not go together.

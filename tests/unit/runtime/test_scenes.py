@@ -24,7 +24,15 @@ from dvla.runtime.twin.scenes.choice import (
     parse_dimensions,
 )
 from dvla.runtime.twin.scenes.draw import draw_scene
-from dvla.runtime.twin.scenes.forms import SEEN_COLOURS, UNSEEN_COLOURS, UNSEEN_FORMS
+from dvla.runtime.twin.scenes.forms import (
+    COLOURS,
+    FORMS,
+    MORE_COLOURS,
+    MORE_FORMS,
+    SEEN_COLOURS,
+    UNSEEN_COLOURS,
+    UNSEEN_FORMS,
+)
 from dvla.runtime.twin.scenes.judge import SceneJudge, half_box, placed
 from dvla.runtime.twin.scenes.language import (
     Expression,
@@ -36,6 +44,8 @@ from dvla.runtime.twin.scenes.spec import MAX_THINGS, SceneSpec
 
 PLAIN_SCENES = "5b8fdc52633b835cee348ea38478049e05e6750ac25f5b028e9f4a8a13c786f7"
 """Of the plain pick scene's draws; records and trained policies depend on them."""
+TRAINING_SCENES = "5dc0d4530956e375ce06b6eb22e16abfb3de93874726a47055d9d2f899d53b05"
+"""Of training's scenes; recorded episodes have only their seeds."""
 choices = st.builds(SceneChoice, family=st.sampled_from(FAMILIES), task=st.sampled_from(TASK_KINDS))
 QUICK = SceneChoice(family="sequencing", task="long")
 
@@ -53,10 +63,7 @@ def expressions_of(scene: SceneSpec) -> list[Expression]:
     return found
 
 
-NOUNS = (
-    "ball", "can", "box", "apple", "bottle", "brick", "lemon", "cup", "object",
-    "bowl", "crate", "tray", "table",
-)  # fmt: skip
+NOUNS = (*FORMS, "object", "bowl", "crate", "tray", "table")
 
 
 def test_the_plain_pick_scene_is_what_records_and_training_have() -> None:
@@ -119,7 +126,7 @@ def test_choices_survive_a_snapshot_and_their_names_are_checked() -> None:
             choice = SceneChoice(family=family, task=task)
             codes.add(choice.code)
             assert choice_from_code(choice.code) == choice
-    assert min(codes) == 1 and len(codes) == 33
+    assert min(codes) == 1 and len(codes) == 36
     assert parse_dimensions("all") == DIMENSIONS
     assert parse_dimensions("motion, visual") == ("visual", "motion")
     for wrong in ("", "speed", "motion,motion"):
@@ -138,6 +145,27 @@ def test_training_sees_half_of_its_targets_at_rest_and_nothing_that_is_held_out(
     assert {t.colour for scene in shifted for t in scene.things} <= set(UNSEEN_COLOURS)
 
 
+def test_scenes_that_were_recorded_are_drawn_as_they_were() -> None:
+    digest = hashlib.sha256()
+    for family in ("training", "training-one"):
+        for task in TASK_KINDS:
+            for seed in range(300_000, 300_020):
+                scene = draw_scene(seed, SceneChoice(family=family, task=task))
+                digest.update(msgspec.json.encode(scene))
+    assert digest.hexdigest() == TRAINING_SCENES
+
+
+def test_wide_training_draws_more_colours_and_forms_and_keeps_away_from_the_held_out() -> None:
+    choice = SceneChoice(family="training-wide")
+    things = [t for seed in range(300_000, 300_200) for t in draw_scene(seed, choice).things]
+    assert {t.form for t in things} == set(FORMS) - set(UNSEEN_FORMS)
+    assert {t.colour for t in things} == set(COLOURS) - set(UNSEEN_COLOURS)
+    assert set(MORE_FORMS) < {t.form for t in things} and len(MORE_COLOURS) > len(SEEN_COLOURS)
+    held_out = np.array([COLOURS[name] for name in UNSEEN_COLOURS])
+    painted = np.array([t.rgb for t in things if t.colour in MORE_COLOURS])
+    assert np.linalg.norm(painted[:, None] - held_out, axis=2).min() > 0.15
+
+
 def test_training_to_catch_is_mostly_one_object_in_varied_surroundings() -> None:
     choice = SceneChoice(family="training-one")
     scenes = [draw_scene(seed, choice) for seed in range(300_000, 300_200)]
@@ -151,7 +179,7 @@ def test_training_to_catch_is_mostly_one_object_in_varied_surroundings() -> None
 
 def test_sentences_hold_every_word_of_every_instruction() -> None:
     known = {word for text in sentences() for word in text.replace(",", "").split()}
-    for family in ("training", "visual-shift", "spatial", "motion"):
+    for family in ("training", "training-wide", "visual-shift", "spatial", "motion"):
         for task in TASK_KINDS:
             for seed in range(300_000, 300_010):
                 scene = draw_scene(seed, SceneChoice(family=family, task=task))

@@ -33,7 +33,9 @@ def still_scene() -> SceneSpec:
     raise AssertionError("no such scene among a thousand")
 
 
-def record(spec: SceneSpec, **how: Any) -> tuple[str, NDArray[np.void]]:
+def record(
+    spec: SceneSpec, choice: SceneChoice = CHOICE, **how: Any
+) -> tuple[str, NDArray[np.void]]:
     def picture(snapshot: TwinSnapshot, camera: str) -> NDArray[np.uint8]:
         return np.zeros((36, 48, 3), np.uint8)
 
@@ -41,8 +43,8 @@ def record(spec: SceneSpec, **how: Any) -> tuple[str, NDArray[np.void]]:
         return np.full(2, np.nan)
 
     plan = Plan(seed=spec.seed, controller="expert", latency_ms=0.0, ci=True, laas=True, **how)
-    world = TwinWorld(WorldConfig(scene=CHOICE))
-    info, steps = Recorder(world, picture, spot, max_s=2.0, scene=CHOICE).record(plan)
+    world = TwinWorld(WorldConfig(scene=choice))
+    info, steps = Recorder(world, picture, spot, max_s=2.0, scene=choice).record(plan)
     return info.controller, steps
 
 
@@ -79,6 +81,21 @@ def test_a_thing_that_is_alone_has_no_decoy() -> None:
     assert controller == "expert"
     near = np.linalg.norm(led["state"][:20, :3] - straight["state"][:20, :3], axis=1)
     assert near.max() < 0.05  # both are disturbed, each by its own noise
+
+
+def test_of_two_in_order_the_second_is_a_decoy_too() -> None:
+    choice = SceneChoice(family="training", task="long")
+    spec = next(
+        spec
+        for spec in (draw_scene(seed, choice) for seed in range(100_000, 101_000))
+        if len(spec.things) == 2 and not any(thing.speed for thing in spec.things)
+    )
+    controller, steps = record(spec, choice, decoy=True, take_over_s=LEAD_S)
+    assert controller == "expert after a decoy"
+    led = round(LEAD_S / 0.04)
+    assert nearer(spec, steps["state"][led, :3]) == 1
+    first = np.array(spec.things[0].position)
+    assert np.allclose(steps["object"][:led, :2], first, atol=0.02)
 
 
 def test_plans_with_decoys_are_the_others_plans_but_for_them() -> None:

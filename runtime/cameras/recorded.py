@@ -21,7 +21,7 @@ class RecordedCamera:
 
     Args:
         name: for people.
-        part: of which film, and which columns of it; the whole picture when its width is 0.
+        part: of which film, and which columns of it.
         wanted: size that the policy takes.
         fit: how the pictures get that size.
         start_ns: gives the moment at which the film begins, 0 before that is known.

@@ -21,7 +21,10 @@ FPS_TOLERANCE = 0.01
 
 
 class FilmPart(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the pictures of one camera are: a film, from when on [s], and which columns of it."""
+    """Where the pictures of one camera are: a film, from when on [s], and which columns of it.
+
+    The whole picture when its width is 0.
+    """
 
     path: str
     start_s: float = 0.0
@@ -81,8 +84,8 @@ def load_episode(
         path: of the folder.
         number: of the episode; a run folder has only the one.
         facts: of the policy that will see it.
-        films: image columns to take of a dataset; none takes the policy's cameras. The film of a
-            run folder has these alone.
+        films: image columns to take of a dataset, of whatever size; none takes the policy's
+            cameras. The film of a run folder has these alone.
 
     Raises:
         UsageError: there is no such episode, or not for this policy.
@@ -96,7 +99,7 @@ def load_episode(
         )
     if (path / INFO_NAME).is_file():
         seen = msgspec.structs.replace(facts, cameras=films or facts.cameras)
-        return _of_dataset(path, number, seen)
+        return _of_dataset(path, number, seen, any_size=bool(films))
     if (path / "manifest.json").is_file():
         return _of_run(path, number, facts)
     raise UsageError(
@@ -106,8 +109,8 @@ def load_episode(
     )
 
 
-def _of_dataset(path: Path, number: int, facts: PolicyFacts) -> RecordedEpisode:
-    dataset = LeRobotDataset(path, facts)
+def _of_dataset(path: Path, number: int, facts: PolicyFacts, *, any_size: bool) -> RecordedEpisode:
+    dataset = LeRobotDataset(path, facts, any_size=any_size)
     if abs(dataset.fps * facts.control_period_s - 1.0) > FPS_TOLERANCE:
         raise UsageError(
             f"{path} was recorded at another rate than the policy acts",
@@ -147,7 +150,6 @@ def _of_dataset(path: Path, number: int, facts: PolicyFacts) -> RecordedEpisode:
     poses = setpoints_from_actions(np.concatenate([states[:, :6], gripper], axis=1))
     if states.shape[1] == 7:
         poses[:, 7] = states[:, 6]
-    size = {"width": facts.camera_width, "height": facts.camera_height}
     return RecordedEpisode(
         origin=f"LeRobot dataset {path.resolve().name}, episode {number}",
         number=number,
@@ -156,7 +158,7 @@ def _of_dataset(path: Path, number: int, facts: PolicyFacts) -> RecordedEpisode:
         states=poses,
         actions=actions,
         films={
-            key: FilmPart(path=str(film.path.resolve()), start_s=film.start_s + t_s[0], **size)
+            key: FilmPart(path=str(film.path.resolve()), start_s=film.start_s + t_s[0])
             for key, film in episode.films.items()
         },
     )

@@ -60,16 +60,17 @@ class LeRobotDataset:
     Args:
         path: folder of the dataset.
         facts: cameras, frame size and state width that the policy was trained on.
+        any_size: frames may be of another size; whoever reads the films brings them to it.
 
     Raises:
         UsageError: it is not such a dataset, or one of another robot.
         MissingDependency: pyarrow is not installed.
     """
 
-    def __init__(self, path: Path, facts: Facts) -> None:
+    def __init__(self, path: Path, facts: Facts, *, any_size: bool = False) -> None:
         self._path, self._facts = path, facts
         self._info = read_info(path)
-        self._require_features()
+        self._require_features(any_size=any_size)
         try:
             self._tasks = dict(self._read_tasks())
             self._episodes = tuple(each for each in self._read_episodes() if each.length > 0)
@@ -182,7 +183,7 @@ class LeRobotDataset:
             raise other_size(film.path, frames.shape[2], frames.shape[1], self._facts)
         return frames.reshape(*times_s.shape, *shape)
 
-    def _require_features(self) -> None:
+    def _require_features(self, *, any_size: bool) -> None:
         """Raise a UsageError unless the dataset has the policy's cameras, frame size and state."""
         features, facts = self._info.features, self._facts
         films = sorted(key for key, feature in features.items() if feature.dtype == "video")
@@ -194,7 +195,7 @@ class LeRobotDataset:
             )
         for key in facts.cameras:
             height, width, *_ = (*features[key].shape, 0, 0)
-            if (height, width) != (facts.camera_height, facts.camera_width):
+            if not any_size and (height, width) != (facts.camera_height, facts.camera_width):
                 raise other_size(self._path / key, width, height, facts)
         state = features.get(STATE)
         if state is None or state.shape != (facts.state_width,):

@@ -15,6 +15,7 @@ from synthetic_run import START_NS, make_run, manifest, path_m
 from dvla.engines.errors import UsageError
 from dvla.engines.manifest import PolicyFacts
 from dvla.runtime.cameras import open as open_module
+from dvla.runtime.cameras.errors import CameraError
 from dvla.runtime.cameras.frame_ring import FrameShape
 from dvla.runtime.cameras.open import open_recorded
 from dvla.runtime.cameras.recorded import RecordedCamera
@@ -60,6 +61,9 @@ def facts() -> PolicyFacts:
         vocab_size=512,
         vlm_model_name="",
     )
+
+
+NATIVE = FrameShape(height=48, width=64)
 
 
 def pose(step: int) -> list[float]:
@@ -126,12 +130,16 @@ def rename(info: dict[str, Any]) -> None:
     info["features"]["other"] = info["features"].pop("observation.images.wrist_cam")
 
 
-def open_column(monkeypatch: pytest.MonkeyPatch, options: str) -> RecordedCamera:
+def open_column(
+    monkeypatch: pytest.MonkeyPatch,
+    options: str,
+    wanted: FrameShape = NATIVE,
+) -> RecordedCamera:
     """Open a dataset as the policy's wrist camera."""
     bundle = SimpleNamespace(manifest=SimpleNamespace(policy=facts()))
     monkeypatch.setattr(open_module, "read_bundle", lambda path: bundle)
     spec = parse_camera(f"wrist=lerobot:{options}")
-    return open_recorded(facts().cameras[1], spec, FrameShape(height=48, width=64), int, "b")
+    return open_recorded(facts().cameras[1], spec, wanted, lambda: 1, "b")
 
 
 def test_any_film_of_a_dataset_can_play_a_role(
@@ -144,6 +152,22 @@ def test_any_film_of_a_dataset_can_play_a_role(
     for options in (f"{dataset}:1", f"{dataset}:1,feature=observation.images.top"):
         with pytest.raises(UsageError, match=rf"films of .*{SIDE}"):
             open_column(monkeypatch, options)
+
+
+def test_a_film_of_another_size_plays_a_role_where_a_fit_is_declared(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = FrameShape(height=36, width=48)
+    camera = open_column(monkeypatch, f"{dataset}:1,fit=crop-resize", small)
+    frame = camera.read(2**60)
+    assert frame is not None and frame.image_hwc.shape == (36, 48, 3)
+    assert abs(float(frame.image_hwc.mean()) - grey(1, 0)) < 4
+    camera.close()
+    change(dataset, lambda info: info["features"][SIDE].update(shape=[9, 9, 3]))
+    open_column(monkeypatch, f"{dataset}:1,feature={SIDE}").close()  # its film is 64 x 48
+    with pytest.raises(CameraError, match=r"Got 64x48\. Expected 48x36") as caught:
+        open_column(monkeypatch, f"{dataset}:1", small)
+    assert "fit=crop-resize" in str(caught.value)
 
 
 def test_the_replaying_arm_reports_what_was_measured(dataset: Path) -> None:

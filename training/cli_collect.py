@@ -49,8 +49,9 @@ def collect_command(
         scenes: "plain": one object; "training": containers, distractors, lights, textures, a camera
             that is off, forces, instructions that tell the object apart; "training-one": one object
             and at times a second, in such surroundings; "training-wide": those of "training" in
-            more colours and forms. Plain for picking unless asked for; the other tasks need
-            training scenes.
+            more colours and forms; "training-second": of two objects in order the first lies in the
+            container already. Plain for picking unless asked for; the other tasks need training
+            scenes.
         max_s: longer episodes are cut off [s]; by default after 5 s where one object is alone, else
             after the benchmark's limit. A policy that missed tries again in what comes later.
         decoys: share of the expert's episodes in which the arm goes for another thing first (of two

@@ -70,8 +70,8 @@ def dom(
         dims: Dimensions of the benchmark, with commas between them, or "all": --trials of each
             one's frozen episodes (at most 200). --out is then the folder of their reports.
         scenes: Scenes as training draws them, no part of the benchmark: one object in varied
-            surroundings ("training-one"), everything ("training"), or that in more colours and
-            forms ("training-wide").
+            surroundings ("training-one"), everything ("training"), that in more colours and
+            forms ("training-wide"), or from the second of two objects on ("training-second").
         task_kind: What is done with the objects of a dimension, its own task by default, or of
             --scenes, picking by default.
         trials: Episodes.

@@ -51,8 +51,8 @@ def open_environment(
     Args:
         robot: whose twin.
         task: "pick", "place", "long", or the objects of the plain scene, as in "pick up the can".
-        scenes: "plain", one for training ("training", "training-one", "training-wide"), or a
-            dimension of the benchmark.
+        scenes: "plain", one for training ("training", "training-one", "training-wide",
+            "training-second"), or a dimension of the benchmark.
         width: of the pictures [px].
         height: of the pictures [px].
         render_mode: "rgb_array" or None.

@@ -31,8 +31,8 @@ class Table:
     Args:
         robot: whose twin.
         task: "pick", "place", "long", or the objects of the plain scene.
-        scenes: "plain", one for training ("training", "training-one", "training-wide"), or a
-            dimension of the benchmark.
+        scenes: "plain", one for training ("training", "training-one", "training-wide",
+            "training-second"), or a dimension of the benchmark.
         width: of the pictures [px].
         height: of the pictures [px].
 

@@ -90,13 +90,14 @@ class DecoyPolicy(OraclePolicy):
         spec = spec_of(snapshot)
         if not has_decoy(spec):
             return super()._rollout(snapshot)
-        decoy = 1 + int(self._draw * (len(spec.things) - 1))
+        others = [i for i in range(len(spec.things)) if i > spec.delivered]
+        decoy = others[int(self._draw * len(others))]
         return Rollout(self._config, spec.things[decoy], snapshot, decoy)
 
 
 def has_decoy(spec: EpisodeSpec | SceneSpec) -> TypeGuard[SceneSpec]:
     """Return whether something lies on the table that is not to be taken first."""
-    return isinstance(spec, SceneSpec) and len(spec.things) > 1
+    return isinstance(spec, SceneSpec) and len(spec.things) > 1 + spec.delivered
 
 
 class TakeOver(WrappedPolicy):

@@ -28,9 +28,10 @@ def asked_scene(task: str, scenes: str | None = None) -> AskedScene:
         task: "pick", "place", "long", or the objects of the plain scene, as in "pick up the can";
             empty is "pick".
         scenes: "plain", "training" (containers, distractors, lights, textures, a camera that is
-            off), "training-wide" (the same in more colours and forms), "training-one" (the same
-            surroundings, one object, at times a second), or a
-            dimension of the benchmark; by default plain for picking, else training.
+            off), "training-wide" (the same in more colours and forms), "training-second" (the same,
+            of two in order the first in its place already), "training-one" (the same surroundings,
+            one object, at times a second), or a dimension of the benchmark; by default plain for
+            picking, else training.
 
     Raises:
         ConfigError: a word is unknown, or the two do not go together.

@@ -17,9 +17,9 @@ Dimension = Literal[
 """Interaction, perception, generalisation: three of each."""
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 TASK_KINDS: tuple[TaskKind, ...] = get_args(TaskKind)
-TrainingFamily = Literal["training", "training-one", "training-wide"]
+TrainingFamily = Literal["training", "training-one", "training-wide", "training-second"]
 """The mixture of everything that is seen; one object in varied surroundings; the mixture in more
-colours and forms."""
+colours and forms; the mixture, but of two in order the first is where it belongs already."""
 TRAINING_FAMILIES: tuple[TrainingFamily, ...] = get_args(TrainingFamily)
 TrainingScenes = Literal["plain", TrainingFamily]
 Family = Dimension | TrainingFamily

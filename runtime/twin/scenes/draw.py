@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import msgspec
 import numpy as np
 
 from dvla.runtime.errors import ConfigError
@@ -17,6 +18,8 @@ from dvla.runtime.twin.scenes.things import draw_pushes, draw_things
 
 _TARGETS = {"pick": 1, "place": 1, "long": 2}
 _ATTEMPTS = 20_000
+_ASIDE_M = 0.02
+_WALL_M = 0.008
 
 
 @lru_cache(maxsize=16)
@@ -70,7 +73,7 @@ def _scene(
     container: Container | None,
     layout: TableLayout,
 ) -> SceneSpec:
-    return SceneSpec(
+    scene = SceneSpec(
         seed=seed,
         choice=choice,
         environment=seed % ENVIRONMENTS,
@@ -81,3 +84,15 @@ def _scene(
         pushes=draw_pushes(rng, environment, things, layout),
         look=draw_look(rng, environment),
     )
+    if not scene.delivered or container is None:
+        return scene
+    inside = (_delivered(thing, container) for thing in things[: scene.delivered])
+    return msgspec.structs.replace(scene, things=(*inside, *things[scene.delivered :]))
+
+
+def _delivered(thing: Thing, container: Container) -> Thing:
+    """Return an object where the expert would have put it, as far as its form has room there."""
+    room = max(0.0, container.half_m - _WALL_M - thing.reach_m)
+    x, y = container.position
+    at = (round(x - min(_ASIDE_M, room), 4), y)
+    return msgspec.structs.replace(thing, position=at, speed=0.0)

@@ -104,7 +104,7 @@ def _draw(family: Family, index: int) -> Environment:
     rng = np.random.default_rng((FAMILIES.index(family), index, 0xE7))
     lower = SPEED_MAX * index / ENVIRONMENTS
     upper = SPEED_MAX * (index + 1) / ENVIRONMENTS
-    if family == "training":
+    if family in ("training", "training-second"):
         return _training(rng)
     if family == "training-one":
         return _training_one(rng)

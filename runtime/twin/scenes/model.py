@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import mujoco
 
 WALL_M = 0.005
+_FLOOR_M = 0.002
+"""Half the thickness of a container's floor."""
 _BOWL_SIDES = 10
 
 
@@ -59,7 +61,12 @@ def scene_starts(
     scene: SceneSpec,
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Return qpos (7,) and qvel (6,) of each object at the start."""
-    return [rolling_start(thing.kind, thing, thing.rest_z_m) for thing in scene.things]
+    return [
+        rolling_start(
+            thing.kind, thing, thing.rest_z_m + (2 * _FLOOR_M if index < scene.delivered else 0.0)
+        )
+        for index, thing in enumerate(scene.things)
+    ]
 
 
 def _add_thing(spec: mujoco.MjSpec, name: str, thing: Thing) -> None:
@@ -118,13 +125,15 @@ def _add_container(spec: mujoco.MjSpec, container: Container) -> None:
         "friction": [0.3, 0.005, 0.0005],
     }
     if container.form == "bowl":
-        body.add_geom(type=geom.mjGEOM_CYLINDER, size=[half, 0.002, 0], pos=[0, 0, 0.002], **look)
+        body.add_geom(
+            type=geom.mjGEOM_CYLINDER, size=[half, _FLOOR_M, 0], pos=[0, 0, _FLOOR_M], **look
+        )
         apothem = half - WALL_M
         width = half * math.tan(math.pi / _BOWL_SIDES)
         angles = [2 * math.pi * i / _BOWL_SIDES for i in range(_BOWL_SIDES)]
     else:
-        floor = [half, half, 0.002]
-        body.add_geom(type=geom.mjGEOM_BOX, size=floor, pos=[0, 0, 0.002], **look)
+        floor = [half, half, _FLOOR_M]
+        body.add_geom(type=geom.mjGEOM_BOX, size=floor, pos=[0, 0, _FLOOR_M], **look)
         apothem, width = half - WALL_M, half
         angles = [math.pi / 2 * i for i in range(4)]
     for angle in angles:

@@ -154,6 +154,14 @@ class SceneSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     look: Look = Look()
 
     @property
+    def delivered(self) -> int:
+        """How many of the targets lie in the container from the start; they were described before.
+
+        It follows from the choice, so that it is no part of what a record of a scene holds.
+        """
+        return int(self.choice == SceneChoice(family="training-second", task="long"))
+
+    @property
     def kind(self) -> str:
         """Form of the first target."""
         return self.things[0].form

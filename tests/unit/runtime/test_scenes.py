@@ -92,6 +92,8 @@ def test_an_instruction_means_its_targets_alone(seed: int, choice: SceneChoice) 
     said = expressions_of(scene)
     assert len(said) == scene.targets == (2 if choice.task == "long" else 1)
     for index, expression in enumerate(said):
+        if scene.delivered:
+            break  # described before the first was put where it belongs
         assert referents(expression, scene.things) == [index], scene.instruction
     assert (scene.container is None) == (choice.task == "pick")
     if scene.container is not None:
@@ -126,7 +128,7 @@ def test_choices_survive_a_snapshot_and_their_names_are_checked() -> None:
             choice = SceneChoice(family=family, task=task)
             codes.add(choice.code)
             assert choice_from_code(choice.code) == choice
-    assert min(codes) == 1 and len(codes) == 36
+    assert min(codes) == 1 and len(codes) == 39
     assert parse_dimensions("all") == DIMENSIONS
     assert parse_dimensions("motion, visual") == ("visual", "motion")
     for wrong in ("", "speed", "motion,motion"):

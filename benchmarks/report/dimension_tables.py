@@ -89,7 +89,9 @@ def training_seeds(results: Path, stem: str, shipped: int) -> str:
     for name in _SEED_SETTINGS:
         paths = [results / f"{prefixes[seed]}{name}.json" for seed in sorted(prefixes)]
         reports = [_report(path) if path.is_file() else None for path in paths]
-        first = next(report for report in reports if report is not None)
+        first = next((report for report in reports if report is not None), None)
+        if first is None:
+            continue  # nobody measured it
         config = first.cell.config
         cells, rates = [], []
         for report in reports:

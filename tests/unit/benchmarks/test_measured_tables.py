@@ -140,7 +140,7 @@ def test_gpus_are_not_run_until_results_exist(tmp_path: Path) -> None:
 
 def test_a_row_of_catches_counts_its_episodes() -> None:
     """Counted again here, from the JSON alone."""
-    path = ROOT / RESULTS / "nano-reactivity-200ms-rtc.json"
+    path = ROOT / RESULTS / "nano-reactivity-200ms-sync.json"
     episodes = msgspec.json.decode(path.read_bytes())["episodes"]
 
     def share(*kinds: str, below: float = 1.0) -> str:
@@ -148,7 +148,7 @@ def test_a_row_of_catches_counts_its_episodes() -> None:
         return f"{sum(e['outcome'] == 'success' for e in chosen)}/{len(chosen)}"
 
     lines = caught(ROOT / RESULTS, "nano-reactivity").splitlines()
-    row = next(line for line in lines if line.startswith("| 200 ms, rtc |")).split(" | ")
+    row = next(line for line in lines if line.startswith("| 200 ms, synchronous |")).split(" | ")
     every = "ball", "can", "box"
     assert row[1].startswith(f"{share(*every)} = ") and row[2].startswith(share("ball", "can"))
     assert row[3:6] == [share(kind) for kind in every]

@@ -14,7 +14,7 @@ from dvla.training.options import Curve, TrainOptions
 from dvla.training.session import train
 
 NANO = Path(__file__).resolve().parents[3] / "policies" / "nano"
-BALLS = PlayOptions(every=2, trials=2, task="pick up the ball")
+BALLS = PlayOptions(every=2, trials=4, task="pick up the ball")
 
 
 @pytest.mark.slow
@@ -25,7 +25,9 @@ def test_a_training_tells_how_often_its_policy_catches(tmp_path: Path) -> None:
     curves: list[Curve] = []
     out = tmp_path / "out"
     train("nano", NANO, [data], out, options, resume=False, report=curves.append, play=BALLS)
-    assert [(curve.successes, curve.trials) for curve in curves] == [(None, 0), (2, 2)]
+    assert [curve.trials for curve in curves] == [0, 4]
+    none, some = (curve.successes for curve in curves)
+    assert none is None and some is not None and some >= 2
     late = PlayOptions(trials=1, task="pick up the ball", latency_ms=2000.0)
     assert play(out, "franka", late) == 0
 

@@ -163,7 +163,6 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "stalls": stalls,
     "dimensions-oracle": partial(dimensions, folder="dimensions-oracle-200ms"),
     "nano-reactivity": partial(caught, stem="nano-reactivity"),
-    "nano-one": partial(caught, stem="nano-one"),
     "nano-seeds": partial(training_seeds, stem="nano", shipped=14),
     "dimensions-nano": partial(dimensions, folder="dimensions-nano"),
     "dimensions-nano-speeds": partial(dimensions_by_speed, folder="dimensions-nano"),

@@ -90,8 +90,8 @@ class DecoyPolicy(OraclePolicy):
         spec = spec_of(snapshot)
         if not has_decoy(spec):
             return super()._rollout(snapshot)
-        others = [i for i in range(len(spec.things)) if i > spec.delivered]
-        decoy = others[int(self._draw * len(others))]
+        first = 1 + spec.delivered
+        decoy = first + int(self._draw * (len(spec.things) - first))
         return Rollout(self._config, spec.things[decoy], snapshot, decoy)
 
 

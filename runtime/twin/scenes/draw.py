@@ -19,7 +19,9 @@ from dvla.runtime.twin.scenes.things import draw_pushes, draw_things
 _TARGETS = {"pick": 1, "place": 1, "long": 2}
 _ATTEMPTS = 20_000
 _ASIDE_M = 0.02
-_WALL_M = 0.008
+"""How far off the container's middle what is delivered lies, where there is room."""
+_CLEAR_M = 0.008
+"""Between it and the outer side of the container's wall."""
 
 
 @lru_cache(maxsize=16)
@@ -92,7 +94,7 @@ def _scene(
 
 def _delivered(thing: Thing, container: Container) -> Thing:
     """Return an object where the expert would have put it, as far as its form has room there."""
-    room = max(0.0, container.half_m - _WALL_M - thing.reach_m)
+    room = max(0.0, container.half_m - _CLEAR_M - thing.reach_m)
     x, y = container.position
     at = (round(x - min(_ASIDE_M, room), 4), y)
     return msgspec.structs.replace(thing, position=at, speed=0.0)

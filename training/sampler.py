@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dvla.export.torch_ import Tensor, torch
 from dvla.runtime.tokenizer import PromptEncoder
+from dvla.runtime.twin.scenes.forms import COLOURS, FORMS, MORE_COLOURS, MORE_FORMS
 from dvla.training.collect.frames import HORIZON
 from dvla.training.dataset import Episodes
 from dvla.training.flow_loss import Batch
@@ -21,7 +23,14 @@ APPROACH_SHARE = 0.4
 """Of a training batch, drawn among the steps on the way to the object, where it must be seen from
 afar; most steps of an episode come after it is in hand."""
 _GRAIN = 0.01
+RENAMED_SHARE = 0.5
+"""Of the words for what is drawn for training alone, replaced by invented ones: so a word that
+nobody taught means what none of the other words means."""
 _SIDES = re.compile(r"left|right")
+_RENAMED = re.compile(rf"\b({'|'.join((*MORE_COLOURS, *MORE_FORMS))})\b")
+_VOWELS, _CONSONANTS = "aeiou", "bcdfghjklmnpqrstvwxyz"
+_PROMPTS = 1 << 16
+"""Instructions whose tokens are kept."""
 _FLIPPED, _TURNS = [1, 3, 5], [3, 5]
 
 
@@ -34,17 +43,18 @@ class Sampler:
         seed: of the draws.
         augment: change light and colour, the same in both frames of a camera, mirror half of
             the samples of our twins (an instruction that names a side names the other then), and
-            draw more often what is decisive and what leads to the object.
+            draw more often what is decisive and what leads to the object; and give some things
+            of our twins invented names.
     """
 
     def __init__(
         self, episodes: Episodes, encoder: PromptEncoder, seed: int, *, augment: bool
     ) -> None:
-        self._episodes, self._encoder, self._augment = episodes, encoder, augment
+        self._episodes, self._augment = episodes, augment
         self._seed = seed
         self._table = torch.empty(0)
         self.rng = np.random.default_rng(seed)
-        self._prompts: dict[str, tuple[NDArray[np.int64], NDArray[np.bool_]]] = {}
+        self._encode = lru_cache(_PROMPTS)(encoder.encode)
 
     def batch(self, size: int) -> Batch:
         """Draw a batch."""
@@ -70,13 +80,15 @@ class Sampler:
             mirror(chosen, frames, state, actions, target, spots, container)
             for index in chosen:
                 texts[index] = mirrored_words(texts[index])
-        prompts = [self._prompt(text) for text in texts]
+            for index in np.flatnonzero(allowed):
+                texts[index] = renamed(texts[index], self.rng)
+        prompts = [self._encode(text) for text in texts]
         # In steps of eight, so that few shapes are compiled.
-        longest = -(-max(int(mask.sum()) for _, mask in prompts) // 8) * 8
+        longest = -(-max(int(prompt.token_mask.sum()) for prompt in prompts) // 8) * 8
         return Batch(
             images=self._images(frames),
-            token_ids=torch.from_numpy(np.stack([ids for ids, _ in prompts])[:, :longest]),
-            token_mask=torch.from_numpy(np.stack([mask for _, mask in prompts])[:, :longest]),
+            token_ids=torch.from_numpy(np.stack([p.token_ids for p in prompts])[:, :longest]),
+            token_mask=torch.from_numpy(np.stack([p.token_mask for p in prompts])[:, :longest]),
             state=torch.from_numpy(state),
             actions=torch.from_numpy(actions),
             object_state=torch.from_numpy(target),
@@ -104,12 +116,6 @@ class Sampler:
     def restore(self, state: str) -> None:
         """Go on with the draws from where they stood."""
         self.rng.bit_generator.state = json.loads(state)
-
-    def _prompt(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        if text not in self._prompts:
-            prompt = self._encoder.encode(text)
-            self._prompts[text] = (prompt.token_ids, prompt.token_mask)
-        return self._prompts[text]
 
     def _images(self, frames: NDArray[np.uint8]) -> Tensor:
         """Map frames (B, N, n_obs, H, W, 3) to the encoder's input (B, N, 3 n_obs, H, W)."""
@@ -144,6 +150,31 @@ class Sampler:
 def mirrored_words(instruction: str) -> str:
     """Return an instruction with its sides exchanged."""
     return _SIDES.sub(lambda side: "right" if side[0] == "left" else "left", instruction)
+
+
+def renamed(instruction: str, rng: np.random.Generator) -> str:
+    """Return an instruction with some of the words that may be renamed replaced by invented ones.
+
+    A word that occurs twice keeps one name.
+    """
+    names = {
+        word: _invented(rng)
+        for word in dict.fromkeys(_RENAMED.findall(instruction))
+        if rng.random() < RENAMED_SHARE
+    }
+    return _RENAMED.sub(lambda found: names.get(found[0], found[0]), instruction)
+
+
+def _invented(rng: np.random.Generator) -> str:
+    """Return a word of one or two syllables that no scene knows."""
+    while True:
+        word = "".join(
+            letters[int(rng.integers(len(letters)))]
+            for _ in range(int(rng.integers(1, 3)))
+            for letters in (_CONSONANTS, _VOWELS, _CONSONANTS)
+        )
+        if word not in COLOURS and word not in FORMS:
+            return word
 
 
 def mirror(

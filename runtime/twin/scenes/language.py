@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from dvla.runtime.twin.scenes.choice import TaskKind
-from dvla.runtime.twin.scenes.forms import COLOURS, FORMS
+from dvla.runtime.twin.scenes.forms import COLOURS, FORMS, UNSEEN_COLOURS, UNSEEN_FORMS
 from dvla.runtime.twin.scenes.spec import CONTAINER_COLOURS, CONTAINERS, Container, Thing
 
 Size = Literal["largest", "smallest"]
@@ -161,12 +161,16 @@ def instruct(
 
 
 def sentences() -> Iterator[str]:
-    """Yield every wording with every word that may fill it, for a tokenizer to learn words from."""
+    """Yield every wording with every taught word that may fill it, for a tokenizer to learn from.
+
+    What is never drawn for training has no word here: a token of its own would stay as it was
+    drawn at the start, while a word in pieces of others reads like any word that nobody taught.
+    """
+    colours = [colour for colour in COLOURS if colour not in UNSEEN_COLOURS]
+    forms = [*(form for form in FORMS if form not in UNSEEN_FORMS), None]
     containers = [f"the {colour} {form}" for colour in CONTAINER_COLOURS for form in CONTAINERS]
-    expressions = [
-        Expression(form=form, colour=colour) for colour in COLOURS for form in (*FORMS, None)
-    ]
-    for form in (*FORMS, None):
+    expressions = [Expression(form=form, colour=colour) for colour in colours for form in forms]
+    for form in forms:
         expressions += [Expression(form=form, size=size) for size in get_args(Size)]
         expressions += [Expression(form=form, place=place) for place in get_args(Place)]
         expressions += [Expression(form=form, motion=motion) for motion in get_args(Motion)]

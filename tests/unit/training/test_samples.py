@@ -15,6 +15,7 @@ from training_data import made_up_dataset
 from dvla.runtime.tokenizer import PromptEncoder
 from dvla.runtime.twin.scenes.choice import SceneChoice, scene_words
 from dvla.runtime.twin.scenes.draw import draw_scene
+from dvla.runtime.twin.scenes.forms import COLOURS, FORMS
 from dvla.runtime.twin.world import TwinWorld
 from dvla.training import dataset, sampler
 from dvla.training.collect.frames import EpisodeInfo
@@ -22,7 +23,7 @@ from dvla.training.collect.teacher import state_of
 from dvla.training.dataset import Episodes
 from dvla.training.draws import Pool
 from dvla.training.flow_loss import Batch
-from dvla.training.sampler import Sampler, mirror
+from dvla.training.sampler import Sampler, mirror, renamed
 from dvla.training.tokenizer import train_tokenizer
 
 
@@ -110,6 +111,41 @@ def test_a_mirrored_sample_asks_for_the_other_side(
             wanted = right
         ids = encoder.encode(wanted).token_ids[: batch.token_ids.shape[1]]
         assert np.array_equal(batch.token_ids[index].numpy(), ids)
+
+
+def test_things_of_the_training_alone_get_invented_names_and_no_other_word_does() -> None:
+    rng = np.random.default_rng(0)
+    told = "first put the navy die in the brown bin, then the lemon and the die"
+    found = {renamed(told, rng) for _ in range(200)}
+    parts = [re.fullmatch(told.replace("navy", "(.+)").replace("die", "(.+)"), t) for t in found]
+    colours, forms, again = zip(*(part.groups() for part in parts if part), strict=True)
+    assert len(colours) == len(found) > 50  # the rest stays as it was told
+    assert forms == again  # one thing has one name
+    assert {"navy"} < set(colours) and {"die"} < set(forms)
+    assert not (set(colours) | set(forms)) - {"navy", "die"} & {*COLOURS, *FORMS}
+    assert renamed("grab the red ball", rng) == "grab the red ball"
+    assert renamed("take the golden candlestick", rng) == "take the golden candlestick"
+
+
+@pytest.mark.parametrize("robot", ["franka", ""])
+def test_invented_names_are_for_our_twins_things_while_training(
+    robot: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A jar in someone's own recording is a jar."""
+    folder, tokenizer = tmp_path / "episodes", tmp_path / "tokenizer.json"
+    made_up_dataset(folder, episodes=6)
+    for path in folder.glob("*.json"):
+        info = msgspec.json.decode(path.read_bytes(), type=EpisodeInfo)
+        info = msgspec.structs.replace(info, robot=robot, instruction="take the jar")
+        path.write_bytes(msgspec.json.encode(info))
+    train_tokenizer(["take the jar"], 300, tokenizer)
+    encoder = PromptEncoder(tokenizer, 24, 512)
+    told = encoder.encode("take the jar").token_ids
+    for augment in (True, False):
+        batch = Sampler(Episodes([folder]), encoder, 0, augment=augment).batch(100)
+        ids = batch.token_ids.numpy()
+        kept = (ids == told[: ids.shape[1]]).all(axis=1).mean()
+        assert 0.3 < kept < 0.7 if augment and robot else kept == 1.0
 
 
 def test_where_the_container_stands_is_known_from_the_seed_as_long_as_it_draws_the_scene(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-import msgspec
-
 from dvla.benchmarks.dom.campaign import CampaignReport
 from dvla.benchmarks.dom.dimensions import dimensions_table
-from dvla.benchmarks.dom.result import EpisodeResult, wilson_interval
+from dvla.benchmarks.dom.result import EpisodeResult
 from dvla.benchmarks.dom.schedules import name_of
+from dvla.benchmarks.report.episodes import rate, read_report, round_ones, share
 from dvla.benchmarks.report.markdown import said, table
 from dvla.runtime.twin.scenes.choice import DIMENSIONS, Dimension
 
@@ -42,13 +41,13 @@ def dimensions_by_speed(results: Path, folder: str) -> str:
         still = [e for e in report.episodes if e.speed == 0.0]
         moving = [e for e in report.episodes if e.speed > 0.0]
         parts = [still, *([e for e in moving if chosen(e)] for _, chosen in slices)]
-        rows.append((name, *(_share(part) if part else "none" for part in parts)))
+        rows.append((name, *(share(part) if part else "none" for part in parts)))
     return table(("dimension", "at rest", *(name for name, _ in slices)), rows)
 
 
 def _of_dimensions(results: Path, folder: str) -> dict[Dimension, CampaignReport]:
     return {
-        name: _report(path)
+        name: read_report(path)
         for name in DIMENSIONS
         if (path := results / folder / f"{name}.json").is_file()
     }
@@ -57,7 +56,7 @@ def _of_dimensions(results: Path, folder: str) -> dict[Dimension, CampaignReport
 def caught(results: Path, stem: str) -> str:
     """Return the table of a policy's settings: what it catches, by kind and by speed of object."""
     paths = [results / f"{stem}-{setting}.json" for setting in _SETTINGS]
-    reports = [_report(path) for path in paths if path.is_file()]
+    reports = [read_report(path) for path in paths if path.is_file()]
     slices: list[_Slice] = [
         ("balls", lambda e: e.kind == "ball"),
         ("cans", lambda e: e.kind == "can"),
@@ -68,8 +67,8 @@ def caught(results: Path, stem: str) -> str:
     rows = []
     for report in reports:
         episodes = report.episodes
-        parts = [_share([e for e in episodes if chosen(e)]) for _, chosen in slices]
-        rows.append((_setting(report), _rate(episodes), _rate(_round_ones(episodes)), *parts))
+        parts = [share([e for e in episodes if chosen(e)]) for _, chosen in slices]
+        rows.append((_setting(report), rate(episodes), rate(round_ones(episodes)), *parts))
     return f"{table(heads, rows)}\n{said(reports[0].command, reports[0].machine)}"
 
 
@@ -78,38 +77,30 @@ def training_seeds(results: Path, stem: str, shipped: int) -> str:
 
     Args:
         results: Folder of the committed results: those of the policy that ships in
-            ``STEM-SCENES-SETTING.json``, of others in ``STEM-seeds/SEED/SCENES-SETTING.json``.
+            ``STEM/SCENES-SETTING.json``, of others in ``STEM-seeds/SEED/SCENES-SETTING.json``.
         stem: Name of the policy.
         shipped: Training seed of the one that ships.
     """
-    prefixes = {shipped: f"{stem}-"}
+    prefixes = {shipped: f"{stem}/"}
     for folder in (results / f"{stem}-seeds").glob("*"):
         prefixes[int(folder.name)] = f"{stem}-seeds/{folder.name}/"
     rows = []
     for name in _SEED_SETTINGS:
         paths = [results / f"{prefixes[seed]}{name}.json" for seed in sorted(prefixes)]
-        reports = [_report(path) if path.is_file() else None for path in paths]
+        reports = [read_report(path) if path.is_file() else None for path in paths]
         first = next((report for report in reports if report is not None), None)
         if first is None:
             continue  # nobody measured it
         config = first.cell.config
         cells, rates = [], []
         for report in reports:
-            share = _round_ones(report.episodes) if report is not None else []
-            rates += [sum(e.success for e in share) / len(share)] if share else []
-            cells.append(f"{_share(share)} = {rates[-1]:.1%}" if share else "not measured")
+            tried = round_ones(report.episodes) if report is not None else []
+            rates += [sum(e.success for e in tried) / len(tried)] if tried else []
+            cells.append(f"{share(tried)} = {rates[-1]:.1%}" if tried else "not measured")
         mean = f"{sum(rates) / len(rates):.1%}" if len(rates) == len(reports) else ""
         rows.append((f"{config.dimension or config.scenes}, {_setting(first)}", *cells, mean))
     heads = ("scenes, latency and schedule", *(f"seed {each}" for each in sorted(prefixes)), "mean")
     return table(heads, rows)
-
-
-def _round_ones(episodes: Sequence[EpisodeResult]) -> list[EpisodeResult]:
-    return [e for e in episodes if e.kind in ("ball", "can")]
-
-
-def _report(path: Path) -> CampaignReport:
-    return msgspec.json.decode(path.read_bytes(), type=CampaignReport)
 
 
 def _by_speed() -> list[_Slice]:
@@ -126,14 +117,3 @@ def _setting(report: CampaignReport) -> str:
     own = f", measured: {config.latency.median_ms:.0f} ms" if config.latency.source else ""
     latency = f"its own{own}" if own else f"{config.latency.median_ms:g} ms"
     return f"{latency}, {name_of(config.scheduler)}"
-
-
-def _share(episodes: Sequence[EpisodeResult]) -> str:
-    return f"{sum(e.success for e in episodes)}/{len(episodes)}"
-
-
-def _rate(episodes: Sequence[EpisodeResult]) -> str:
-    successes = sum(e.success for e in episodes)
-    low, high = wilson_interval(successes, len(episodes))
-    rate = successes / len(episodes)
-    return f"{_share(episodes)} = {rate:.1%} ({low:.0%} to {high:.0%})"

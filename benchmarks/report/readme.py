@@ -33,6 +33,7 @@ from dvla.benchmarks.report.engine_tables import (
     latency,
 )
 from dvla.benchmarks.report.markdown import said, table
+from dvla.benchmarks.report.policy_tables import overview, policies
 from dvla.benchmarks.report.servo_tables import beside, servo, stalls
 from dvla.engines.cli_errors import run_main
 from dvla.engines.errors import DvlaError, UsageError
@@ -162,10 +163,21 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "beside": beside,
     "stalls": stalls,
     "dimensions-oracle": partial(dimensions, folder="dimensions-oracle-200ms"),
-    "nano-reactivity": partial(caught, stem="nano-reactivity"),
+    "nano": partial(overview, folder="nano"),
+    "nano-beside": partial(
+        policies,
+        folders={
+            "seed 7, which only catches": "nano-seeds/7",
+            "before its last stretch": "nano-before",
+            "`nano`": "nano",
+        },
+        last="`nano`",
+        before="before its last stretch",
+    ),
+    "nano-reactivity": partial(caught, stem="nano/reactivity"),
     "nano-seeds": partial(training_seeds, stem="nano", shipped=14),
-    "dimensions-nano": partial(dimensions, folder="dimensions-nano"),
-    "dimensions-nano-speeds": partial(dimensions_by_speed, folder="dimensions-nano"),
+    "dimensions-nano": partial(dimensions, folder="nano/dimensions"),
+    "dimensions-nano-speeds": partial(dimensions_by_speed, folder="nano/dimensions"),
 }
 
 

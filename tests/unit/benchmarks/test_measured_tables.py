@@ -140,14 +140,14 @@ def test_gpus_are_not_run_until_results_exist(tmp_path: Path) -> None:
 
 def test_a_row_of_catches_counts_its_episodes() -> None:
     """Counted again here, from the JSON alone."""
-    path = ROOT / RESULTS / "nano-reactivity-200ms-sync.json"
+    path = ROOT / RESULTS / "nano" / "reactivity-200ms-sync.json"
     episodes = msgspec.json.decode(path.read_bytes())["episodes"]
 
     def share(*kinds: str, below: float = 1.0) -> str:
         chosen = [e for e in episodes if e["kind"] in kinds and e["speed"] < below]
         return f"{sum(e['outcome'] == 'success' for e in chosen)}/{len(chosen)}"
 
-    lines = caught(ROOT / RESULTS, "nano-reactivity").splitlines()
+    lines = caught(ROOT / RESULTS, "nano/reactivity").splitlines()
     row = next(line for line in lines if line.startswith("| 200 ms, synchronous |")).split(" | ")
     every = "ball", "can", "box"
     assert row[1].startswith(f"{share(*every)} = ") and row[2].startswith(share("ball", "can"))
@@ -158,9 +158,9 @@ def test_a_row_of_catches_counts_its_episodes() -> None:
 
 def test_a_dimension_by_speed_counts_each_episode_once() -> None:
     """Counted again here, from the JSON alone."""
-    path = ROOT / RESULTS / "dimensions-nano" / "visual.json"
+    path = ROOT / RESULTS / "nano" / "dimensions" / "visual.json"
     episodes = msgspec.json.decode(path.read_bytes())["episodes"]
-    lines = dimensions_by_speed(ROOT / RESULTS, "dimensions-nano").splitlines()
+    lines = dimensions_by_speed(ROOT / RESULTS, "nano/dimensions").splitlines()
     row = next(line for line in lines if line.startswith("| visual |")).strip("| ").split(" | ")[1:]
     still = [e for e in episodes if e["speed"] == 0.0]
     slow = [e for e in episodes if 0.0 < e["speed"] < 0.25]
@@ -173,11 +173,11 @@ def test_a_dimension_by_speed_counts_each_episode_once() -> None:
 
 def test_a_row_of_training_seeds_counts_balls_and_cans_of_each(tmp_path: Path) -> None:
     """A seed made up of the shipped one's results, without the balls that it caught in one row."""
-    other = tmp_path / "nano-seeds" / "3"
+    other, shipped = tmp_path / "nano-seeds" / "3", ROOT / RESULTS / "nano"
     other.mkdir(parents=True)
-    for path in (ROOT / RESULTS).glob("nano-*.json"):
-        (tmp_path / path.name).symlink_to(path)
-        (other / path.name.removeprefix("nano-")).symlink_to(path)
+    (tmp_path / "nano").symlink_to(shipped)
+    for path in shipped.glob("*.json"):
+        (other / path.name).symlink_to(path)
     changed = other / "reactivity-200ms-sync.json"
     report = msgspec.json.decode(changed.read_bytes())
     every = report["episodes"]

@@ -175,7 +175,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
         before="before its last stretch",
     ),
     "nano-reactivity": partial(caught, stem="nano/reactivity"),
-    "nano-seeds": partial(training_seeds, stem="nano", shipped=14),
+    "nano-seeds": partial(training_seeds, stem="nano", shipped=15),
     "dimensions-nano": partial(dimensions, folder="nano/dimensions"),
     "dimensions-nano-speeds": partial(dimensions_by_speed, folder="nano/dimensions"),
 }

@@ -22,10 +22,10 @@ and a policy that misses them catches nothing."""
 APPROACH_SHARE = 0.4
 """Of a training batch, drawn among the steps on the way to the object, where it must be seen from
 afar; most steps of an episode come after it is in hand."""
-_GRAIN = 0.01
 RENAMED_SHARE = 0.5
 """Of the words for what is drawn for training alone, replaced by invented ones: so a word that
 nobody taught means what none of the other words means."""
+_GRAIN = 0.01
 _SIDES = re.compile(r"left|right")
 _RENAMED = re.compile(rf"\b({'|'.join((*MORE_COLOURS, *MORE_FORMS))})\b")
 _VOWELS, _CONSONANTS = "aeiou", "bcdfghjklmnpqrstvwxyz"
@@ -166,7 +166,7 @@ def renamed(instruction: str, rng: np.random.Generator) -> str:
 
 
 def _invented(rng: np.random.Generator) -> str:
-    """Return a word of one or two syllables that no scene knows."""
+    """Return a word of one or two syllables that names no colour and no form."""
     while True:
         word = "".join(
             letters[int(rng.integers(len(letters)))]

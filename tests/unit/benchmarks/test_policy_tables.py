@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-import pytest
 
-from dvla.benchmarks.report.policy_tables import SCENES, overview, policies, sign_test
+from dvla.benchmarks.report.policy_tables import SCENES, overview, policies
 from dvla.benchmarks.report.readme import RESULTS
 
 COMMITTED = Path(__file__).resolve().parents[3] / RESULTS
@@ -49,10 +48,3 @@ def test_what_was_not_measured_is_not_compared(tmp_path: Path) -> None:
     assert visual[0].endswith(f"/{len(episodes) - 1}") and visual[1].endswith(f"/{len(episodes)}")
     assert visual[2] == "1, 1 (p = 1)"
     assert cells(table, "*spatial*")[::2] == ["not measured", ""]
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "chance"), [(0, 0, 1.0), (5, 5, 1.0), (6, 0, 2 / 64), (1, 4, 12 / 32)]
-)
-def test_how_likely_an_uneven_split_is(one: int, other: int, chance: float) -> None:
-    assert sign_test(one, other) == sign_test(other, one) == pytest.approx(chance)

@@ -128,9 +128,7 @@ def test_things_of_the_training_alone_get_invented_names_and_no_other_word_does(
 
 
 @pytest.mark.parametrize("robot", ["franka", ""])
-def test_invented_names_are_for_our_twins_things_while_training(
-    robot: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_invented_names_are_for_our_twins_things_while_training(robot: str, tmp_path: Path) -> None:
     """A jar in someone's own recording is a jar."""
     folder, tokenizer = tmp_path / "episodes", tmp_path / "tokenizer.json"
     made_up_dataset(folder, episodes=6)
